@@ -1,0 +1,28 @@
+# What to do with sbcauth; `make` alone lists it.
+
+.PHONY: help setup run test check bench clean
+SHELL := /bin/sh
+PYTEST := .venv/bin/pytest
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what the server needs (Debian packages and .venv)
+	@./setup.sh run
+
+run: setup ## run the server on 127.0.0.1:5060 with the sample configuration and a sample user
+	@./sample.sh
+
+test: ## install what the tests need, and run them all
+	@./setup.sh test
+	@$(MAKE) --no-print-directory check
+	@$(PYTEST)
+
+check: ## lint, formatting and types
+	@./setup.sh test
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+clean: ## remove what was installed and made here, but no configuration and no user
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis run

@@ -1,0 +1,32 @@
+"""The file that Kamailio loads: modparam("app_python3", "load", ".../sbcauth_kemi.py").
+
+It does no more than find the package and hand over, and never changes: Kamailio comes down
+when a script that was changed cannot be loaded again. What is written in `worker.py` and in
+the package `sbcauth` does the work.
+"""
+
+import site
+import sys
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parent.parent
+PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _find_package():
+    """Make `sbcauth` and what it needs importable, from the folder that this file is in."""
+    site_packages = HOME / ".venv" / "lib" / PYTHON / "site-packages"
+    if site_packages.is_dir():
+        site.addsitedir(str(site_packages))
+    if (HOME / "sbcauth").is_dir():
+        sys.path.insert(1, str(HOME))
+
+
+_find_package()
+
+from sbcauth_worker import start  # noqa: E402 - the path comes first
+
+
+def mod_init():
+    """Return the object whose methods are Kamailio's routing functions."""
+    return start()

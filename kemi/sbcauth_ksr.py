@@ -1,0 +1,188 @@
+"""Reading a request out of KSR and applying a decision to it: all that touches Kamailio.
+
+Kamailio hands text over as UTF-8 and raises where bytes are none; those are fetched again in
+hexadecimal, so that every byte reaches the digest as it was sent.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import KSR
+
+from sbcauth.decision import Accept, Challenge, Decision, Pass, Reason
+from sbcauth.digest import parse_credentials
+from sbcauth.exceptions import BadCredentials, Unavailable
+from sbcauth.request import Request
+from sbcauth.service import Route
+from sbcauth.shared_state import Table, Value
+
+T = TypeVar("T")
+
+_MAX_FIELDS = 8
+"""How many header fields of one name are looked at."""
+_BODY_PIECES = [f"$(rb{{s.substr,{start},30000}}{{s.encode.hexa}})" for start in (0, 30000, 60000)]
+
+
+def read_request() -> Request:
+    """Return the request that Kamailio is routing."""
+    authorization = _fields("Authorization")
+    proxy_authorization = _fields("Proxy-Authorization")
+    wants_body = any("auth-int" in field.lower() for field in authorization + proxy_authorization)
+    return Request(
+        _text("rm"),
+        _text("ou"),
+        _text("si"),
+        int(KSR.pv.get("$sp")),
+        _text("pr").lower(),
+        _text("fU"),
+        _text("fd"),
+        _text("tU"),
+        KSR.siputils.has_totag() > 0,
+        _text("ci"),
+        authorization,
+        proxy_authorization,
+        _body() if wants_body else b"",
+    )
+
+
+def is_retransmission(request: Request) -> bool:
+    """Tell whether a transaction absorbs the request; makes one for credentials.
+
+    The answer to credentials is given once: with a transaction, a retransmission gets the
+    same answer again. A challenge to a request without credentials needs no memory.
+    """
+    if request.method in ("ACK", "CANCEL"):
+        return False
+    if not request.authorization and not request.proxy_authorization:
+        return False
+    return KSR.tm.t_newtran() == 0
+
+
+def reply(status: int, phrase: str, headers: Iterable[str]) -> None:
+    """Answer the request, statefully where it has a transaction."""
+    for header in headers:
+        KSR.hdr.append_to_reply(f"{header}\r\n")
+    KSR.sl.send_reply(status, phrase)
+
+
+def remove_credentials(realm: str) -> None:
+    """Take the credentials for our realm out of the request; others stay."""
+    for name in ("Authorization", "Proxy-Authorization"):
+        fields = _fields(name)
+        kept = [field for field in fields if not _is_for(realm, field)]
+        if len(kept) == len(fields):
+            continue
+        KSR.hdr.remove(name)
+        for field in kept:
+            KSR.hdr.append(f"{name}: {field}\r\n")
+
+
+def set_account(username: str, local_user: str) -> None:
+    """Tell the route block who the sender is."""
+    KSR.pv.sets("$avp(sbcauth_username)", username)
+    KSR.pv.sets("$avp(sbcauth_local_user)", local_user)
+
+
+def set_route(route: Route | None) -> None:
+    """Tell the route block which IP Group the request is from, and where it may go."""
+    if route is None:
+        return
+    KSR.pv.sets("$avp(sbcauth_ip_group)", route.ip_group)
+    KSR.pv.sets("$avp(sbcauth_realm)", route.realm)
+    for uri in reversed(route.next_hops):  # an AVP's last value is its first
+        KSR.pv.sets("$avp(sbcauth_next_hop)", uri)
+
+
+def log(line: str, decision: Decision) -> None:
+    """Write the line of an outcome: the usual ones at level INFO, refusals above."""
+    match decision:
+        case Pass():
+            KSR.dbg(f"{line}\n")
+        case Accept() | Challenge(reason=Reason.CHALLENGED | Reason.STALE_NONCE):
+            KSR.info(f"{line}\n")
+        case _:
+            KSR.notice(f"{line}\n")
+
+
+def definition(name: str) -> str:
+    """Return what kamailio.cfg defines `name` as, or nothing (needs the module kemix)."""
+    return str(KSR.kx.get_def(name) or "").strip('"') if hasattr(KSR, "kx") else ""
+
+
+class KamailioState:
+    """SharedState in Kamailio's shared memory: one htable for each table."""
+
+    def get(self, table: Table, key: str) -> Value | None:
+        """Return the value, or None where there is none."""
+        return KSR.htable.sht_get(_HTABLES[table], key)
+
+    def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
+        """Keep `value` for `lifetime` seconds.
+
+        The old one goes first: Kamailio loses the lifetime of a string that gets longer.
+        """
+        htable = KSR.htable
+        name = _HTABLES[table]
+        htable.sht_rm(name, key)
+        keep = htable.sht_setxi if isinstance(value, int) else htable.sht_setxs
+        if keep(name, key, value, lifetime) < 0:
+            raise Unavailable(f"shared memory is full: htable {name}")
+
+    def remove(self, table: Table, key: str) -> None:
+        """Forget the value, if there is one."""
+        KSR.htable.sht_rm(_HTABLES[table], key)
+
+    def update(
+        self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
+    ) -> T:
+        """Change a number while no other process can, and return what `change` says of it."""
+        htable = KSR.htable
+        name = _HTABLES[table]
+        htable.sht_lock(name, key)
+        try:
+            new, result = change(htable.sht_get(name, key) or 0)
+            if htable.sht_setxi(name, key, new, lifetime) < 0:
+                raise Unavailable(f"shared memory is full: htable {name}")
+        finally:
+            htable.sht_unlock(name, key)
+        return result
+
+
+_HTABLES = {table: f"sbcauth_{table}" for table in Table}
+
+
+def _fields(name: str) -> tuple[str, ...]:
+    """Return the values of all header fields of this name."""
+    found = []
+    for index in range(_MAX_FIELDS):
+        try:
+            value = KSR.hdr.get_idx(name, index)
+        except UnicodeDecodeError:
+            value = _decode(f"$(hdr({name})[{index}]{{s.encode.hexa}})")
+        if value is None:
+            break
+        found.append(value)
+    return tuple(found)
+
+
+def _text(name: str) -> str:
+    """Return a pseudo-variable as text, empty where it is not set."""
+    try:
+        return KSR.pv.get(f"${name}") or ""
+    except UnicodeDecodeError:
+        return _decode(f"$({name}{{s.encode.hexa}})")
+
+
+def _decode(pseudo_variable: str) -> str:
+    return bytes.fromhex(KSR.pv.get(pseudo_variable) or "").decode("utf-8", "surrogateescape")
+
+
+def _body() -> bytes:
+    return b"".join(bytes.fromhex(KSR.pv.get(piece) or "") for piece in _BODY_PIECES)
+
+
+def _is_for(realm: str, field: str) -> bool:
+    try:
+        return parse_credentials(field).realm == realm
+    except BadCredentials:
+        return False

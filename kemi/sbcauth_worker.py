@@ -1,0 +1,117 @@
+"""The routing functions, as Kamailio calls them in each of its worker processes.
+
+Kamailio leaves a request unanswered after an uncaught exception, and loses the next one after
+a routing function that returns no int. So each function here catches everything and returns
+an int: above zero, the request goes on; zero, it has been answered and the route ends.
+"""
+
+import os
+import sys
+import time
+import traceback
+from enum import IntEnum
+from pathlib import Path
+
+import KSR
+import sbcauth_ksr as ksr
+
+from sbcauth import logline
+from sbcauth.config import load
+from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.exceptions import SbcAuthError
+from sbcauth.request import Request
+from sbcauth.service import Service
+
+
+class ReturnCode(IntEnum):
+    """What `python_exec` returns to the route block."""
+
+    ANSWERED = 0
+    PASSED = 1
+    ACCEPTED = 2
+
+
+class Worker:
+    """Kamailio's view of the authentication server; every process has its own copy."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def child_init(self, rank: int) -> int:
+        """Start in a process of its own; the database opens with the first request."""
+        return 0
+
+    def ksr_reply_route(self, msg: object) -> int:
+        """Let replies pass."""
+        return 1
+
+    def ksr_onsend_route(self, msg: object) -> int:
+        """Let messages leave."""
+        return 1
+
+    def authenticate(self, msg: object = None, *_: object) -> int:
+        """Decide on the request and answer it, or let it go on; returns a ReturnCode."""
+        request = None
+        try:
+            request = ksr.read_request()
+            if ksr.is_retransmission(request):
+                return ReturnCode.ANSWERED
+            decision = self._service.decide(request, time.time())
+            ksr.log(logline.outcome(request, decision), decision)
+            return self._apply(decision, request)
+        except Exception:
+            return _fail(request)
+
+    def _apply(self, decision: Decision, request: Request) -> int:
+        match decision:
+            case Pass(ip_group=ip_group):
+                ksr.set_route(self._service.route(ip_group, request.method, accepted=False))
+                return ReturnCode.PASSED
+            case Accept(ip_group, username, local_user, realm):
+                ksr.remove_credentials(realm)
+                ksr.set_account(username, local_user)
+                ksr.set_route(self._service.route(ip_group, request.method, accepted=True))
+                return ReturnCode.ACCEPTED
+            case Challenge(status, headers):
+                ksr.reply(status, _PHRASES[status], headers)
+            case Reject(status, phrase, retry_after=retry_after):
+                ksr.reply(status, phrase, (f"Retry-After: {retry_after}",) if retry_after else ())
+            case Drop():
+                pass
+        return ReturnCode.ANSWERED
+
+
+_PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
+_BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
+_started: list[Worker] = []
+
+
+def start() -> Worker:
+    """Return the routing functions; called once before the fork, and again by a reload.
+
+    A configuration that cannot be used is named line by line and keeps Kamailio from starting.
+    """
+    if not _started:
+        file = ksr.definition("SBCAUTH_CONFIG") or os.environ.get("SBCAUTH_CONFIG")
+        file = file or "/etc/sbcauth/sbcauth.yaml"
+        try:
+            config = load(Path(file), os.environ)
+            _started.append(Worker(Service(config, ksr.KamailioState(), int(time.time()))))
+        except SbcAuthError as error:
+            for line in str(error).splitlines():
+                KSR.crit(f"sbcauth: {line}\n")
+            sys.exit("sbcauth: not started")
+    return _started[0]
+
+
+def _fail(request: Request | None) -> int:
+    """Answer 500 to a request that met a bug, and leave its trace in the log."""
+    trace = traceback.format_exc().strip().replace("\n", " | ")
+    KSR.err(f"sbcauth: a bug, please report it: {logline.word(trace, 2000)}\n")
+    if request:
+        ksr.log(logline.outcome(request, _BUG), _BUG)
+    try:
+        ksr.reply(_BUG.status, _BUG.phrase, ())
+    except Exception as error:
+        KSR.err(f"sbcauth: no reply could be sent: {error!r}\n")
+    return ReturnCode.ANSWERED

@@ -1,0 +1,96 @@
+"""The challenges of one IP Group: what they look like, and what comes back of them."""
+
+from collections.abc import Sequence
+
+from sbcauth.digest import Credentials, format_challenge, parse_credentials, scheme
+from sbcauth.exceptions import BadCredentials
+from sbcauth.ip_groups import IPGroup
+from sbcauth.nonces import FOREIGN, JudgedNonce, NonceKey, NonceSigner, NonceState
+from sbcauth.request import Request
+
+
+class Challenger:
+    """Challenges the requests of one IP Group, and judges the nonces in their answers."""
+
+    def __init__(self, group: IPGroup, keys: Sequence[NonceKey], not_before: int) -> None:
+        self._group = group
+        self._qop = group.auth_qop.offered
+        self._signers = {
+            algorithm.value: NonceSigner(
+                keys,
+                (group.name, group.realm, algorithm, *self._qop),
+                group.auth_nonce_duration,
+                not_before,
+            )
+            for algorithm in group.auth_algorithms
+        }
+
+    def challenge(self, request: Request, now: int, *, stale: bool) -> tuple[int, tuple[str, ...]]:
+        """Return the status and the header fields: one for each algorithm, in the order given.
+
+        RFC 8760 §2.4 leaves that order to the administrator: some phones read only the first.
+        """
+        status = self._group.auth_challenge_method.status(request.method)
+        name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
+        source = request.source
+        headers = []
+        for algorithm in self._group.auth_algorithms:
+            nonce = self._signers[algorithm].mint(source, now)
+            value = format_challenge(self._group.realm, nonce, algorithm, self._qop, stale=stale)
+            headers.append(f"{name}: {value}")
+        return status, tuple(headers)
+
+    def answer(self, request: Request) -> Credentials | None:
+        """Return the credentials that answer our challenge, or None where there are none.
+
+        A phone may answer several challenges at once: the strongest that was offered counts.
+        Raises BadCredentials where there is nothing for our realm but what cannot be read.
+        """
+        status = self._group.auth_challenge_method.status(request.method)
+        fields = request.authorization if status == 401 else request.proxy_authorization
+        answers: list[Credentials] = []
+        bad: BadCredentials | None = None
+        for field in fields:
+            if scheme(field) != "digest":
+                continue
+            try:
+                credentials = parse_credentials(field)
+            except BadCredentials as error:
+                bad = error
+                continue
+            if credentials.realm == self._group.realm:
+                answers.append(credentials)
+        if bad and not answers:
+            raise bad
+        return max(answers, key=self._strength) if answers else None
+
+    def judge(self, credentials: Credentials, source: str, now: int) -> JudgedNonce:
+        """Return what the nonce is to us, and to which source it was issued.
+
+        An algorithm that was not offered has no nonce of its own: the nonce is then looked
+        for among those that were.
+        """
+        signer = self._signers.get(credentials.algorithm)
+        if signer:
+            return signer.judge(credentials.nonce, source, now)
+        judged = (each.judge(credentials.nonce, source, now) for each in self._signers.values())
+        return next((nonce for nonce in judged if nonce.state is not NonceState.FOREIGN), FOREIGN)
+
+    def offered_algorithm(self, credentials: Credentials) -> bool:
+        """Tell whether a challenge offered the algorithm of `credentials`."""
+        return credentials.algorithm in self._signers
+
+    def offered_qop(self, credentials: Credentials) -> bool:
+        """Tell whether a challenge offered the qop, or its absence, of `credentials`.
+
+        Where none was offered, `auth` all the same is harmless: it protects more.
+        """
+        if not self._qop:
+            return credentials.protection in ("", "auth")
+        return credentials.protection in self._qop
+
+    def _strength(self, credentials: Credentials) -> int:
+        for algorithm in self._group.auth_algorithms:
+            if algorithm == credentials.algorithm:
+                return algorithm.strength
+        return -1

@@ -1,0 +1,93 @@
+"""`sbcauth run`: Kamailio in the foreground, with the options that it needs."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sbcauth import config
+from sbcauth.exceptions import SbcAuthError
+from sbcauth.installation import kamailio_cfg, script
+
+_LISTEN = re.compile(r"(udp|tcp|tls):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
+_DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+
+
+class NotStarted(SbcAuthError):
+    """Kamailio cannot be started as asked for."""
+
+
+def command(
+    config_file: Path,
+    listen: list[str],
+    *,
+    cfg: Path | None = None,
+    workers: int = 4,
+    shared_memory: int = 64,
+    verbose: bool = False,
+) -> list[str]:
+    """Return the command line that runs Kamailio; sizes are in megabytes.
+
+    Raises NotStarted where an address is not `udp|tcp|tls:ADDRESS:PORT` or Kamailio is missing.
+    """
+    kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if kamailio is None:
+        raise NotStarted("kamailio is not installed: apt install kamailio kamailio-python3-modules")
+    for address in listen:
+        if not _LISTEN.fullmatch(address):
+            raise NotStarted(f"--listen {address}: write udp:ADDRESS:PORT, tcp:… or tls:…")
+    runtime = config_file.parent / "run"
+    options = [kamailio, "-f", str(cfg or kamailio_cfg()), "-DD", "-E"]
+    # TLSF: with Debian's default memory manager Kamailio spends most of its time in malloc.
+    options += ["-x", "tlsf", "-X", "tlsf", "-m", str(shared_memory), "-n", str(workers)]
+    options += ["-N", str(workers), "-w", str(runtime), "-Y", str(runtime)]
+    options += ["-A", "LISTEN_BY_COMMAND_LINE"]
+    if any(address.startswith("tls:") for address in listen):
+        options += ["-A", "WITH_TLS"]
+    definitions = {
+        "SBCAUTH_CONFIG": config_file,
+        "SBCAUTH_SCRIPT": script(),
+        "SBCAUTH_RPC_SOCKET": runtime / "rpc.sock",
+    }
+    for name, value in definitions.items():
+        options += ["-A", f'{name}="{value}"']
+    for address in listen:
+        options += ["-l", address]
+    return [*options, "-ddd"] if verbose else options
+
+
+def run(
+    context: typer.Context,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(help="Where to listen: udp:ADDRESS:PORT, tcp:… or tls:…; may be repeated."),
+    ] = None,
+    cfg: Annotated[
+        Path | None, typer.Option(help="Another kamailio.cfg than the one that comes along.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes a socket.")] = 4,
+    shared_memory: Annotated[int, typer.Option(min=16, help="Shared memory in megabytes.")] = 64,
+    verbose: Annotated[bool, typer.Option(help="Log everything that Kamailio does.")] = False,
+) -> None:
+    """Run Kamailio with the authentication server in the foreground; SIGTERM stops it.
+
+    Example: sbcauth run --listen udp:127.0.0.1:5060 --listen tcp:127.0.0.1:5060
+    """
+    file: Path = context.obj.resolve()
+    config.load(file, os.environ)
+    arguments = command(
+        file,
+        listen or _DEFAULT_LISTEN,
+        cfg=cfg,
+        workers=workers,
+        shared_memory=shared_memory,
+        verbose=verbose,
+    )
+    (file.parent / "run").mkdir(mode=0o700, exist_ok=True)
+    environment = dict(os.environ, SBCAUTH_CONFIG=str(file))
+    # Kamailio's interpreter looks for `python3` on PATH to find its library.
+    environment["PATH"] = f"/usr/bin:{environment.get('PATH', '')}"
+    os.execve(arguments[0], arguments, environment)  # noqa: S606 - no shell is wanted

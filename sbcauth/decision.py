@@ -1,0 +1,89 @@
+"""What goes out: the closed set of decisions, and the reasons they are logged with."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Reason(StrEnum):
+    """Why a request was decided as it was: the `reason` of its log line.
+
+    The set is closed and part of the interface; programs may match on it.
+    """
+
+    # passed on without a verdict
+    NEVER_CHALLENGED = "never-challenged"
+    PASS_THROUGH = "pass-through"
+    METHOD_NOT_LISTED = "method-not-listed"
+    # accepted
+    ACCEPTED = "accepted"
+    # challenged; none of these counts as an attempt, but `wrong credentials` do
+    CHALLENGED = "challenged"
+    FOREIGN_NONCE = "foreign-nonce"
+    STALE_NONCE = "stale-nonce"
+    REPLAYED = "replayed"
+    # the response is wrong, in words for the log only: on the wire they are one
+    WRONG_CREDENTIALS = "wrong-credentials"
+    UNKNOWN_USER = "unknown-user"
+    DISABLED_USER = "disabled-user"
+    # refused
+    LOCKED_OUT = "locked-out"
+    ALGORITHM_NOT_OFFERED = "algorithm-not-offered"
+    QOP_NOT_OFFERED = "qop-not-offered"
+    DIGEST_URI_MISMATCH = "digest-uri-mismatch"
+    IDENTITY_MISMATCH = "identity-mismatch"
+    UNCLASSIFIED = "unclassified"
+    MALFORMED_CREDENTIALS = "malformed-credentials"
+    # no verdict
+    UNAVAILABLE = "unavailable"
+    INTERNAL_ERROR = "internal-error"
+
+
+class Pass(NamedTuple):
+    """The request goes on as it is; nothing is known of who sent it."""
+
+    reason: Reason
+    ip_group: str = ""
+
+
+class Accept(NamedTuple):
+    """The sender proved who it is; the credentials for `realm` are spent."""
+
+    ip_group: str
+    username: str
+    local_user: str
+    realm: str
+    reason: Reason = Reason.ACCEPTED
+
+
+class Challenge(NamedTuple):
+    """Reply `status` (401 or 407) with `headers`, one challenge per algorithm."""
+
+    status: int
+    headers: tuple[str, ...]
+    reason: Reason
+    ip_group: str
+    username: str = ""
+
+
+class Reject(NamedTuple):
+    """Reply `status` and `phrase`; `retry_after` in seconds, 0 for none.
+
+    `detail` says more, in words for the log only.
+    """
+
+    status: int
+    phrase: str
+    reason: Reason
+    ip_group: str = ""
+    username: str = ""
+    retry_after: int = 0
+    detail: str = ""
+
+
+class Drop(NamedTuple):
+    """Do not answer at all."""
+
+    reason: Reason
+
+
+Decision = Pass | Accept | Challenge | Reject | Drop

@@ -1,0 +1,254 @@
+"""Digest access authentication, without I/O: RFC 7616 and RFC 8760, as RFC 3261 §22 uses them.
+
+Credentials come from phones of every age, so the parser takes what is legal and what is
+known to be harmless: any order and spacing, missing commas, quotes where tokens belong
+and the reverse. A spelling never changes what is hashed: values are hashed as they were
+sent, once their quoting is taken off.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from sbcauth.exceptions import BadCredentials
+from sbcauth.request import to_bytes
+
+MAX_CREDENTIALS = 4096
+"""The longest credentials that are looked at, in characters."""
+
+
+class Algorithm(StrEnum):
+    """A hash algorithm of RFC 8760 §2.2; members are ordered from weakest to strongest."""
+
+    MD5 = "MD5"
+    SHA_256 = "SHA-256"
+    SHA_512_256 = "SHA-512-256"
+
+    @property
+    def strength(self) -> int:
+        """Return a number that is higher the stronger the algorithm is."""
+        return _STRENGTHS[self]
+
+    def hash(self, data: bytes) -> str:
+        """Return H(data) in lower-case hexadecimal."""
+        return HASHES[self](data)
+
+
+_STRENGTHS = {algorithm: strength for strength, algorithm in enumerate(Algorithm)}
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _sha_256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sha_512_256(data: bytes) -> str:
+    return hashlib.new("sha512_256", data).hexdigest()
+
+
+HASHES: dict[str, Callable[[bytes], str]] = {
+    Algorithm.MD5: _md5,
+    Algorithm.SHA_256: _sha_256,
+    Algorithm.SHA_512_256: _sha_512_256,
+}
+
+
+class Credentials(NamedTuple):
+    """The digest-response of an Authorization or Proxy-Authorization header field.
+
+    Quoting is taken off; nothing else is changed, but that `algorithm` is in upper case
+    and an absent one is MD5 (RFC 7616, 3.4). `qop`, `nc` and `cnonce` are empty when left
+    out.
+    """
+
+    username: str
+    realm: str
+    nonce: str
+    uri: str
+    response: str
+    algorithm: str = "MD5"
+    qop: str = ""
+    nc: str = ""
+    cnonce: str = ""
+    opaque: str = ""
+
+    @property
+    def protection(self) -> str:
+        """Return the quality of protection that was meant: `auth`, `auth-int` or nothing.
+
+        Some phones return the whole list that they were offered; they protect the
+        request as `auth` does.
+        """
+        qop = self.qop.lower()
+        return "auth" if "," in qop else qop
+
+    @property
+    def nonce_count(self) -> int:
+        """Return the nonce count as a number; a nonce without one has a single use."""
+        return int(self.nc, 16) if self.nc else 1
+
+    def __str__(self) -> str:
+        """Return the field value, spelled as RFC 7616 §3.4 has it."""
+        fields = [
+            f"username={quote(self.username)}",
+            f"realm={quote(self.realm)}",
+            f"nonce={quote(self.nonce)}",
+            f"uri={quote(self.uri)}",
+            f'response="{self.response}"',
+            f"algorithm={self.algorithm}",
+        ]
+        if self.qop:
+            fields.append(f"qop={quote(self.qop) if ',' in self.qop else self.qop}")
+        if self.nc:
+            fields.append(f"nc={self.nc}")
+        if self.cnonce:
+            fields.append(f"cnonce={quote(self.cnonce)}")
+        if self.opaque:
+            fields.append(f"opaque={quote(self.opaque)}")
+        return "Digest " + ", ".join(fields)
+
+
+_SCHEME = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+|$)")
+_PARAMETER = re.compile(
+    r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*"
+    r'(?:""([^\s",]+)""'  # doubly quoted, as some phones return an opaque value
+    r'|"([^"\\]*(?:\\.[^"\\]*)*)"'  # quoted-string
+    r'|([^\s,"]+))'  # token, or what should have been quoted
+    r"|([^\s,])",  # anything else between the parameters is an error
+    re.DOTALL,
+)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+
+
+def quote(value: str) -> str:
+    r"""Return `value` as a quoted-string, with `\` and `"` escaped (RFC 3261, 25.1)."""
+    if '"' in value or "\\" in value:
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{value}"'
+
+
+def format_challenge(
+    realm: str, nonce: str, algorithm: Algorithm, qop: Sequence[str], *, stale: bool = False
+) -> str:
+    """Return the field value of a challenge (RFC 7616, 3.3); `qop` lists what is offered."""
+    value = f"Digest realm={quote(realm)}, nonce={quote(nonce)}, algorithm={algorithm}"
+    if qop:
+        value += f', qop="{",".join(qop)}"'
+    return f"{value}, stale=true" if stale else value
+
+
+def scheme(text: str) -> str:
+    """Return the authentication scheme that a field value begins with, in lower case."""
+    match = _SCHEME.match(text)
+    return match[1].lower() if match else ""
+
+
+def parse_parameters(text: str) -> dict[str, str]:
+    """Return the auth-params that follow the scheme, names in lower case, values unquoted.
+
+    Raises BadCredentials where something else stands between them, where one is given
+    twice, and where the text is longer than MAX_CREDENTIALS.
+    """
+    if len(text) > MAX_CREDENTIALS:
+        raise BadCredentials(f"longer than {MAX_CREDENTIALS} characters")
+    start = _SCHEME.match(text)
+    found = _PARAMETER.findall(text, start.end() if start else 0)
+    parameters: dict[str, str] = {}
+    for name, doubly_quoted, quoted, token, junk in found:
+        if junk:
+            raise BadCredentials(f"unexpected {junk!r} between the parameters")
+        if "\\" in quoted:
+            quoted = _QUOTED_PAIR.sub(r"\1", quoted)
+        parameters[name.lower()] = quoted or token or doubly_quoted
+    if len(parameters) != len(found):
+        raise BadCredentials("a parameter is given twice")
+    return parameters
+
+
+def parse_credentials(text: str) -> Credentials:
+    """Return the Digest credentials in the field value `text` (RFC 7616, 3.4).
+
+    Raises BadCredentials where they cannot be read.
+    """
+    parameters = parse_parameters(text)
+    if "username*" in parameters:
+        parameters["username"] = _extended_value(parameters["username*"])
+    get = parameters.get
+    qop = get("qop", "")
+    if qop == "undefined":  # a script's way to say that it knows no qop
+        qop = ""
+    try:
+        credentials = Credentials(
+            parameters["username"],
+            parameters["realm"],
+            parameters["nonce"],
+            parameters["uri"],
+            parameters["response"].lower(),
+            get("algorithm", "MD5").upper(),
+            qop,
+            get("nc", "") if qop else "",
+            get("cnonce", "") if qop else "",
+            get("opaque", ""),
+        )
+    except KeyError as missing:
+        raise BadCredentials(f"{missing.args[0]} is missing") from None
+    if not credentials.response or not _HEXADECIMAL.issuperset(credentials.response):
+        raise BadCredentials("response is not hexadecimal")
+    if len(credentials.nc) > 8 or not _HEXADECIMAL.issuperset(credentials.nc):
+        raise BadCredentials("nc is not a hexadecimal number of up to eight digits")
+    return credentials
+
+
+def _extended_value(text: str) -> str:
+    """Return what `UTF-8''percent-encoded` stands for (RFC 7616, 3.4; RFC 5987)."""
+    charset, _, rest = text.partition("'")
+    if charset.upper() != "UTF-8":
+        raise BadCredentials("username* is not in UTF-8")
+    return unquote(rest.partition("'")[2], errors="surrogateescape")
+
+
+def ha1(algorithm: str, username: str, realm: str, password: str) -> str:
+    """Return H(A1), all that is ever kept of a password (RFC 7616, 3.4.2)."""
+    return HASHES[algorithm](to_bytes(f"{username}:{realm}:{password}"))
+
+
+def ha2(credentials: Credentials, method: str, body: bytes = b"") -> str:
+    """Return H(A2); `body` is hashed for `auth-int` only (RFC 7616, 3.4.3)."""
+    h = HASHES[credentials.algorithm]
+    a2 = f"{method}:{credentials.uri}"
+    if credentials.protection == "auth-int":
+        a2 = f"{a2}:{h(body)}"
+    return h(to_bytes(a2))
+
+
+def expected_response(ha1: str, ha2: str, c: Credentials) -> str:
+    """Return the response that proves knowledge of H(A1) (RFC 7616, 3.4.1).
+
+    Without qop it is KD(H(A1), nonce:H(A2)), as RFC 2069 had it; RFC 3261 §22.4 keeps
+    that for phones that know no qop.
+    """
+    protected = f"{c.nc}:{c.cnonce}:{c.qop}:" if c.qop else ""
+    return HASHES[c.algorithm](to_bytes(f"{ha1}:{c.nonce}:{protected}{ha2}"))
+
+
+def response_is_right(ha1: str, method: str, credentials: Credentials, body: bytes = b"") -> bool:
+    """Tell whether the response was computed with this H(A1), in constant time.
+
+    A qop in unusual case is tried as sent and in lower case: phones differ in which of
+    the two they hash.
+    """
+    h_a2 = ha2(credentials, method, body)
+    given = credentials.response
+    right = hmac.compare_digest(expected_response(ha1, h_a2, credentials), given)
+    if not credentials.qop.islower() and credentials.qop:
+        lower = credentials._replace(qop=credentials.qop.lower())
+        right |= hmac.compare_digest(expected_response(ha1, h_a2, lower), given)
+    return right

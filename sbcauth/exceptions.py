@@ -1,0 +1,80 @@
+"""Every error that sbcauth raises on purpose.
+
+SbcAuthError
+├── BadRequest            the request is at fault; `status` and `phrase` are the answer
+│   └── BadCredentials    the credentials cannot be read (400)
+├── Unavailable           a database or server does not answer; 503 with Retry-After
+├── ConfigError           the YAML is at fault; one `Complaint` per mistake
+└── UserInfoError         the User Info table cannot take the change
+    ├── NoSuchUser
+    └── UserExists
+
+Any other exception is a bug: the request gets 500 and never passes.
+"""
+
+from typing import NamedTuple
+
+
+class SbcAuthError(Exception):
+    """The base of all errors that sbcauth raises on purpose."""
+
+
+class BadRequest(SbcAuthError):
+    """The request is at fault; `status` and `phrase` are what to reply."""
+
+    status = 400
+    phrase = "Bad Request"
+
+
+class BadCredentials(BadRequest):
+    """The credentials cannot be read (RFC 3261, 22.4)."""
+
+    phrase = "Bad Credentials"
+
+
+class Unavailable(SbcAuthError):
+    """A database or server that is needed for a verdict does not answer.
+
+    `retry_after` (seconds) is when the sender may try again (RFC 3261, 20.33).
+    """
+
+    status = 503
+    phrase = "Service Unavailable"
+
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Complaint(NamedTuple):
+    """One mistake in the configuration file; `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        key = f"{self.key}: " if self.key else ""
+        return f"{self.file}:{self.line}:{self.column}: {key}{self.message}"
+
+
+class ConfigError(SbcAuthError):
+    """The configuration cannot be used; `complaints` names every mistake in it."""
+
+    def __init__(self, complaints: list[Complaint]) -> None:
+        super().__init__("\n".join(map(str, complaints)))
+        self.complaints = complaints
+
+
+class UserInfoError(SbcAuthError):
+    """The User Info table cannot take the change."""
+
+
+class NoSuchUser(UserInfoError):
+    """No row of the User Info table fits."""
+
+
+class UserExists(UserInfoError):
+    """The User Info table has this user already."""

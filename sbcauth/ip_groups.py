@@ -1,0 +1,279 @@
+"""IP Groups: who a request comes from, and what is asked of it.
+
+Classification finds the IP Group of a request. A rule's address is an IPv4 or IPv6 prefix;
+rules that fit are tried from the most specific to the least:
+
+1. the address and port of a server in a Proxy Set, or its address where the URI has no port
+2. rules by the length of their prefix; among equals those that also name a port, a
+   transport, a host, then the order of the file
+3. an address in a Proxy Set whose URI has a port, from another port (peers send over TCP from
+   any), ranks after the rules that name that very address
+
+The table is built once. A look-up costs a dictionary access for each prefix length in use, and
+the answer for a source address is remembered.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import translate
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from sbcauth.attempts import AttemptLimit
+from sbcauth.digest import Algorithm
+from sbcauth.request import Request
+
+if TYPE_CHECKING:
+    from sbcauth.radius import RadiusSettings
+
+
+class IPGroupType(StrEnum):
+    """A population of phones, or a peer server."""
+
+    USER = "user"
+    SERVER = "server"
+
+
+class AuthenticationMode(StrEnum):
+    """Who authenticates whom (the box: 0, 1, 2)."""
+
+    USER_AUTHENTICATES = "user-authenticates"
+    SBC_AS_CLIENT = "sbc-as-client"
+    SBC_AS_SERVER = "sbc-as-server"
+
+
+class ChallengeMethod(StrEnum):
+    """Which challenge is sent; `auto` is 401 for REGISTER and 407 for the rest."""
+
+    WWW = "401"
+    PROXY = "407"
+    AUTO = "auto"
+
+    def status(self, method: str) -> int:
+        """Return the status code of a challenge to a request of `method`."""
+        if self is ChallengeMethod.AUTO:
+            return 401 if method == "REGISTER" else 407
+        return int(self.value)
+
+
+class AuthQop(StrEnum):
+    """The quality of protection that is offered."""
+
+    AUTH = "auth"
+    AUTH_INT = "auth-int"
+    BOTH = "both"
+    NONE = "none"
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Return the qop-options as a challenge lists them (RFC 7616, 3.3)."""
+        return _OFFERED[self]
+
+
+_OFFERED = {
+    AuthQop.AUTH: ("auth",),
+    AuthQop.AUTH_INT: ("auth-int",),
+    AuthQop.BOTH: ("auth", "auth-int"),
+    AuthQop.NONE: (),
+}
+
+
+class ServerAuthMode(StrEnum):
+    """Who verifies credentials: this server's User Info, or an external server."""
+
+    LOCAL = "local"
+    RADIUS = "radius"
+
+
+class UnclassifiedRequests(StrEnum):
+    """What happens to a request of no IP Group: 403, or no answer at all."""
+
+    REJECT = "reject"
+    DROP = "drop"
+
+
+class RuleAction(StrEnum):
+    """What a classification rule does with a request that it fits."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationRule:
+    """Fits requests from `address`; empty or None stands for any.
+
+    `from_host` and `request_uri_host` are host names, in which `*` stands for any text.
+    """
+
+    address: IPv4Network | IPv6Network
+    port: int | None = None
+    transport: str | None = None
+    from_host: str | None = None
+    request_uri_host: str | None = None
+    action: RuleAction = RuleAction.ALLOW
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAddress:
+    """A peer server: its URI as configured, and its host (an address or a name) and port."""
+
+    uri: str
+    host: str
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IPGroup:
+    """A peer server or a population of users, and what is asked of their requests.
+
+    `methods` and `setup_invite` are the Authentication Method List. `auth_nonce_duration` is
+    in seconds.
+    """
+
+    name: str
+    type: IPGroupType
+    realm: str
+    authentication_mode: AuthenticationMode = AuthenticationMode.USER_AUTHENTICATES
+    methods: frozenset[str] = frozenset()
+    setup_invite: bool = False
+    classification: tuple[ClassificationRule, ...] = ()
+    proxy_set: tuple[ProxyAddress, ...] = ()
+    username_as_server: str = ""
+    password_as_server: str = field(default="", repr=False)
+    username_as_client: str = ""
+    password_as_client: str = field(default="", repr=False)
+    route_to: str | None = None
+    server_auth_mode: ServerAuthMode = ServerAuthMode.LOCAL
+    auth_nonce_duration: int = 300
+    auth_challenge_method: ChallengeMethod = ChallengeMethod.WWW
+    auth_qop: AuthQop = AuthQop.AUTH
+    auth_algorithms: tuple[Algorithm, ...] = (Algorithm.MD5,)
+    attempt_limit: AttemptLimit = AttemptLimit()
+    check_digest_uri: bool = False
+    reject_invalid_nonce: bool = False
+    radius: "RadiusSettings | None" = None
+
+    def challenges(self, request: Request) -> bool:
+        """Tell whether the Authentication Method List has the request's method."""
+        return request.method in self.methods or (
+            self.setup_invite and request.method == "INVITE" and not request.in_dialog
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A rule made ready to be tried; it leads to `group`, or to nothing where it denies."""
+
+    group: IPGroup | None
+    port: int | None
+    transport: str | None
+    from_host: re.Pattern[str] | None
+    request_uri_host: re.Pattern[str] | None
+
+    def fits(self, request: Request) -> bool:
+        return (
+            (self.port is None or self.port == request.source_port)
+            and (self.transport is None or self.transport == request.transport)
+            and (self.from_host is None or bool(self.from_host.match(request.from_host)))
+            and (
+                self.request_uri_host is None
+                or bool(self.request_uri_host.match(host_of(request.request_uri)))
+            )
+        )
+
+
+_Rank = tuple[int, ...]
+_REMEMBERED_SOURCES = 10_000
+
+
+class IPGroups:
+    """The IP Groups by name, and the classification table."""
+
+    def __init__(self, groups: Iterable[IPGroup]) -> None:
+        self.by_name = {group.name: group for group in groups}
+        self._prefixes: dict[tuple[int, int], dict[int, list[tuple[_Rank, _Candidate]]]] = {}
+        for group in self.by_name.values():
+            self._add(group)
+        self._known: dict[str, tuple[_Candidate, ...]] = {}
+
+    def classify(self, request: Request) -> IPGroup | None:
+        """Return the IP Group that the request comes from, or None where it is unclassified."""
+        source = request.source_address
+        candidates = self._known.get(source)
+        if candidates is None:
+            candidates = self._candidates(source)
+            if len(self._known) >= _REMEMBERED_SOURCES:
+                self._known.clear()
+            self._known[source] = candidates
+        for candidate in candidates:
+            if candidate.fits(request):
+                return candidate.group
+        return None
+
+    def next_hops(self, name: str, method: str, *, accepted: bool) -> tuple[str, ...]:
+        """Return the URIs of the servers that requests of the IP Group `name` are routed to.
+
+        A REGISTER that we have accepted ourselves stays here.
+        """
+        group = self.by_name[name]
+        if group.route_to is None or (accepted and method == "REGISTER"):
+            return ()
+        return tuple(server.uri for server in self.by_name[group.route_to].proxy_set)
+
+    def _candidates(self, source: str) -> tuple[_Candidate, ...]:
+        """Return what may fit requests from `source`, the most specific first."""
+        address = ip_address(source.strip("[]"))
+        if address.version == 6 and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        found: list[tuple[_Rank, _Candidate]] = []
+        for (version, length), networks in self._prefixes.items():
+            if version == address.version:
+                found += networks.get(int(address) >> address.max_prefixlen - length, ())
+        return tuple(candidate for _, candidate in sorted(found, key=lambda item: item[0]))
+
+    def _add(self, group: IPGroup) -> None:
+        for server in group.proxy_set:
+            try:
+                host = ip_network(server.host)
+            except ValueError:
+                continue  # a name: classified by rules
+            peer = _Candidate(group, server.port, None, None, None)
+            self._insert(host, (0, server.port is None), peer)
+            if server.port is not None:
+                any_port = _Candidate(group, None, None, None, None)
+                self._insert(host, (1, -host.prefixlen, 1), any_port)
+        for rule in group.classification:
+            allowed = group if rule.action is RuleAction.ALLOW else None
+            candidate = _Candidate(
+                allowed,
+                rule.port,
+                rule.transport,
+                _host_pattern(rule.from_host),
+                _host_pattern(rule.request_uri_host),
+            )
+            conditions = (rule.port, rule.transport, rule.from_host, rule.request_uri_host)
+            rank = (1, -rule.address.prefixlen, 0, *(value is None for value in conditions))
+            self._insert(rule.address, rank, candidate)
+
+    def _insert(
+        self, network: IPv4Network | IPv6Network, rank: _Rank, candidate: _Candidate
+    ) -> None:
+        networks = self._prefixes.setdefault((network.version, network.prefixlen), {})
+        prefix = int(network.network_address) >> network.max_prefixlen - network.prefixlen
+        networks.setdefault(prefix, []).append((rank, candidate))
+
+
+def _host_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    return re.compile(translate(pattern), re.IGNORECASE) if pattern else None
+
+
+_URI_HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;?>]*)", re.IGNORECASE)
+
+
+def host_of(uri: str) -> str:
+    """Return the host part of a SIP URI, or nothing where it is another URI (RFC 3261, 19.1.1)."""
+    match = _URI_HOST.match(uri)
+    return match[1] if match else ""

@@ -1,0 +1,52 @@
+"""One log line for each outcome: `key=value`, in a closed vocabulary.
+
+    sbcauth: decision=challenge status=401 reason=challenged ip_group=Phones method=REGISTER
+    source=192.0.2.7:5060/udp username=1001 from=1001 to=1001 call_id=f81d4fae
+
+Text from the network is escaped and cut, so that a line is a line, of bounded length.
+"""
+
+import re
+
+from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reject
+from sbcauth.request import Request
+
+MAX_VALUE = 80
+"""The longest value, in characters; a longer one ends in `~`."""
+
+_PLAIN = re.compile(r"[!#-\[\]-~]+").fullmatch
+
+
+def outcome(request: Request, decision: Decision) -> str:
+    """Return the log line for the decision on `request`."""
+    match decision:
+        case Pass(reason, ip_group):
+            verdict, username = f"decision=pass reason={reason}", ""
+        case Accept(ip_group, username, reason=reason):
+            verdict = f"decision=accept reason={reason}"
+        case Challenge(status, _, reason, ip_group, username):
+            verdict = f"decision=challenge status={status} reason={reason}"
+        case Reject(status, _, reason, ip_group, username):
+            verdict = f"decision=reject status={status} reason={reason}"
+        case Drop(reason):
+            verdict, ip_group, username = f"decision=drop reason={reason}", "", ""
+    line = (
+        f"sbcauth: {verdict} ip_group={word(ip_group)} method={word(request.method)} "
+        f"source={request.source_address}:{request.source_port}/{request.transport} "
+        f"username={word(username)} from={word(request.from_user)} to={word(request.to_user)} "
+        f"call_id={word(request.call_id)}"
+    )
+    if isinstance(decision, Reject) and decision.detail:
+        line += f" detail={word(decision.detail)}"
+    return line
+
+
+def word(text: str, longest: int = MAX_VALUE) -> str:
+    """Return `text` as one printable word: as it is, or in quotes with escapes, or `-`."""
+    if len(text) <= longest and _PLAIN(text):
+        return text
+    if not text:
+        return "-"
+    cut = text if len(text) <= longest else text[: longest - 1] + "~"
+    escaped = cut.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    return f'"{escaped}"'

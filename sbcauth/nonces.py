@@ -1,0 +1,129 @@
+"""Nonces that are remembered by nobody and forged by nobody.
+
+A nonce carries all that is needed to judge it, so a flood of challenges costs no memory,
+and every worker, and every node with the same keys, can judge the nonces of the others:
+
+    time (4 bytes) · key id (1) · randomness (6) · source tag (6) · MAC (16)
+
+33 bytes, which base64 spells in 44 letters, digits, `-` and `_` without padding. The MAC is
+keyed BLAKE2s over the rest. Its key is derived from the node's key and from the policy that
+the challenge stated (IP Group, realm, algorithm, qop, lifetime), so a nonce is worth
+nothing under any other: no downgrade, no carrying over from one IP Group to another.
+
+The source tag is a keyed hash of the address that the challenge was sent to. It does not
+decide whether the nonce is valid, since phones roam; it tells to whom a failure belongs.
+"""
+
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2s
+from hmac import compare_digest
+from typing import NamedTuple
+
+NONCE_LENGTH = 44
+CLOCK_DRIFT = 5
+"""Seconds that another node's clock may be ahead of ours."""
+
+_BODY = 17  # bytes before the MAC
+_TAG = slice(11, 17)
+_MAC = 16
+
+
+class NonceState(Enum):
+    """What a nonce is to us; different states call for different answers."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    FOREIGN = "foreign"
+
+
+class JudgedNonce(NamedTuple):
+    """A nonce with its state, its age (seconds), and whom it was issued to.
+
+    `source_tag` is empty where that is the source that now presents it.
+    """
+
+    state: NonceState
+    age: int = 0
+    source_tag: bytes = b""
+
+
+FOREIGN = JudgedNonce(NonceState.FOREIGN)
+
+
+@dataclass(frozen=True, slots=True)
+class NonceKey:
+    """A key that nonces are made with; `id` (0 to 255) says in a nonce which one it was."""
+
+    id: int
+    secret: bytes = field(repr=False)
+
+
+class NonceSigner:
+    """Mints and judges the nonces of one challenge policy.
+
+    `keys` has the newest key first: it signs, all verify. `policy` is whatever the
+    challenge states. A nonce is fresh for `lifetime` seconds; one that was minted before
+    `not_before` (seconds since 1970) is stale, since nobody remembers its use.
+    """
+
+    __slots__ = ("_keys", "_lifetime", "_newest", "_not_before")
+
+    def __init__(
+        self,
+        keys: Sequence[NonceKey],
+        policy: Sequence[str],
+        lifetime: int,
+        not_before: int = 0,
+    ) -> None:
+        stated = "\0".join((*policy, str(lifetime))).encode("utf-8", "surrogateescape")
+        self._keys = {
+            key.id: blake2s(stated, key=key.secret, person=b"policy").digest() for key in keys
+        }
+        self._newest = keys[0].id
+        self._lifetime = lifetime
+        self._not_before = not_before
+
+    def mint(self, source: str, now: int) -> str:
+        """Return a new nonce for a challenge sent to `source` at `now` (seconds)."""
+        key = self._keys[self._newest]
+        body = (
+            now.to_bytes(4, "big")
+            + self._newest.to_bytes(1, "big")
+            + os.urandom(6)
+            + _source_tag(key, source)
+        )
+        return urlsafe_b64encode(body + _mac(key, body)).decode("ascii")
+
+    def judge(self, nonce: str, source: str, now: int) -> JudgedNonce:
+        """Return what `nonce`, presented by `source`, is to this policy at `now` (seconds)."""
+        if len(nonce) != NONCE_LENGTH:
+            return FOREIGN
+        try:
+            raw = urlsafe_b64decode(nonce)
+        except ValueError:
+            return FOREIGN
+        body, mac = raw[:_BODY], raw[_BODY:]
+        key = self._keys.get(raw[4]) if len(raw) == _BODY + _MAC else None
+        if key is None or not compare_digest(mac, _mac(key, body)):
+            return FOREIGN
+        issued = int.from_bytes(body[:4], "big")
+        age = now - issued
+        fresh = -CLOCK_DRIFT <= age <= self._lifetime and issued >= self._not_before
+        tag = body[_TAG]
+        return JudgedNonce(
+            NonceState.FRESH if fresh else NonceState.STALE,
+            age,
+            b"" if compare_digest(tag, _source_tag(key, source)) else tag,
+        )
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    return blake2s(body, digest_size=_MAC, key=key, person=b"nonce").digest()
+
+
+def _source_tag(key: bytes, source: str) -> bytes:
+    return blake2s(source.encode(), digest_size=6, key=key, person=b"source").digest()

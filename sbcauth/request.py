@@ -1,0 +1,42 @@
+"""What comes in: one SIP request, as far as authentication is concerned."""
+
+from ipaddress import ip_network
+from typing import NamedTuple
+
+
+class Request(NamedTuple):
+    """A SIP request, read once at the door.
+
+    Text is decoded from UTF-8 with `surrogateescape`, so that bytes that are no
+    UTF-8 survive and can be hashed as they were sent. `from_user` and `to_user`
+    are as on the wire, escapes included. Several header fields of one name are
+    several values. `body` holds the exact bytes where the credentials ask for
+    `auth-int`, and is empty otherwise.
+    """
+
+    method: str
+    request_uri: str
+    source_address: str
+    source_port: int
+    transport: str
+    from_user: str
+    from_host: str
+    to_user: str
+    in_dialog: bool
+    call_id: str
+    authorization: tuple[str, ...] = ()
+    proxy_authorization: tuple[str, ...] = ()
+    body: bytes = b""
+
+    @property
+    def source(self) -> str:
+        """Return what counts as one source: an IPv4 address, or an IPv6 prefix of 64 bits."""
+        address = self.source_address
+        if ":" not in address:
+            return address
+        return str(ip_network(f"{address.strip('[]')}/64", strict=False))
+
+
+def to_bytes(text: str) -> bytes:
+    """Return the bytes that `text` was decoded from at the door."""
+    return text.encode("utf-8", "surrogateescape")

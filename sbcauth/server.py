@@ -1,0 +1,276 @@
+"""The authentication server: one request in, one decision out.
+
+`AuthServer.decide` is the whole policy, in the order in which a request meets it.
+"""
+
+import secrets
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote
+
+from sbcauth.attempts import Attempts, Claimant
+from sbcauth.challenges import Challenger
+from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.digest import Algorithm, Credentials, ha1, response_is_right
+from sbcauth.exceptions import BadCredentials, Unavailable
+from sbcauth.ip_groups import (
+    AuthenticationMode,
+    IPGroup,
+    IPGroups,
+    IPGroupType,
+    UnclassifiedRequests,
+)
+from sbcauth.nonce_counts import NonceCounts
+from sbcauth.nonces import CLOCK_DRIFT, JudgedNonce, NonceKey, NonceState
+from sbcauth.request import Request
+from sbcauth.shared_state import SharedState
+from sbcauth.users import User
+
+
+class Users(Protocol):
+    """The User Info table, as far as a decision needs it."""
+
+    def find(self, ip_group: str, username: str, realm: str) -> User | None:
+        """Return the user with this digest user name; raises Unavailable."""
+
+    def has_local_user(self, ip_group: str, local_user: str) -> bool:
+        """Tell whether an address of record belongs to a user; raises Unavailable."""
+
+
+class Claim(NamedTuple):
+    """A request of `group` with credentials that answer our challenge."""
+
+    group: IPGroup
+    challenger: Challenger
+    request: Request
+    credentials: Credentials
+    nonce: JudgedNonce
+    claimant: Claimant
+    now: int
+
+
+class Account(NamedTuple):
+    """What a claim is measured against.
+
+    `refusal` is why the account is no good, whatever the response. `local_user` is None where
+    the account stands for every address of record of its IP Group.
+    """
+
+    ha1: str
+    local_user: str | None = None
+    refusal: Reason | None = None
+
+
+class AuthServer:
+    """Decides for each request whether its sender must prove who it is, and whether it did.
+
+    `keys` has the newest nonce key first. Nonces minted before `started_at` (seconds since
+    1970) are stale, since the record of their use ended with the process that kept it.
+    """
+
+    def __init__(
+        self,
+        ip_groups: IPGroups,
+        users: Users,
+        shared: SharedState,
+        keys: Sequence[NonceKey],
+        unclassified_requests: UnclassifiedRequests = UnclassifiedRequests.REJECT,
+        started_at: int = 0,
+    ) -> None:
+        self._ip_groups = ip_groups
+        self._users = users
+        self._attempts = Attempts(shared)
+        self._nonce_counts = NonceCounts(shared)
+        self._challengers = {
+            group.name: Challenger(group, keys, started_at) for group in ip_groups.by_name.values()
+        }
+        self._servers_ha1 = {
+            group.name: _ha1_as_server(group) for group in ip_groups.by_name.values()
+        }
+        self._decoy = secrets.token_hex(32)
+        self._unclassified: Decision = (
+            Drop(Reason.UNCLASSIFIED)
+            if unclassified_requests is UnclassifiedRequests.DROP
+            else Reject(403, "Forbidden", Reason.UNCLASSIFIED)
+        )
+
+    def decide(self, request: Request, now: int) -> Decision:
+        """Return what is to be done with `request` at `now` (seconds since 1970)."""
+        # 1. Never challenged (RFC 3261, 22.1)
+        if request.method in ("ACK", "CANCEL"):
+            return Pass(Reason.NEVER_CHALLENGED)
+
+        # 2. Classification
+        group = self._ip_groups.classify(request)
+        if group is None:
+            return self._unclassified
+
+        # 3. Authentication Mode
+        if group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER:
+            return Pass(Reason.PASS_THROUGH, group.name)
+
+        # 4. Authentication Method List
+        if not group.challenges(request):
+            return Pass(Reason.METHOD_NOT_LISTED, group.name)
+
+        # 5. Credentials for our realm
+        challenger = self._challengers[group.name]
+        try:
+            credentials = challenger.answer(request)
+        except BadCredentials as bad:
+            return Reject(
+                bad.status,
+                bad.phrase,
+                Reason.MALFORMED_CREDENTIALS,
+                group.name,
+                detail=str(bad),
+            )
+        if credentials is None:
+            status, headers = challenger.challenge(request, now, stale=False)
+            return Challenge(status, headers, Reason.CHALLENGED, group.name)
+        claim = _claim(group, challenger, request, credentials, now)
+
+        # 6. Locked out, 7. Validation, 8. Identification
+        try:
+            return self._lock_out(claim) or self._validate(claim) or self._identify(claim)
+
+        # 9. Doubt never lets a request pass
+        except Unavailable as cause:
+            return Reject(
+                cause.status,
+                cause.phrase,
+                Reason.UNAVAILABLE,
+                group.name,
+                credentials.username,
+                cause.retry_after,
+                str(cause),
+            )
+
+    def _lock_out(self, claim: Claim) -> Decision | None:
+        """Refuse a claimant that has used up its attempts, before any hashing."""
+        if self._attempts.is_locked_out(claim.claimant, claim.now):
+            return _forbid(claim, Reason.LOCKED_OUT)
+        return None
+
+    def _validate(self, claim: Claim) -> Decision | None:
+        """Answer credentials that no password can make good.
+
+        A nonce that is not ours comes first: a phone that comes over from another server
+        was offered other things there, and must not be turned away.
+        """
+        credentials, challenger = claim.credentials, claim.challenger
+        if claim.nonce.state is NonceState.FOREIGN:
+            return self._challenge_again(claim, Reason.FOREIGN_NONCE)
+        if not challenger.offered_algorithm(credentials):
+            return _forbid(claim, Reason.ALGORITHM_NOT_OFFERED)
+        if not challenger.offered_qop(credentials):
+            return _forbid(claim, Reason.QOP_NOT_OFFERED)
+        if claim.group.check_digest_uri and credentials.uri != claim.request.request_uri:
+            return _forbid(claim, Reason.DIGEST_URI_MISMATCH)
+        if claim.nonce.state is NonceState.STALE:
+            return self._challenge_again(claim, Reason.STALE_NONCE, stale=True)
+        return None
+
+    def _identify(self, claim: Claim) -> Decision:
+        """Measure the response against the account that it claims to be of.
+
+        An account that is unknown or disabled takes the same path as a wrong response.
+        """
+        account = self._account(claim)
+        right = response_is_right(
+            account.ha1, claim.request.method, claim.credentials, claim.request.body
+        )
+        if account.refusal or not right:
+            return self._wrong(claim, account.refusal or Reason.WRONG_CREDENTIALS)
+        return self._right(claim, account)
+
+    def _wrong(self, claim: Claim, reason: Reason) -> Decision:
+        """Count the attempt and challenge again; refuse the last one."""
+        credentials = claim.credentials
+        if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
+            return self._challenge_again(claim, Reason.REPLAYED, stale=True)
+        evidence = f"{credentials.nonce} {credentials.nc} {credentials.response}"
+        if self._attempts.fail(claim.claimant, evidence, claim.group.attempt_limit, claim.now):
+            return _forbid(claim, reason)
+        status, headers = claim.challenger.challenge(claim.request, claim.now, stale=False)
+        return Challenge(status, headers, reason, claim.group.name, credentials.username)
+
+    def _right(self, claim: Claim, account: Account) -> Decision:
+        """Accept, once, a sender that speaks for its own address of record."""
+        group, credentials = claim.group, claim.credentials
+        claimed = _claimed_user(claim.request)
+        if account.local_user not in (None, claimed):
+            return _forbid(claim, Reason.IDENTITY_MISMATCH)
+        lifetime = group.auth_nonce_duration - claim.nonce.age + CLOCK_DRIFT
+        if not self._nonce_counts.use(credentials.nonce, credentials.nonce_count, lifetime):
+            return self._challenge_again(claim, Reason.REPLAYED, stale=True)
+        self._attempts.clear(claim.claimant)
+        return Accept(group.name, credentials.username, claimed, group.realm)
+
+    def _account(self, claim: Claim) -> Account:
+        """Return the account that the credentials name, or a decoy that nothing matches."""
+        group, credentials = claim.group, claim.credentials
+        shared_ha1 = (
+            self._servers_ha1[group.name][credentials.algorithm]
+            if credentials.username == group.username_as_server != ""
+            else None
+        )
+        if group.type is IPGroupType.SERVER:
+            if shared_ha1 is None:
+                return Account(self._decoy, refusal=Reason.UNKNOWN_USER)
+            return Account(shared_ha1)
+        user = self._users.find(group.name, credentials.username, group.realm)
+        if user is None:
+            claimed = _claimed_user(claim.request)
+            if shared_ha1 is None or self._users.has_local_user(group.name, claimed):
+                return Account(self._decoy, refusal=Reason.UNKNOWN_USER)
+            return Account(shared_ha1)
+        known_ha1 = user.ha1(Algorithm(credentials.algorithm))
+        refusal = None if user.enabled else Reason.DISABLED_USER
+        return Account(known_ha1 or self._decoy, user.local_user, refusal)
+
+    def _challenge_again(self, claim: Claim, reason: Reason, *, stale: bool = False) -> Decision:
+        """Give a new nonce in place of one that is no good; this counts for nothing."""
+        if claim.group.reject_invalid_nonce:
+            return _forbid(claim, reason)
+        status, headers = claim.challenger.challenge(claim.request, claim.now, stale=stale)
+        return Challenge(status, headers, reason, claim.group.name, claim.credentials.username)
+
+
+def _claim(
+    group: IPGroup, challenger: Challenger, request: Request, credentials: Credentials, now: int
+) -> Claim:
+    """Return the claim, held against the source that the nonce was issued to.
+
+    Whoever forges a stranger's address never sees the nonces sent there, so he cannot have
+    the stranger locked out; and nonces collected elsewhere buy no further attempts.
+    """
+    source = request.source
+    nonce = challenger.judge(credentials, source, now)
+    if nonce.source_tag:
+        source = f"nonce:{nonce.source_tag.hex()}"
+    claimant = Claimant(group.name, source, credentials.username)
+    return Claim(group, challenger, request, credentials, nonce, claimant, now)
+
+
+def _forbid(claim: Claim, reason: Reason) -> Reject:
+    return Reject(403, "Forbidden", reason, claim.group.name, claim.credentials.username)
+
+
+def _claimed_user(request: Request) -> str:
+    """Return the user part of the address of record that the request speaks for.
+
+    Escapes are undone, so that `%31001` is 1001 (RFC 3261, 19.1.4).
+    """
+    user = request.to_user if request.method == "REGISTER" else request.from_user
+    return unquote(user, errors="surrogateescape") if "%" in user else user
+
+
+def _ha1_as_server(group: IPGroup) -> dict[str, str]:
+    """Return H(A1) of the pair that all senders of the IP Group share, by algorithm."""
+    return {
+        algorithm.value: ha1(
+            algorithm, group.username_as_server, group.realm, group.password_as_server
+        )
+        for algorithm in group.auth_algorithms
+    }

@@ -1,0 +1,52 @@
+"""The server as one process runs it: built from the configuration, and kept up to date."""
+
+from typing import NamedTuple
+
+from sbcauth.config import Config
+from sbcauth.decision import Decision
+from sbcauth.ip_groups import IPGroups
+from sbcauth.nonce_keys import load_or_create
+from sbcauth.request import Request
+from sbcauth.server import AuthServer
+from sbcauth.shared_state import SharedState
+from sbcauth.users import UserDirectory
+
+
+class Route(NamedTuple):
+    """Where a request of an IP Group goes: the realm its users register in, and next hops."""
+
+    ip_group: str
+    realm: str
+    next_hops: tuple[str, ...]
+
+
+class Service:
+    """Decides by the configuration that is in force.
+
+    `started_at` (seconds since 1970) is the same in all processes of one server.
+    """
+
+    def __init__(self, config: Config, shared: SharedState, started_at: int) -> None:
+        self._users = UserDirectory(config.database)
+        self._ip_groups = IPGroups(config.ip_groups)
+        self._server = AuthServer(
+            self._ip_groups,
+            self._users,
+            shared,
+            load_or_create(config.nonce_key_file),
+            config.unclassified_requests,
+            started_at,
+        )
+
+    def decide(self, request: Request, now: float) -> Decision:
+        """Return what is to be done with `request` at `now` (seconds since 1970)."""
+        self._users.refresh(now)
+        return self._server.decide(request, int(now))
+
+    def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
+        """Return where a request of the IP Group goes; None where it has none."""
+        group = self._ip_groups.by_name.get(ip_group)
+        if group is None:
+            return None
+        hops = self._ip_groups.next_hops(ip_group, method, accepted=accepted)
+        return Route(ip_group, group.realm, hops)

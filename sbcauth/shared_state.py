@@ -1,0 +1,77 @@
+"""The little that all worker processes must agree on, behind a small interface.
+
+Values are integers (31 bits) or short strings. Every entry has a lifetime, so nothing is
+kept for ever. Kamailio's shared memory holds them in the running server; `kemi/` brings
+that implementation.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+Value = int | str
+T = TypeVar("T")
+
+
+class Table(StrEnum):
+    """The tables, by what they hold."""
+
+    NONCE_COUNTS = "nonce_counts"
+    ATTEMPTS = "attempts"
+    LOCKOUTS = "lockouts"
+
+
+class SharedState(Protocol):
+    """Tables of short-lived values that all worker processes share.
+
+    Each method raises Unavailable where the value cannot be kept.
+    """
+
+    def get(self, table: Table, key: str) -> Value | None:
+        """Return the value, or None where there is none."""
+
+    def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
+        """Keep `value` for `lifetime` seconds, in place of any other."""
+
+    def remove(self, table: Table, key: str) -> None:
+        """Forget the value, if there is one."""
+
+    def update(
+        self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
+    ) -> T:
+        """Change a number while no other process can, and return what `change` says of it.
+
+        `change` gets the number, 0 where there is none, and returns the new number and
+        the result of the call; it must not do anything else.
+        """
+
+
+class LocalState:
+    """Shared with nobody: for `explain`, and for tests of the rooms above.
+
+    Lifetimes are not enforced: whoever reads a value knows how old is too old.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[Table, str], Value] = {}
+
+    def get(self, table: Table, key: str) -> Value | None:
+        """Return the value, or None where there is none."""
+        return self._values.get((table, key))
+
+    def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
+        """Keep `value`, in place of any other."""
+        self._values[table, key] = value
+
+    def remove(self, table: Table, key: str) -> None:
+        """Forget the value, if there is one."""
+        self._values.pop((table, key), None)
+
+    def update(
+        self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
+    ) -> T:
+        """Change a number and return what `change` says of it."""
+        old = self._values.get((table, key), 0)
+        new, result = change(int(old))
+        self._values[table, key] = new
+        return result
