@@ -4,15 +4,17 @@ Kamailio hands text over as UTF-8 and raises where bytes are none; those are fet
 hexadecimal, so that every byte reaches the digest as it was sent.
 """
 
+from base64 import b64decode
 from collections.abc import Callable, Iterable
 from typing import TypeVar
+from urllib.parse import quote
 
 import KSR
 
 from sbcauth.decision import Accept, Challenge, Decision, Pass, Reason
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
-from sbcauth.request import Request
+from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 from sbcauth.shared_state import Table, Value
 
@@ -20,7 +22,10 @@ T = TypeVar("T")
 
 _MAX_FIELDS = 8
 """How many header fields of one name are looked at."""
-_BODY_PIECES = [f"$(rb{{s.substr,{start},30000}}{{s.encode.hexa}})" for start in (0, 30000, 60000)]
+_USER_UNRESERVED = "-_.!~*'()&=+$,?/"
+"""What stands unescaped in the user part of a URI (RFC 3261, 25.1), but for `;`."""
+_LONG_BODY = 49149
+"""Kamailio has room to encode so many bytes at once."""
 
 
 def read_request() -> Request:
@@ -66,21 +71,21 @@ def reply(status: int, phrase: str, headers: Iterable[str]) -> None:
 
 
 def remove_credentials(realm: str) -> None:
-    """Take the credentials for our realm out of the request; others stay."""
+    """Take the credentials for our realm out of the request; others stay as they are."""
     for name in ("Authorization", "Proxy-Authorization"):
-        fields = _fields(name)
-        kept = [field for field in fields if not _is_for(realm, field)]
-        if len(kept) == len(fields):
-            continue
-        KSR.hdr.remove(name)
-        for field in kept:
-            KSR.hdr.append(f"{name}: {field}\r\n")
+        for index, field in enumerate(_fields(name)):
+            if _is_for(realm, field):
+                KSR.textops.remove_hf_idx(name, index)
 
 
 def set_account(username: str, local_user: str) -> None:
-    """Tell the route block who the sender is."""
+    """Tell the route block who the sender is.
+
+    The local user is escaped as a URI needs it: `1001%40other` must not become another
+    user's address of record.
+    """
     KSR.pv.sets("$avp(sbcauth_username)", username)
-    KSR.pv.sets("$avp(sbcauth_local_user)", local_user)
+    KSR.pv.sets("$avp(sbcauth_local_user)", quote(to_bytes(local_user), safe=_USER_UNRESERVED))
 
 
 def set_route(route: Route | None) -> None:
@@ -178,7 +183,17 @@ def _decode(pseudo_variable: str) -> str:
 
 
 def _body() -> bytes:
-    return b"".join(bytes.fromhex(KSR.pv.get(piece) or "") for piece in _BODY_PIECES)
+    """Return the body, byte for byte.
+
+    One that is too long to be encoded at once comes in two pieces that overlap, since
+    Kamailio's `s.substr` stops at a NUL.
+    """
+    get = KSR.pv.get
+    if int(get("$(rb{s.len})") or 0) <= _LONG_BODY:
+        return b64decode(get("$(rb{s.encode.base64})") or "")
+    start = b64decode(get("$(rb{s.striptail,20000}{s.encode.base64})"))
+    end = b64decode(get("$(rb{s.strip,20000}{s.encode.base64})"))
+    return start + end[-20000:]
 
 
 def _is_for(realm: str, field: str) -> bool:

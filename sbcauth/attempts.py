@@ -57,19 +57,19 @@ class Attempts:
     def fail(self, claimant: Claimant, evidence: str, limit: AttemptLimit, now: int) -> bool:
         """Count a proven failure; tell whether it was the last attempt.
 
-        `evidence` is what was wrong. The same again is no other attempt.
+        `evidence` is what was wrong. The same again, of the same claimant, is no other attempt.
         """
-        if self._shared.update(Table.ATTEMPTS, _digest(evidence), limit.window, _see):
+        key = claimant.key
+        if self._shared.update(Table.ATTEMPTS, _digest(f"{key} {evidence}"), limit.window, _see):
             return False
 
         def count(record: int) -> tuple[int, int]:
             attempts, last = record >> _TIME_BITS, record & _TIME_MASK
-            if (now - last) & _TIME_MASK > limit.window:
-                attempts = 0
+            if limit.window < (now - last) & _TIME_MASK < _TIME_MASK // 2:
+                attempts = 0  # above that, another process's clock read a second more
             attempts = min(attempts + 1, MAX_ATTEMPTS)
             return attempts << _TIME_BITS | now & _TIME_MASK, attempts
 
-        key = claimant.key
         attempts = self._shared.update(Table.ATTEMPTS, key, limit.window + 1, count)
         if attempts < limit.max_attempts:
             return False

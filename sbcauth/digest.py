@@ -80,19 +80,22 @@ class Credentials(NamedTuple):
     opaque: str = ""
 
     @property
-    def protection(self) -> str:
-        """Return the quality of protection that was meant: `auth`, `auth-int` or nothing.
+    def qop_is_garbled(self) -> bool:
+        """Tell whether the qop is none: the whole list that was offered, or `undefined`."""
+        return "," in self.qop or self.qop == "undefined"
 
-        Some phones return the whole list that they were offered; they protect the
-        request as `auth` does.
-        """
-        qop = self.qop.lower()
-        return "auth" if "," in qop else qop
+    @property
+    def protection(self) -> str:
+        """Return the quality of protection that was meant: `auth`, `auth-int` or nothing."""
+        return "auth" if self.qop_is_garbled else self.qop.lower()
 
     @property
     def nonce_count(self) -> int:
-        """Return the nonce count as a number; a nonce without one has a single use."""
-        return int(self.nc, 16) if self.nc else 1
+        """Return the nonce count as a number; a nonce without one has a single use.
+
+        So has one with a garbled qop, since the response may not cover the count.
+        """
+        return int(self.nc, 16) if self.nc and not self.qop_is_garbled else 1
 
     def __str__(self) -> str:
         """Return the field value, spelled as RFC 7616 §3.4 has it."""
@@ -102,10 +105,10 @@ class Credentials(NamedTuple):
             f"nonce={quote(self.nonce)}",
             f"uri={quote(self.uri)}",
             f'response="{self.response}"',
-            f"algorithm={self.algorithm}",
+            f"algorithm={_token(self.algorithm)}",
         ]
         if self.qop:
-            fields.append(f"qop={quote(self.qop) if ',' in self.qop else self.qop}")
+            fields.append(f"qop={_token(self.qop)}")
         if self.nc:
             fields.append(f"nc={self.nc}")
         if self.cnonce:
@@ -121,10 +124,12 @@ _PARAMETER = re.compile(
     r'(?:""([^\s",]+)""'  # doubly quoted, as some phones return an opaque value
     r'|"([^"\\]*(?:\\.[^"\\]*)*)"'  # quoted-string
     r'|([^\s,"]+))'  # token, or what should have been quoted
-    r"|([^\s,])",  # anything else between the parameters is an error
+    r"|([^\s,]+)",  # anything else is an error; taken whole, so that time stays linear
     re.DOTALL,
 )
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_USUAL_QOP = ("auth", "auth-int", "")
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
@@ -133,6 +138,11 @@ def quote(value: str) -> str:
     if '"' in value or "\\" in value:
         value = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{value}"'
+
+
+def _token(value: str) -> str:
+    """Return `value` as it is where it is a token, and quoted where it is not."""
+    return value if _TOKEN.fullmatch(value) else quote(value)
 
 
 def format_challenge(
@@ -183,8 +193,6 @@ def parse_credentials(text: str) -> Credentials:
         parameters["username"] = _extended_value(parameters["username*"])
     get = parameters.get
     qop = get("qop", "")
-    if qop == "undefined":  # a script's way to say that it knows no qop
-        qop = ""
     try:
         credentials = Credentials(
             parameters["username"],
@@ -200,7 +208,8 @@ def parse_credentials(text: str) -> Credentials:
         )
     except KeyError as missing:
         raise BadCredentials(f"{missing.args[0]} is missing") from None
-    if not credentials.response or not _HEXADECIMAL.issuperset(credentials.response):
+    # It may be empty: an IMS phone's first REGISTER has it so (3GPP TS 24.229, 5.1.1.2.2).
+    if not _HEXADECIMAL.issuperset(credentials.response):
         raise BadCredentials("response is not hexadecimal")
     if len(credentials.nc) > 8 or not _HEXADECIMAL.issuperset(credentials.nc):
         raise BadCredentials("nc is not a hexadecimal number of up to eight digits")
@@ -242,13 +251,14 @@ def expected_response(ha1: str, ha2: str, c: Credentials) -> str:
 def response_is_right(ha1: str, method: str, credentials: Credentials, body: bytes = b"") -> bool:
     """Tell whether the response was computed with this H(A1), in constant time.
 
-    A qop in unusual case is tried as sent and in lower case: phones differ in which of
-    the two they hash.
+    Phones differ in what they hash of an unusual qop. One in upper case is tried as sent and
+    in lower case, a garbled one as sent and as if there were none.
     """
     h_a2 = ha2(credentials, method, body)
     given = credentials.response
     right = hmac.compare_digest(expected_response(ha1, h_a2, credentials), given)
-    if not credentials.qop.islower() and credentials.qop:
-        lower = credentials._replace(qop=credentials.qop.lower())
-        right |= hmac.compare_digest(expected_response(ha1, h_a2, lower), given)
+    if credentials.qop not in _USUAL_QOP:
+        qop = "" if credentials.qop_is_garbled else credentials.protection
+        other = expected_response(ha1, h_a2, credentials._replace(qop=qop))
+        right |= hmac.compare_digest(other, given)
     return right

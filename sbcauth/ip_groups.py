@@ -267,7 +267,10 @@ class IPGroups:
 
 
 def _host_pattern(pattern: str | None) -> re.Pattern[str] | None:
-    return re.compile(translate(pattern), re.IGNORECASE) if pattern else None
+    if not pattern:
+        return None
+    only_stars = pattern.replace("[", "[[]").replace("?", "[?]")  # `[` begins an IPv6 address
+    return re.compile(translate(only_stars), re.IGNORECASE)
 
 
 _URI_HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;?>]*)", re.IGNORECASE)

@@ -48,7 +48,7 @@ def _new_key(key_id: int) -> NonceKey:
 
 
 def _read(path: Path) -> tuple[NonceKey, ...]:
-    keys = []
+    keys: list[NonceKey] = []
     for number, line in enumerate(path.read_text("ascii", "replace").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -59,6 +59,8 @@ def _read(path: Path) -> tuple[NonceKey, ...]:
             raise _complaint(path, number, "a key is a number and 64 hexadecimal digits") from None
         if len(key.secret) != _SECRET_BYTES or not 0 <= key.id <= 255:
             raise _complaint(path, number, "a key is a number to 255 and 64 hexadecimal digits")
+        if any(key.id == other.id for other in keys):
+            raise _complaint(path, number, f"number {key.id} is taken")
         keys.append(key)
     if not keys:
         raise _complaint(path, 1, "holds no key; remove the file to have one made")

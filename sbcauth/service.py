@@ -28,9 +28,9 @@ class Service:
 
     def __init__(self, config: Config, shared: SharedState, started_at: int) -> None:
         self._users = UserDirectory(config.database)
-        self._ip_groups = IPGroups(config.ip_groups)
+        self.ip_groups = IPGroups(config.ip_groups)
         self._server = AuthServer(
-            self._ip_groups,
+            self.ip_groups,
             self._users,
             shared,
             load_or_create(config.nonce_key_file),
@@ -45,8 +45,8 @@ class Service:
 
     def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
         """Return where a request of the IP Group goes; None where it has none."""
-        group = self._ip_groups.by_name.get(ip_group)
+        group = self.ip_groups.by_name.get(ip_group)
         if group is None:
             return None
-        hops = self._ip_groups.next_hops(ip_group, method, accepted=accepted)
+        hops = self.ip_groups.next_hops(ip_group, method, accepted=accepted)
         return Route(ip_group, group.realm, hops)

@@ -122,7 +122,8 @@ def answer(
         f"algorithm={challenge.algorithm}"
     )
     if qop:
-        value += f', qop={qop}, nc={nc:08x}, cnonce="{cnonce}"'
+        spelled = f'"{qop}"' if "," in qop else qop
+        value += f', qop={spelled}, nc={nc:08x}, cnonce="{cnonce}"'
     if challenge.opaque:
         value += f', opaque="{challenge.opaque}"'
     return f"{challenge.answering_header}: {value}"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sbcauth import config
+from sbcauth.database import open_for_writing
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.installation import kamailio_cfg, script
 
@@ -77,7 +78,7 @@ def run(
     Example: sbcauth run --listen udp:127.0.0.1:5060 --listen tcp:127.0.0.1:5060
     """
     file: Path = context.obj.resolve()
-    config.load(file, os.environ)
+    open_for_writing(config.load(file, os.environ).database).close()
     arguments = command(
         file,
         listen or _DEFAULT_LISTEN,

@@ -1,0 +1,270 @@
+"""Servers under load: ours, and its peers, which share all of kamailio.cfg but authentication.
+
+Every server runs by the command line that `sbcauth run` makes: the same memory manager, the
+same number of workers, the same size of shared memory.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from bench.phones import REALM
+from bench.users import fill_subscriber, fill_user_info
+from sbcauth.cli.run import command
+from sbcauth.installation import kamailio_cfg
+from sbcauth.rpc import Rpc
+
+SHARED_MEMORY = 512
+_PEERS = Path(__file__).resolve().parent / "peers"
+_READY_WITHIN = 20.0
+_LONGEST_START_LOG = 1_000_000  # a Kamailio that fails half way may go on complaining for ever
+_ports = iter(range(24000, 25000))
+
+CONFIG = f"""\
+realm: {REALM}
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, setup-invite]
+    classification:
+      - address: 127.0.0.0/8
+"""
+
+
+class Server:
+    """A Kamailio of its own, in `folder`, on a free loopback port."""
+
+    def __init__(self, name: str, folder: Path, users: int, workers: int) -> None:
+        self.name = name
+        self.folder = folder
+        self.users = users
+        self.workers = workers
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment = dict(os.environ)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True)
+        self.prepare()
+        (self.folder / "run").mkdir(mode=0o700)
+        with (self.folder / "kamailio.log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, our own arguments
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                start_new_session=True,
+            )
+        self._wait_until_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # the session that we started
+            self._process.wait()
+
+    def prepare(self) -> None:
+        """Write the server's files into its folder."""
+        raise NotImplementedError
+
+    def command(self) -> list[str]:
+        """Return the command line that runs it."""
+        raise NotImplementedError
+
+    def options(self, cfg: Path | None, *definitions: str) -> list[str]:
+        """Return the command line of `sbcauth run`, with another kamailio.cfg."""
+        line = command(
+            self.folder / "sbcauth.yaml",
+            [f"udp:127.0.0.1:{self.port}"],
+            cfg=cfg,
+            workers=self.workers,
+            shared_memory=SHARED_MEMORY,
+        )
+        for definition in definitions:
+            line += ["-A", definition]
+        return line
+
+    @property
+    def pids(self) -> list[int]:
+        """Return the ids of all of its processes, the main one first."""
+        assert self._process
+        main = self._process.pid
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        return [main, *map(int, children)]
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Return the ids of the processes that serve UDP."""
+        listing = self.rpc("core.psx")
+        return [each["PID"] for each in listing if "udp" in each["DSC"]]
+
+    def cpu(self) -> float:
+        """Return the CPU time that all of its processes have taken, in µs.
+
+        /proc/PID/schedstat counts nanoseconds, where utime and stime count ticks.
+        """
+        return sum(
+            int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in self.pids
+        ) / 1000
+
+    def private_memory(self) -> list[int]:
+        """Return what each UDP worker keeps to itself, in KiB."""
+        return [_private(pid) for pid in self.worker_pids]
+
+    def used_shared_memory(self) -> int:
+        """Return how much of Kamailio's shared memory is in use, in bytes."""
+        used: int = self.rpc("core.shmmem", "b")["used"]
+        return used
+
+    def rpc(self, method: str, *parameters: str | int) -> Any:
+        """Ask the running server."""
+        return Rpc(self.folder / "run" / "rpc.sock").call(method, *parameters)
+
+    def log(self) -> str:
+        """Return what it has written."""
+        return (self.folder / "kamailio.log").read_text(errors="replace")
+
+    def _log_size(self) -> int:
+        return (self.folder / "kamailio.log").stat().st_size
+
+    def _wait_until_ready(self) -> None:
+        question = (
+            f"OPTIONS sip:127.0.0.1:{self.port} SIP/2.0\r\n"
+            "Via: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK-ready\r\n"
+            "Max-Forwards: 0\r\nFrom: <sip:ready@127.0.0.1>;tag=1\r\nTo: <sip:127.0.0.1>\r\n"
+            "Call-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+        deadline = time.monotonic() + _READY_WITHIN
+        with phone_socket(self) as phone:
+            phone.settimeout(0.1)
+            while True:
+                try:
+                    phone.send(question)
+                    phone.recv(65535)
+                    return
+                except OSError:
+                    time.sleep(0.05)
+                assert self._process
+                failed = self._process.poll() is not None or self._log_size() > _LONGEST_START_LOG
+                if failed or time.monotonic() > deadline:
+                    self.__exit__()
+                    raise RuntimeError(f"{self.name} did not start:\n{self.log()[-4000:]}")
+
+
+class Ours(Server):
+    """This server, with its kamailio.cfg as it is."""
+
+    def __init__(
+        self, folder: Path, users: int, workers: int, *, name: str = "ours", config: str = CONFIG
+    ) -> None:
+        super().__init__(name, folder, users, workers)
+        self._config = config
+        self._environment["SBCAUTH_CONFIG"] = str(folder / "sbcauth.yaml")
+        self._environment["PATH"] = f"/usr/bin:{self._environment.get('PATH', '')}"
+
+    def prepare(self) -> None:
+        """Write the configuration and fill User Info."""
+        (self.folder / "sbcauth.yaml").write_text(self._config)
+        fill_user_info(self.folder / "sbcauth.db", self.users)
+
+    def command(self) -> list[str]:
+        """Return what `sbcauth run` would run."""
+        return self.options(None)
+
+
+class Native(Server):
+    """Kamailio's `auth` and `auth_db` on SQLite; by default with replay protection, as ours."""
+
+    def __init__(
+        self, folder: Path, users: int, workers: int, *, name: str = "native", define: str = ""
+    ) -> None:
+        super().__init__(name, folder, users, workers)
+        self._define = define
+
+    def prepare(self) -> None:
+        """Write kamailio.cfg and fill `subscriber`."""
+        (self.folder / "kamailio.cfg").write_text(_peer_cfg("native"))
+        fill_subscriber(self.folder / "kamailio.db", self.users)
+
+    def command(self) -> list[str]:
+        """Return the command line, with the database's place."""
+        return self.options(
+            self.folder / "kamailio.cfg",
+            f'BENCH_DATABASE="sqlite:///{self.folder / "kamailio.db"}"',
+            f'BENCH_REALM="{REALM}"',
+            *filter(None, [self._define]),
+        )
+
+
+class Unprotected(Server):
+    """The same route without authentication."""
+
+    def __init__(self, folder: Path, users: int, workers: int, *, name: str = "none") -> None:
+        super().__init__(name, folder, users, workers)
+
+    def prepare(self) -> None:
+        """Write kamailio.cfg."""
+        (self.folder / "kamailio.cfg").write_text(_peer_cfg("none"))
+
+    def command(self) -> list[str]:
+        """Return the command line."""
+        return self.options(self.folder / "kamailio.cfg", f'BENCH_REALM="{REALM}"')
+
+
+def phone_socket(server: Server) -> socket.socket:
+    """Return a socket that talks to `server` from a free port."""
+    phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    phone.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    phone.bind(("127.0.0.1", _free_port()))
+    phone.connect(("127.0.0.1", server.port))
+    return phone
+
+
+_OUR_MODULES = re.compile(
+    r'^(?:loadmodule "(?:htable|app_python3)\.so"|modparam\("(?:htable|app_python3)",.*)\n',
+    re.MULTILINE,
+)
+_OUR_ROUTE = re.compile(r"^route\[AUTHENTICATION\] \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
+_ROUTING = "####### Routing #######\n"
+
+
+def _peer_cfg(peer: str) -> str:
+    """Return kamailio.cfg with the modules and the route[AUTHENTICATION] of a peer."""
+    shared = kamailio_cfg().read_text()
+    shared = _OUR_MODULES.sub("", shared)
+    shared, routes = _OUR_ROUTE.subn("", shared)
+    if routes != 1 or shared.count(_ROUTING) != 1 or "python" in _code(shared):
+        raise RuntimeError("kamailio.cfg is not as this benchmark knows it")
+    return shared.replace(_ROUTING, (_PEERS / f"{peer}.cfg").read_text())
+
+
+def _code(cfg: str) -> str:
+    return re.sub(r"#.*", "", cfg)
+
+
+def _private(pid: int) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(size) for size in re.findall(r"Private_\w+:\s+(\d+) kB", rollup))
+
+
+def _free_port() -> int:
+    """Return a port of our range that nobody uses, and that was not given before."""
+    for port in _ports:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no free port")

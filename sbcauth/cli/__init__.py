@@ -1,0 +1,61 @@
+"""The command `sbcauth`: each command calls one function and prints what it returns."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sbcauth import __version__
+from sbcauth.cli import config, user
+from sbcauth.cli.explain import explain
+from sbcauth.cli.run import run
+from sbcauth.exceptions import SbcAuthError
+
+_typer = typer.Typer(
+    name="sbcauth",
+    help="An SBC's authentication server for Kamailio.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_typer.add_typer(user.commands, name="user")
+_typer.add_typer(config.commands, name="config")
+_typer.command()(run)
+_typer.command()(explain)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sbcauth {__version__}")
+        raise typer.Exit
+
+
+@_typer.callback()
+def main(
+    context: typer.Context,
+    config_file: Annotated[
+        Path, typer.Option("--config", envvar="SBCAUTH_CONFIG", help="The configuration file.")
+    ] = Path("sbcauth.yaml"),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Manage the authentication server: its users, its configuration, the server itself."""
+    context.obj = config_file
+
+
+def app() -> None:
+    """Run the command line; 0 is success, 1 a refusal, 2 wrong usage."""
+    try:
+        _typer()
+    except SbcAuthError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        print(f"{error.filename or 'sbcauth'}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)

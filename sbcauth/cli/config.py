@@ -1,0 +1,74 @@
+"""`sbcauth config`: whether the configuration is right, and what is in force."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from sbcauth.cli.output import print_json
+from sbcauth.config import Config, load
+from sbcauth.config_show import effective, json_schema
+from sbcauth.database import sqlite_path
+from sbcauth.user_admin import UserTable
+
+commands = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
+
+
+@commands.command()
+def check(context: typer.Context) -> None:
+    """Name every mistake in the configuration, and users that it no longer fits.
+
+    Example: sbcauth --config /etc/sbcauth/sbcauth.yaml config check
+    """
+    config = load(context.obj, os.environ)
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    strays = list(_strays(config))
+    for stray in strays:
+        print(stray, file=sys.stderr)
+    if strays:
+        raise typer.Exit(1)
+    print(f"{context.obj}: {len(config.ip_groups)} IP Groups, no mistake found")
+
+
+@commands.command()
+def show(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what is in force for each IP Group, secrets masked.
+
+    Example: sbcauth config show --json
+    """
+    values = effective(load(context.obj, os.environ))
+    if as_json:
+        print_json(values)
+    else:
+        print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors.
+
+    Example: sbcauth config schema > sbcauth.schema.json
+    """
+    print_json(json_schema())
+
+
+def _strays(config: Config) -> Any:
+    """Yield a line for each user whose IP Group or realm is no longer configured."""
+    if not sqlite_path(config.database).exists():
+        return
+    realms = {group.name: group.realm for group in config.ip_groups}
+    for row in UserTable(config.database).all():
+        if row.ip_group not in realms:
+            yield f"user {row.username}: there is no IP Group {row.ip_group}"
+        elif row.realm != realms[row.ip_group]:
+            yield (
+                f"user {row.username}: the password is bound to the realm {row.realm}, but that of "
+                f"the IP Group {row.ip_group} is {realms[row.ip_group]}: "
+                "remove the user and add it again"
+            )

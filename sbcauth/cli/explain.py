@@ -1,0 +1,42 @@
+"""`sbcauth explain`: why a request is decided as it is."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sbcauth.cli.output import print_table
+from sbcauth.config import load
+from sbcauth.explain import answer, steps
+from sbcauth.service import Service
+from sbcauth.shared_state import LocalState
+from sbcauth.sip_message import parse_request
+
+
+def explain(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(help="A file with a raw SIP request, or - for stdin.")],
+    source: Annotated[
+        str | None,
+        typer.Option(help="The address that it came from, if not the one in its Via."),
+    ] = None,
+) -> None:
+    """Print the steps by which a request is decided; nothing is sent or counted.
+
+    Example: sbcauth explain register.sip --source 192.0.2.7
+    """
+    config = load(context.obj, os.environ)
+    raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    request = parse_request(raw.decode("utf-8", "surrogateescape"))
+    if source:
+        request = request._replace(source_address=source)
+    service = Service(config, LocalState(), started_at=0)
+    decision = service.decide(request, time.time())
+    print_table(
+        ("Step", "Name", "Outcome"),
+        ((s.number, s.name, s.outcome) for s in steps(service.ip_groups, request, decision)),
+    )
+    print(f"Answer: {answer(decision)}")

@@ -1,0 +1,74 @@
+"""What is in force for each IP Group, in the words of sbcauth.yaml, and its JSON Schema."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sbcauth.config import Config
+from sbcauth.ip_groups import IPGroup
+from sbcauth.settings import FileKeys
+
+_MASK = "********"
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """Return what is in force for each IP Group, in the words of the file, secrets masked."""
+    return {
+        "database": config.database,
+        "nonce_key_file": str(config.nonce_key_file),
+        "unclassified_requests": str(config.unclassified_requests),
+        "ip_groups": [_effective(group) for group in config.ip_groups],
+    }
+
+
+def _effective(group: IPGroup) -> dict[str, Any]:
+    methods = sorted(group.methods) + ["setup-invite"] * group.setup_invite
+    values: dict[str, Any] = {
+        "name": group.name,
+        "type": str(group.type),
+        "realm": group.realm,
+        "authentication_mode": str(group.authentication_mode),
+        "authentication_method_list": methods,
+        "classification": [
+            {key: str(value) for key, value in _fields(rule) if value is not None}
+            for rule in group.classification
+        ],
+        "proxy_set": [server.uri for server in group.proxy_set],
+        "route_to": group.route_to,
+        "server_auth_mode": str(group.server_auth_mode),
+        "auth_nonce_duration": group.auth_nonce_duration,
+        "auth_challenge_method": str(group.auth_challenge_method),
+        "auth_qop": str(group.auth_qop),
+        "auth_algorithms": [str(algorithm) for algorithm in group.auth_algorithms],
+        "max_auth_attempts": group.attempt_limit.max_attempts,
+        "lockout_duration": group.attempt_limit.lockout_duration,
+        "attempt_window": group.attempt_limit.window,
+        "check_digest_uri": "strict" if group.check_digest_uri else "lenient",
+        "reject_invalid_nonce": group.reject_invalid_nonce,
+    }
+    for side in ("server", "client"):
+        username = getattr(group, f"username_as_{side}")
+        if username:
+            values[f"username_as_{side}"] = username
+            values[f"password_as_{side}"] = _MASK
+    if group.radius:
+        values["radius"] = {
+            "servers": [
+                {"address": s.address, "port": s.port, "secret": _MASK}
+                for s in group.radius.servers
+            ],
+            "attributes": str(group.radius.attributes),
+            "timeout": group.radius.timeout,
+            "tries": group.radius.tries,
+            "dead_time": group.radius.dead_time,
+        }
+    return values
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    return ((name, getattr(value, name)) for name in value.__slots__)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file, for editors."""
+    schema: dict[str, Any] = FileKeys.model_json_schema()
+    return schema

@@ -1,0 +1,83 @@
+"""The database: opening it, making it from schema.sql, and its one model."""
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import peewee
+
+from sbcauth.exceptions import Unavailable
+from sbcauth.installation import schema_sql
+
+SCHEMA_VERSION = 1
+_BUSY_TIMEOUT = 5.0  # seconds that a command waits for another's transaction
+
+
+class UserInfo(peewee.Model):
+    """A row of the User Info table; schema.sql says what its columns hold."""
+
+    id = peewee.AutoField()
+    ip_group = peewee.TextField()
+    local_user = peewee.TextField()
+    username = peewee.TextField()
+    realm = peewee.TextField()
+    ha1_md5 = peewee.TextField(null=True)
+    ha1_sha256 = peewee.TextField(null=True)
+    ha1_sha512_256 = peewee.TextField(null=True)
+    enabled = peewee.BooleanField(default=True)
+    created_at = peewee.TextField()
+    updated_at = peewee.TextField()
+
+    class Meta:
+        """The table's name and keys, as in schema.sql."""
+
+        table_name = "user_info"
+        indexes = ((("ip_group", "username", "realm"), True), (("ip_group", "local_user"), False))
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the file that `sqlite:///PATH` names; an absolute PATH makes a fourth slash."""
+    return Path(unquote(urlsplit(url).path).removeprefix("/"))
+
+
+def open_for_writing(url: str) -> peewee.SqliteDatabase:
+    """Return the database, bound to UserInfo; it is made from schema.sql where it is missing.
+
+    The file is readable by its owner alone. Raises Unavailable where it cannot be opened, or
+    was made by a newer version.
+    """
+    path = sqlite_path(url)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        database = peewee.SqliteDatabase(
+            str(path), timeout=_BUSY_TIMEOUT, pragmas={"journal_mode": "wal"}
+        )
+        database.connect()
+        _make_tables(database, path)
+    except (OSError, peewee.PeeweeException) as error:
+        raise Unavailable(f"{path}: {error}") from error
+    database.bind([UserInfo])
+    return database
+
+
+def _make_tables(database: peewee.SqliteDatabase, path: Path) -> None:
+    version = database.pragma("user_version")
+    if version > SCHEMA_VERSION:
+        raise Unavailable(f"{path}: made by a newer version of sbcauth (schema {version})")
+    if version == 0:
+        script = schema_sql().read_text("utf-8")
+        connection: sqlite3.Connection = database.connection()  # type: ignore[no-untyped-call]
+        connection.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+
+
+def open_for_reading(path: Path, timeout: float) -> sqlite3.Connection:
+    """Return a connection for reading; `timeout` (seconds) bounds every wait.
+
+    It is peewee's own, without the models: a look-up costs a fraction so. Raises
+    peewee.PeeweeException where the file is missing or no database.
+    """
+    uri = f"file:{quote(str(path))}?mode=ro"
+    database = peewee.SqliteDatabase(uri, uri=True, timeout=timeout, check_same_thread=False)
+    connection: sqlite3.Connection = database.connection()  # type: ignore[no-untyped-call]
+    return connection

@@ -1,0 +1,90 @@
+"""Reading a raw SIP request, for `explain`: in the running server Kamailio does this.
+
+It takes what people paste: line ends without CR, lines before the request (a log's prefix, a
+capture's time), folded header fields, compact names (RFC 3261, 7.3.3).
+"""
+
+import re
+
+from sbcauth.exceptions import SbcAuthError
+from sbcauth.ip_groups import host_of
+from sbcauth.request import Request, to_bytes
+
+_REQUEST_LINE = re.compile(r"^\s*([A-Z]+) (\S+) SIP/2\.0\s*$", re.MULTILINE)
+_COMPACT = {"f": "from", "t": "to", "i": "call-id", "v": "via"}
+_VIA = re.compile(
+    r"SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[^\]]+\]|[^\s:;,]+)(?:\s*:\s*(\d+))?", re.IGNORECASE
+)
+_URI = re.compile(r"<([^>]*)>|(\S+?)(?=[;\s]|$)")
+_USER = re.compile(r"sips?:([^@;:]*)(?::[^@]*)?@", re.IGNORECASE)
+
+
+class NotARequest(SbcAuthError):
+    """The text holds no SIP request."""
+
+
+def parse_request(text: str) -> Request:
+    """Return the first SIP request in `text`, as if it came from where its Via says.
+
+    Raises NotARequest where there is none.
+    """
+    line = _REQUEST_LINE.search(text)
+    if line is None:
+        raise NotARequest("no request line, such as: REGISTER sip:example.com SIP/2.0")
+    head, _, body = text[line.end() :].lstrip("\r\n").replace("\r\n", "\n").partition("\n\n")
+    fields = _fields(head)
+
+    def first(name: str) -> str:
+        return next(iter(fields.get(name, ())), "")
+
+    transport, address, port = _via(first("via"))
+    from_uri, to_uri = _uri(first("from")), _uri(first("to"))
+    return Request(
+        line[1],
+        line[2],
+        address,
+        port,
+        transport,
+        _user(from_uri),
+        host_of(from_uri),
+        _user(to_uri),
+        ";tag=" in re.sub(r"<[^>]*>", "", first("to")).replace(" ", "").lower(),
+        first("call-id"),
+        tuple(fields.get("authorization", ())),
+        tuple(fields.get("proxy-authorization", ())),
+        to_bytes(body),
+    )
+
+
+def _fields(head: str) -> dict[str, list[str]]:
+    """Return the header fields by name in lower case; folded lines are put together."""
+    fields: dict[str, list[str]] = {}
+    for line in re.sub(r"\n[ \t]+", " ", head).splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            name = name.strip().lower()
+            fields.setdefault(_COMPACT.get(name, name), []).append(value.strip())
+    return fields
+
+
+def _via(value: str) -> tuple[str, str, int]:
+    """Return transport, address and port of the sender, by the topmost Via (RFC 3261, 18.2.1)."""
+    via = _VIA.search(value)
+    if via is None:
+        return "udp", "127.0.0.1", 5060
+    received = re.search(r";\s*received\s*=\s*([^;,\s]+)", value, re.IGNORECASE)
+    rport = re.search(r";\s*rport\s*=\s*(\d+)", value, re.IGNORECASE)
+    address = received[1] if received else via[2]
+    return via[1].lower(), address.strip("[]"), int(rport[1] if rport else via[3] or 5060)
+
+
+def _uri(value: str) -> str:
+    """Return the URI of a From or To header field (RFC 3261, 20.10)."""
+    quoted = re.sub(r'"(?:[^"\\]|\\.)*"', "", value)
+    match = _URI.search(quoted)
+    return (match[1] or match[2] or "") if match else ""
+
+
+def _user(uri: str) -> str:
+    match = _USER.match(uri)
+    return match[1] if match else ""

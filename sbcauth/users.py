@@ -1,0 +1,142 @@
+"""The users: looked up for every decision, from a cache that notices each change at once."""
+
+import os
+import sqlite3
+from typing import NamedTuple
+
+import peewee
+
+from sbcauth.database import open_for_reading, sqlite_path
+from sbcauth.digest import Algorithm
+from sbcauth.exceptions import Unavailable
+
+FRESHNESS = 0.1
+"""Seconds after which the database is asked whether it has changed."""
+PATIENCE = 0.1
+"""Seconds that a look-up waits for a locked database; a SIP worker waits with it."""
+CACHE_SIZE = 100_000
+"""Answers that one process remembers."""
+
+_COLUMNS = "ip_group, local_user, username, realm, enabled, ha1_md5, ha1_sha256, ha1_sha512_256"
+# S608: constants only
+_BY_USERNAME = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND username=? AND realm=?"  # noqa: S608
+_BY_LOCAL_USER = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND local_user=?"  # noqa: S608
+
+
+class User(NamedTuple):
+    """A row of User Info, without its dates."""
+
+    ip_group: str
+    local_user: str
+    username: str
+    realm: str
+    enabled: bool
+    ha1_md5: str | None = None
+    ha1_sha256: str | None = None
+    ha1_sha512_256: str | None = None
+
+    def ha1(self, algorithm: Algorithm) -> str | None:
+        """Return H(A1) for `algorithm`, or None where there is none."""
+        match algorithm:
+            case Algorithm.MD5:
+                return self.ha1_md5
+            case Algorithm.SHA_256:
+                return self.ha1_sha256
+            case Algorithm.SHA_512_256:
+                return self.ha1_sha512_256
+
+    def __repr__(self) -> str:
+        """Return who it is; H(A1) is as good as the password and is not shown."""
+        return f"User({self.username!r} in {self.ip_group!r}, realm {self.realm!r})"
+
+
+_Key = tuple[str, ...]
+
+
+class UserDirectory:
+    """User Info as one process reads it. The database opens with the first look-up.
+
+    Every method raises Unavailable where the database does not answer; it is tried again
+    with the next request.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._path = sqlite_path(url)
+        self._known: dict[_Key, tuple[User, ...]] = {}
+        self._connection: sqlite3.Connection | None = None
+        self._version: tuple[int, ...] = ()
+        self._opened_by = 0
+        self._next_look = 0.0
+
+    def refresh(self, now: float) -> None:
+        """Forget what may have changed; called with every request, at `now` (seconds)."""
+        if 0 <= self._next_look - now <= FRESHNESS:
+            return
+        self._next_look = now + FRESHNESS
+        try:
+            version = self._look()
+        except (OSError, sqlite3.Error, peewee.PeeweeException):
+            self._close()  # the look-up says what is wrong
+            return
+        if version != self._version:
+            self._known.clear()
+            self._version = version
+
+    def find(self, ip_group: str, username: str, realm: str) -> User | None:
+        """Return the user with this digest user name and realm."""
+        return next(iter(self._select(_BY_USERNAME, (ip_group, username, realm))), None)
+
+    def has_local_user(self, ip_group: str, local_user: str) -> bool:
+        """Tell whether an address of record belongs to a user."""
+        return bool(self._select(_BY_LOCAL_USER, (ip_group, local_user)))
+
+    def find_by_local_user(self, ip_group: str, local_user: str, realm: str) -> User | None:
+        """Return the user with this address of record whose H(A1) is for `realm`."""
+        users = self._select(_BY_LOCAL_USER, (ip_group, local_user))
+        return next((user for user in users if user.realm == realm and user.enabled), None)
+
+    def _select(self, query: str, key: _Key) -> tuple[User, ...]:
+        known = self._known.get((query, *key))
+        if known is None:
+            known = self._read(query, key)
+            if len(self._known) >= CACHE_SIZE:
+                del self._known[next(iter(self._known))]
+            self._known[query, *key] = known
+        return known
+
+    def _read(self, query: str, key: _Key) -> tuple[User, ...]:
+        try:
+            for text in key:
+                text.encode()
+        except UnicodeEncodeError:
+            return ()  # bytes that are no UTF-8 name nobody
+        try:
+            rows = self._connected().execute(query, key).fetchall()
+        except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
+            self._close()
+            raise Unavailable(f"User Info {self._path}: {error}") from error
+        return tuple(User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
+
+    def _look(self) -> tuple[int, ...]:
+        """Return what changes whenever the database does: its file, and SQLite's own counter."""
+        file = self._path.stat()
+        identity = (file.st_dev, file.st_ino)
+        if self._version[:2] != identity:
+            self._close()
+        (counter,) = self._connected().execute("PRAGMA data_version").fetchone()
+        return (*identity, counter)
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return this process's connection; one that came through a fork is the parent's."""
+        if self._connection is None or self._opened_by != os.getpid():
+            self._path.stat()  # SQLite's own message does not say what is missing
+            self._connection = open_for_reading(self._path, PATIENCE)
+            self._opened_by = os.getpid()
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None and self._opened_by == os.getpid():
+            self._connection.close()
+        self._connection = None
+        self._version = ()
+        self._known.clear()

@@ -1,0 +1,85 @@
+"""What every end-to-end test has: a running server, phones, and the log when it fails."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import kamailio
+import pytest
+from kamailio import Server
+from phone import Endpoint, Phone
+
+BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """Run the server that a module's CONFIG describes, with its USERS, for all of its tests.
+
+    USERS maps user names to passwords; `Group/name` is a user of another IP Group than Phones.
+    The module may set WORKERS, PORT and what else to LISTEN on. After the last test all processes must still be there, and no
+    bug in the log.
+    """
+    module = request.module
+    server = Server(
+        tmp_path_factory.mktemp("server"),
+        module.CONFIG,
+        workers=getattr(module, "WORKERS", 2),
+        listen=getattr(module, "LISTEN", ()),
+        port=getattr(module, "PORT", 0),
+    )
+    for user, password in getattr(module, "USERS", {}).items():
+        ip_group, _, username = user.rpartition("/")
+        server.add_user(username, password, ip_group or "Phones")
+    with server:
+        processes = server.processes()
+        yield server
+        assert processes <= server.processes(), "a worker was lost"
+    for bug in BUGS:
+        assert bug not in server.log()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start further servers, for this test alone; arguments are those of Server."""
+    with ExitStack() as stack:
+
+        def start(config: str, **options: object) -> Server:
+            folder = tmp_path / f"server{len(kamailio.running)}"
+            folder.mkdir()
+            return stack.enter_context(Server(folder, config, **options))  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture
+def phone(server: Server) -> Iterator[Callable[..., Phone]]:
+    """Make phones of the server; arguments are those of Phone."""
+    with ExitStack() as stack:
+        yield lambda *who, **how: stack.enter_context(Phone(server, *who, **how))
+
+
+@pytest.fixture
+def endpoint(server: Server) -> Iterator[Callable[..., Endpoint]]:
+    """Make bare sockets that talk to the server; arguments are those of Endpoint."""
+    with ExitStack() as stack:
+        yield lambda *where, **how: stack.enter_context(Endpoint(server, *where, **how))
+
+
+_log_sizes: dict[Server, int] = {}
+
+
+def pytest_runtest_setup() -> None:
+    _log_sizes.clear()
+    _log_sizes.update({server: server.log_size() for server in kamailio.running})
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show what each server wrote during a test that fails."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        for server in kamailio.running:
+            text = server.log(_log_sizes.get(server, 0))
+            report.sections.append((f"log of the server on port {server.port}", text[-20000:]))

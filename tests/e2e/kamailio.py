@@ -1,0 +1,212 @@
+"""A real server for a test: `sbcauth run` in a folder of its own, on a free loopback port.
+
+    with Server(folder, CONFIG) as server:
+        server.add_user("1001", "secret")
+
+Everything goes the way that an administrator goes: the YAML is a file, users are added by the
+command line, SIGTERM stops it.
+"""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+from sip import parse_response
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SBCAUTH = Path(sys.executable).with_name("sbcauth")
+READY_WITHIN = 20.0
+"""Seconds that a start may take; it is under two on an idle machine."""
+
+running: list["Server"] = []
+"""The servers that run now; their logs are shown when a test fails."""
+
+
+class Server:
+    """One server: Kamailio with the authentication server, configured by the text `config`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        *,
+        workers: int = 2,
+        port: int = 0,
+        listen: Sequence[str] = (),
+        options: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.workers = workers
+        listen = [f"{each}:127.0.0.1:{self.port}" for each in ("udp", "tcp")] + list(listen)
+        self._options = [*options, *(word for each in listen for word in ("--listen", each))]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.config_file = folder / "sbcauth.yaml"
+        self.config_file.write_text(config)
+        self.log_file = folder / "kamailio.log"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of Kamailio's main process."""
+        assert self._process
+        return self._process.pid
+
+    def sbcauth(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run the command line on this server's configuration."""
+        return subprocess.run(
+            [str(SBCAUTH), "--config", str(self.config_file), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def administer(self, *arguments: str, stdin: str = "") -> str:
+        """Run a command that must succeed; returns what it prints."""
+        done = self.sbcauth(*arguments, stdin=stdin)
+        assert done.returncode == 0, f"sbcauth {shlex.join(arguments)}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def add_user(
+        self, username: str, password: str, ip_group: str = "Phones", local_user: str | None = None
+    ) -> None:
+        """Add a user to the User Info table."""
+        options = ("--local-user", local_user) if local_user else ()
+        self.administer(
+            "user", "add", username, "--ip-group", ip_group, *options, "--password-stdin",
+            stdin=f"{password}\n",
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start, and wait until SIP is answered."""
+        self.launch()
+        running.append(self)
+        deadline = time.monotonic() + READY_WITHIN
+        while not self._answers():
+            assert self._process
+            assert self._process.poll() is None, f"the server did not start:\n{self.log()}"
+            assert time.monotonic() < deadline, f"the server does not answer:\n{self.log()}"
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start, without waiting for anything."""
+        command = [str(SBCAUTH), "--config", str(self.config_file), "run", *self._options]
+        command += ["--workers", str(self.workers)]
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self._process
+
+    def stop(self) -> int:
+        """Stop by SIGTERM and return the exit code."""
+        if self in running:
+            running.remove(self)
+        assert self._process
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # the session that we started
+            self._process.wait()
+            raise
+
+    def log(self, start: int = 0) -> str:
+        """Return what the server has written, from the byte `start` on."""
+        if not self.log_file.exists():
+            return ""
+        return self.log_file.read_bytes()[start:].decode(errors="replace")
+
+    def log_size(self) -> int:
+        """Return how much the server has written, in bytes."""
+        return self.log_file.stat().st_size if self.log_file.exists() else 0
+
+    def outcomes(self, call_id: str) -> list[dict[str, str]]:
+        """Return the fields of the log lines on the requests of one Call-ID, in order."""
+        found = []
+        for line in self.log().splitlines():
+            text = line.partition("sbcauth: decision=")[2]
+            fields = {name: value for name, value in _FIELD.findall(f"decision={text}")}
+            if text and fields["call_id"] == call_id:
+                found.append(fields)
+        return found
+
+    def reasons(self, call_id: str) -> list[str]:
+        """Return the reasons in the log lines on the requests of one Call-ID, in order.
+
+        Waits until there is one: the line may come after the answer.
+        """
+        wait_for(lambda: self.outcomes(call_id))
+        return [fields["reason"] for fields in self.outcomes(call_id)]
+
+    def processes(self) -> set[int]:
+        """Return the process ids of all of Kamailio's processes."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return {self.pid, *map(int, children)}
+
+    def _answers(self) -> bool:
+        """Ask what no policy stands before: a request that has gone too far gets 483."""
+        question = (
+            f"OPTIONS sip:127.0.0.1:{self.port} SIP/2.0\r\n"
+            "Via: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK-ready\r\n"
+            "Max-Forwards: 0\r\nFrom: <sip:ready@127.0.0.1>;tag=1\r\nTo: <sip:127.0.0.1>\r\n"
+            "Call-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            phone.settimeout(0.1)
+            phone.connect(("127.0.0.1", self.port))
+            phone.send(question.encode())
+            try:
+                return parse_response(phone.recv(65535)).status == 483
+            except OSError:
+                time.sleep(0.05)
+                return False
+
+
+_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
+
+
+def free_port() -> int:
+    """Return a port that nobody uses on loopback, neither UDP nor TCP."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        ):
+            udp.bind(("127.0.0.1", 0))
+            port: int = udp.getsockname()[1]
+            try:
+                tcp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    """Wait until `condition` holds; tell whether it came to hold in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,210 @@
+"""SPEC 3 step 8 and SPEC 4: three attempts, then 403, counted over all worker processes."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+
+import pytest
+import sip
+
+WORKERS = 8
+LOCKOUT = 2
+CONFIG = f"""
+realm: example.com
+lockout_duration: {LOCKOUT}
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{{address: 127.0.0.0/16}}]
+  - name: Five
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    max_auth_attempts: 5
+    classification: [{{address: 127.5.0.0/16}}]
+  - name: One
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    max_auth_attempts: 1
+    classification: [{{address: 127.6.0.0/16}}]
+"""
+USERS = {
+    "1001": "secret",
+    "1002": "other secret",
+    "disabled": "secret",
+    "Five/1001": "secret",
+    "One/1001": "secret",
+}
+_hosts = count(1)
+
+
+@pytest.fixture
+def phone(phone):
+    """Make phones of which none stays registered: a user has many of them here."""
+    return partial(phone, expires=0)
+
+
+@pytest.fixture
+def source():
+    """A source address that no other test uses."""
+    return f"127.0.1.{next(_hosts)}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def disabled_user(server):
+    server.administer("user", "disable", "disabled", "--ip-group", "Phones")
+
+
+def guess(phone, times, **how):
+    """Answer `times` challenges with a wrong password; returns the statuses."""
+    reply = phone.request("REGISTER")
+    statuses = []
+    for number in range(times):
+        reply = phone.request("REGISTER", answering=reply, password=f"guess {number}", **how)
+        statuses.append(reply.status)
+        if reply.status != 401:
+            break
+    return statuses
+
+
+def test_third_wrong_password_is_forbidden_and_locks_out_the_right_one_too(phone, source, server):
+    phone = phone("1001", "secret", address=source)
+    challenge = phone.request("REGISTER")
+    assert guess(phone, 3) == [401, 401, 403]
+    assert phone.request("REGISTER", answering=challenge).status == 403
+    assert server.reasons(phone.call_id)[2:] == ["wrong-credentials"] * 3 + ["locked-out"]
+
+
+def test_lockout_ends(phone, source):
+    phone = phone("1001", "secret", address=source)
+    assert guess(phone, 3)[-1] == 403
+    locked_out_at = time.monotonic()
+    assert phone.register().status == 403
+    time.sleep(max(0.0, locked_out_at + LOCKOUT + 0.2 - time.monotonic()))
+    assert phone.register().status == 200
+    assert guess(phone, 3) == [401, 401, 403]
+
+
+def test_every_worker_counts(phone, source):
+    """Each attempt comes from a socket of its own, so that different workers get them."""
+    phones = [phone("1001", "secret", address=source) for _ in range(24)]
+    with ThreadPoolExecutor(24) as pool:
+        statuses = sorted(pool.map(lambda each: guess(each, 1)[0], phones))
+    assert statuses == [401] * 2 + [403] * 22
+
+
+@pytest.mark.parametrize(("group_host", "attempts"), [("127.5.0.1", 5), ("127.6.0.1", 1)])
+def test_ip_group_has_its_own_number_of_attempts(phone, group_host, attempts):
+    statuses = guess(phone("1001", "secret", address=group_host), 8)
+    assert statuses == [401] * (attempts - 1) + [403]
+
+
+def test_other_users_and_other_sources_are_not_affected(phone, source):
+    assert guess(phone("1001", "secret", address=source), 3)[-1] == 403
+    assert phone("1002", "other secret", address=source).register().status == 200
+    assert phone("1001", "secret", address="127.0.9.1").register().status == 200
+    assert phone("1001", "secret", address=source).register().status == 403
+
+
+def test_right_password_clears_the_attempts(phone, source):
+    phone = phone("1001", "secret", address=source)
+    for _ in range(3):
+        assert guess(phone, 2) == [401, 401]
+        assert phone.register().status == 200
+
+
+def test_attempts_at_calls_and_registrations_are_counted_together(phone, source):
+    phone = phone("1001", "secret", address=source)
+    assert guess(phone, 2) == [401, 401]
+    assert phone.authenticate("INVITE", "sip:1002@example.com", password="x").status == 403
+
+
+def test_the_same_authorization_again_is_no_other_attempt(phone, source):
+    phone = phone("1001", "secret", address=source)
+    (challenge,) = phone.request("REGISTER").challenges
+    field = sip.answer(challenge, "REGISTER", phone.registrar, "1001", "wrong")
+    statuses = [phone.request("REGISTER", headers=[field]).status for _ in range(6)]
+    assert statuses == [401] * 6
+    assert phone.register().status == 200
+
+
+def test_retransmissions_get_the_same_answer_and_are_not_counted(phone, source, server):
+    phone = phone("1001", "secret", address=source)
+    challenge = phone.request("REGISTER")
+    wrong = phone.request("REGISTER", answering=challenge, password="wrong")
+    assert wrong.status == 401
+    assert [phone.resend() for _ in range(5)] == [wrong] * 5
+    accepted = phone.request("REGISTER", answering=wrong)
+    assert accepted.status == 200
+    assert [phone.resend() for _ in range(5)] == [accepted] * 5
+    assert server.reasons(phone.call_id) == ["challenged", "wrong-credentials", "accepted"]
+
+
+def test_retransmissions_of_a_refused_invite_get_the_same_answer(phone, source, server):
+    phone = phone("1001", "secret", address=source)
+    challenge = phone.request("INVITE", "sip:1002@example.com")
+    phone.send(phone.build("INVITE", "sip:1002@example.com", answering=challenge, password="wrong"))
+    replies = [phone.response(phone.last_branch)]
+    replies += [phone.resend() for _ in range(3)]
+    assert [reply.status for reply in replies] == [401] * 4
+    assert len({reply.header("WWW-Authenticate") for reply in replies}) == 1
+    phone.acknowledge(replies[0])
+    assert server.reasons(phone.call_id) == ["challenged", "wrong-credentials"]
+
+
+def test_missing_credentials_are_never_counted(phone, source):
+    phone = phone("1001", "secret", address=source)
+    assert [phone.request("REGISTER").status for _ in range(10)] == [401] * 10
+    assert phone.register().status == 200
+
+
+def test_failure_with_a_strangers_nonce_is_not_held_against_the_source(phone, source):
+    """Who forges a source address never sees the nonces that are sent there."""
+    attacker, victim = phone("1001", "x", address="127.0.9.2"), phone(address=source)
+    for _ in range(6):
+        challenge = attacker.request("REGISTER")
+        forged = phone("1001", "x", address=source)
+        assert forged.request("REGISTER", answering=challenge).status in (401, 403)
+    assert victim.register().status == 200
+
+
+def test_unknown_and_disabled_users_look_like_a_wrong_password(phone, source, server):
+    def play(username, password):
+        each = phone(username, password, address=source)
+        first = each.request("REGISTER")
+        replies = [first]
+        for number in range(3):
+            how = {} if password == "secret" else {"password": f"guess {number}"}
+            replies.append(each.request("REGISTER", answering=replies[-1], **how))
+        return each, [wire_image(reply, each) for reply in replies]
+
+    wrong, wrong_image = play("1001", "wrong")
+    unknown, unknown_image = play("9999", "wrong")
+    disabled, disabled_image = play("disabled", "secret")
+    assert wrong_image == unknown_image == disabled_image
+    assert [image[0] for image in wrong_image] == [401, 401, 401, 403]
+    assert server.reasons(wrong.call_id)[1:] == ["wrong-credentials"] * 3
+    assert server.reasons(unknown.call_id)[1:] == ["unknown-user"] * 3
+    assert server.reasons(disabled.call_id)[1:] == ["disabled-user"] * 3
+
+
+def wire_image(reply, phone):
+    """Return what anybody sees of a reply, without what is new or the phone's own each time."""
+    headers = []
+    for name, value in reply.headers:
+        value = re.sub(r'nonce="[^"]*"', "nonce", value)
+        value = re.sub(r"tag=[^;]+", "tag", value)
+        if name not in ("via", "call-id"):
+            headers.append((name, value.replace(phone.local_user, "USER")))
+    return reply.status, reply.phrase, headers, reply.body
+
+
+def test_unknown_users_are_locked_out_like_others(phone, source):
+    phone = phone("nobody", "x", address=source)
+    assert guess(phone, 3) == [401, 401, 403]
+    assert phone.register().status == 403

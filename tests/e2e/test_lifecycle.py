@@ -1,0 +1,139 @@
+"""Starting, stopping, and a database that goes away and comes back (SPEC 3 step 9, SPEC 7)."""
+
+import signal
+import time
+
+import pytest
+from kamailio import Server, wait_for
+from phone import Phone
+
+CONFIG = """\
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{address: 127.0.0.0/8}]
+"""
+
+
+def test_sigterm_stops_it_promptly_with_exit_code_0(start_server):
+    server = start_server(CONFIG)
+    processes = server.processes()
+    before = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - before < 5
+    assert len(processes) > 4
+    assert not any(is_alive(pid) for pid in processes)
+
+
+def test_sigint_stops_it_as_well(start_server):
+    server = start_server(CONFIG)
+    server._process.send_signal(signal.SIGINT)
+    assert server._process.wait(10) == 0
+
+
+def is_alive(pid):
+    """Tell whether a process is there; one that has ended may wait for its parent."""
+    try:
+        status = open(f"/proc/{pid}/stat").read()  # noqa: PTH123, SIM115
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_it_starts_again_where_it_was_stopped(start_server):
+    server = start_server(CONFIG)
+    server.add_user("1001", "secret")
+    for _ in range(2):
+        with Phone(server, expires=0) as phone:
+            assert phone.register().status == 200
+        assert server.stop() == 0
+        server.start()
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        (CONFIG.replace("realm: example.com", "realms: example.com"), "sbcauth.yaml:1:"),
+        (CONFIG.replace("type: user", "type: users"), "sbcauth.yaml:4:"),
+        (CONFIG + "auth_nonce_duration: 5\n", "sbcauth.yaml:8:"),
+        (CONFIG.replace("ip_groups:", "ip_groups: ["), "sbcauth.yaml:"),
+        ("", "sbcauth.yaml:"),
+    ],
+    ids=["unknown-key", "unknown-type", "out-of-range", "not-yaml", "empty"],
+)
+def test_broken_yaml_keeps_it_from_starting_and_is_named(tmp_path, config, complaint):
+    server = Server(tmp_path, config)
+    assert server.launch().wait(20) == 1
+    assert complaint in server.log()
+    assert "Traceback" not in server.log()
+
+
+def test_port_that_is_taken_is_named(start_server, tmp_path):
+    first = start_server(CONFIG)
+    second = Server(tmp_path, CONFIG, port=first.port)
+    assert second.launch().wait(20) != 0
+    assert "Address already in use" in second.log()
+
+
+@pytest.fixture
+def database(start_server):
+    """A server with a registered user, and its database file."""
+    server = start_server(CONFIG, workers=2)
+    server.add_user("1001", "secret")
+    with Phone(server, expires=0) as phone:
+        assert phone.register().status == 200
+    return server, server.folder / "sbcauth.db"
+
+
+def unavailable(server):
+    """Tell whether a right password gets 503 with Retry-After."""
+    with Phone(server, expires=0) as phone:
+        reply = phone.register()
+        if reply.status != 503:
+            return False
+        assert int(reply.header("Retry-After")) > 0
+        assert server.reasons(phone.call_id)[-1] == "unavailable"
+        return True
+
+
+def accepted(server):
+    with Phone(server, expires=0) as phone:
+        return phone.register().status == 200
+
+
+def damage(database, how):
+    for path in database.parent.glob(f"{database.name}*"):
+        how(path)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [lambda path: path.unlink(), lambda path: path.write_bytes(b"this is no database" * 500)],
+    ids=["deleted", "overwritten"],
+)
+def test_database_that_is_gone_means_503_and_nobody_gets_in_until_it_is_back(database, how):
+    server, file = database
+    kept = server.folder / "kept.db"
+    server.stop()  # so that the file is whole
+    kept.write_bytes(file.read_bytes())
+    server.start()
+    assert accepted(server)
+    damage(file, how)
+    assert wait_for(lambda: unavailable(server))
+    assert all(unavailable(server) for _ in range(6))
+    damage(file, lambda path: path.unlink())
+    draft = server.folder / "draft.db"
+    draft.write_bytes(kept.read_bytes())
+    draft.rename(file)
+    assert wait_for(lambda: accepted(server))
+    assert all(accepted(server) for _ in range(6))
+
+
+def test_unauthenticated_requests_are_challenged_while_the_database_is_gone(database):
+    server, file = database
+    damage(file, lambda path: path.unlink())
+    with Phone(server) as phone:
+        assert phone.request("REGISTER").status == 401

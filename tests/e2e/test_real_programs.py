@@ -1,0 +1,185 @@
+"""Real programs register and call: SIPp, sipsak and baresip, each with a digest of its own."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from kamailio import free_port, wait_for
+
+WORKERS = 4
+SCENARIOS = Path(__file__).with_name("scenarios")
+CONFIG = """
+realm: example.com
+auth_challenge_method: auto
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    username_as_server: everybody
+    password_as_server: sharedsecret
+    classification: [{address: 127.0.0.0/8}]
+"""
+USERS = {"1001": "secret1001", "1002": "secret1002"}
+
+
+@pytest.fixture
+def sipp(server, tmp_path):
+    """Run SIPp to its end; `users` are triples of address of record, user name and password."""
+
+    def run(scenario, users, *, transport="udp", calls=1, rate=10, port=None):
+        fields = tmp_path / f"{scenario}.csv"
+        lines = [
+            f"{user};[authentication username={username} password={password}]"
+            for user, username, password in users
+        ]
+        fields.write_text("\n".join(["SEQUENTIAL", *lines, ""]))
+        command = ["sipp", f"127.0.0.1:{server.port}", "-sf", str(SCENARIOS / f"{scenario}.xml")]
+        command += ["-inf", str(fields), "-m", str(calls), "-r", str(rate), "-i", "127.0.0.1"]
+        command += ["-p", str(port or free_port()), "-t", f"{transport[0]}1", "-nostdin"]
+        command += ["-timeout", "40", "-timeout_error"]
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    return run
+
+
+def succeeds(process):
+    """Wait for a program to end; it must be content."""
+    output = process.communicate(timeout=60)[0].decode(errors="replace")
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_sipp_registers_with_digest(sipp, transport):
+    succeeds(sipp("register", [("1001", "1001", "secret1001")], transport=transport))
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_sipp_with_a_wrong_password_fails(sipp, transport):
+    process = sipp("register", [("guessed", "guessed", "wrong")], transport=transport)
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_all_registrations_succeed_under_load(sipp, server, transport):
+    calls = 1000
+    users = [(f"load{number}", "everybody", "sharedsecret") for number in range(calls)]
+    before = server.log_size()
+    succeeds(sipp("register", users, transport=transport, calls=calls, rate=250))
+    assert server.log(before).count("reason=accepted") == calls
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_sipp_calls_sipp(sipp, transport):
+    port = free_port()
+    callee = [("1002", "1002", "secret1002")]
+    succeeds(sipp("register", callee, port=port))
+    answering = sipp("callee", callee, port=port)
+    caller = [("1001", "1001", "secret1001")]
+    succeeds(sipp("caller", caller, transport=transport))
+    succeeds(answering)
+
+
+def test_many_calls_at_the_same_time(sipp):
+    port, calls = free_port(), 100
+    callee = [("1002", "1002", "secret1002")]
+    succeeds(sipp("register", callee, port=port))
+    answering = sipp("callee", callee, port=port, calls=calls)
+    caller = [("1001", "1001", "secret1001")]
+    succeeds(sipp("caller", caller, calls=calls, rate=50))
+    succeeds(answering)
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "content"), [("1001", "secret1001", True), ("guessed", "wrong", False)]
+)
+def test_sipsak_registers(server, user, password, content):
+    done = subprocess.run(
+        ["sipsak", "-U", "-i", "-s", f"sip:{user}@127.0.0.1:{server.port}",
+         "-u", user, "-a", password, "-x", "60", "-vv"],
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) is content, done.stdout + done.stderr
+
+
+BARESIP = """\
+sip_listen 127.0.0.1:{port}
+module_path /usr/lib/baresip/modules
+module account.so
+module g711.so
+module aubridge.so
+module_app menu.so
+audio_source aubridge,nowhere
+audio_player aubridge,nowhere
+audio_alert aubridge,nowhere
+rtp_ports 20000-30000
+net_interface 127.0.0.1
+"""
+
+
+@pytest.fixture
+def baresip(server, tmp_path):
+    """Start real phones without a screen or a sound card; each logs into its own folder."""
+    phones = []
+
+    def start(user, password, *, transport="udp", more="", commands=()):
+        folder = tmp_path / user
+        folder.mkdir()
+        (folder / "config").write_text(BARESIP.format(port=free_port()))
+        (folder / "accounts").write_text(
+            f"<sip:{user}@example.com;transport={transport}>;auth_user={user};"
+            f'auth_pass="{password}";outbound="sip:127.0.0.1:{server.port};transport={transport}";'
+            f"regint=60{more}\n"
+        )
+        command = ["baresip", "-f", str(folder), "-v", "-t", "30"]
+        for each in commands:
+            command += ["-e", each]
+        log = folder / "log"
+        with log.open("wb") as out:
+            phones.append(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            )
+        return lambda: log.read_text(errors="replace")
+
+    yield start
+    for each in phones:
+        each.terminate()
+    for each in phones:
+        each.wait(10)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_baresip_registers(baresip, transport):
+    log = baresip("1001", "secret1001", transport=transport)
+    assert wait_for(lambda: "200 OK" in log(), 10), log()
+
+
+def test_baresip_with_a_wrong_password_is_refused(baresip, server):
+    before = server.log_size()
+    log = baresip("guessed", "wrong")
+    assert wait_for(lambda: "reason=unknown-user" in server.log(before), 10), log()
+    assert "200 OK" not in log()
+
+
+def test_baresip_calls_baresip(baresip, server):
+    before = server.log_size()
+    callee = baresip("1002", "secret1002", more=";answermode=auto")
+    assert wait_for(lambda: "200 OK" in callee(), 10), callee()
+    caller = baresip("1001", "secret1001", commands=["/dial sip:1002@example.com"])
+    assert wait_for(lambda: "Call established" in caller(), 4), caller()+callee()
+    assert wait_for(lambda: "Call established" in callee(), 10), callee()
+    time.sleep(0.5)
+    assert "terminated" not in caller()
+    calls = [line for line in server.log(before).splitlines() if "method=INVITE" in line]
+    assert [line.partition("reason=")[2].split()[0] for line in calls] == ["challenged", "accepted"]

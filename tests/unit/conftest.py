@@ -1,0 +1,14 @@
+"""Deterministic hypothesis for all unit tests, and a phone that most of them talk with."""
+
+import pytest
+from conversation import Phone, serve
+from hypothesis import settings
+
+settings.register_profile("sbcauth", derandomize=True, deadline=None, max_examples=200)
+settings.load_profile("sbcauth")
+
+
+@pytest.fixture
+def phone() -> Phone:
+    """Return the phone of user 1001, at a server with all defaults."""
+    return Phone(serve())

@@ -1,0 +1,378 @@
+"""Digest: the RFCs' own vectors, the parser's properties, and its cost."""
+
+import re
+
+import pytest
+import sip
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sbcauth.digest import (
+    _PARAMETER,
+    MAX_CREDENTIALS,
+    Algorithm,
+    Credentials,
+    expected_response,
+    format_challenge,
+    ha1,
+    ha2,
+    parse_credentials,
+    quote,
+    response_is_right,
+    scheme,
+)
+from sbcauth.exceptions import BadCredentials
+
+NONCE = "dcd98b7102dd2f0e8b11d0f600bfb0c093"
+SDP = (
+    b"v=0\r\no=bob 2890844526 2890844526 IN IP4 media.biloxi.com\r\ns=-\r\n"
+    b"c=IN IP4 media.biloxi.com\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+    b"m=video 51372 RTP/AVP 31\r\na=rtpmap:31 H261/90000\r\nm=video 53000 RTP/AVP 32\r\n"
+    b"a=rtpmap:32 MPV/90000\r\n"
+)
+RFC_7616 = (
+    'Digest username="Mufasa", realm="http-auth@example.org", uri="/dir/index.html", '
+    'algorithm={}, nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", nc=00000001, '
+    'cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ", qop=auth, response="{}", '
+    'opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"'
+)
+BOB = (
+    'Digest username="bob", realm="biloxi.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", '
+    'uri="sip:bob@biloxi.com", {}, opaque="5ccc069c403ebaf9f0171e9517f40e41"'
+)
+
+# -- vectors ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "password", "method", "body"),
+    [
+        pytest.param(
+            RFC_7616.format("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+            "Circle of Life",
+            "GET",
+            b"",
+            id="RFC 7616, 3.9.1: MD5",
+        ),
+        pytest.param(
+            RFC_7616.format(
+                "SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
+            ),
+            "Circle of Life",
+            "GET",
+            b"",
+            id="RFC 7616, 3.9.1: SHA-256",
+        ),
+        pytest.param(
+            "Digest username*=UTF-8''J%C3%A4s%C3%B8n%20Doe, "
+            'realm="api@example.org", uri="/doe.json", algorithm=SHA-512-256, '
+            'nonce="5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK", nc=00000001, '
+            'cnonce="NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v", qop=auth, '
+            'response="3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5", '
+            'opaque="HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS", userhash=false',
+            "Secret, or not?",
+            "GET",
+            b"",
+            id="RFC 7616, 3.9.2 with erratum 4897: SHA-512-256",
+        ),
+        pytest.param(
+            'Digest username="Mufasa", realm="testrealm@host.com", uri="/dir/index.html", '
+            f'nonce="{NONCE}", qop=auth, nc=00000001, cnonce="0a4f113b", '
+            'response="6629fae49393a05397450978507c4ef1"',
+            "Circle Of Life",
+            "GET",
+            b"",
+            id="RFC 2617, 3.5",
+        ),
+        pytest.param(
+            'Digest username="Mufasa", realm="testrealm@host.com", uri="/dir/index.html", '
+            f'nonce="{NONCE}", response="1949323746fe6a43ef61f9606e7febea"',
+            "CircleOfLife",
+            "GET",
+            b"",
+            id="RFC 2069, 2.4 with erratum 749",
+        ),
+        pytest.param(
+            BOB.format('response="bf57e4e0d0bffc0fbaedce64d59add5e"'),
+            "zanzibar",
+            "INVITE",
+            SDP,
+            id="draft-smith-sipping-auth-examples-01, 3.1: no qop",
+        ),
+        pytest.param(
+            BOB.format(
+                'response="89eb0059246c02b2f6ee02c7961d5ea3", qop=auth, nc=00000001, '
+                'cnonce="0a4f113b"'
+            ),
+            "zanzibar",
+            "INVITE",
+            SDP,
+            id="draft-smith-sipping-auth-examples-01, 3.3: auth",
+        ),
+        pytest.param(
+            BOB.format(
+                'response="bdbeebb2da6adb6bca02599c2239e192", qop=auth-int, nc=00000001, '
+                'cnonce="0a4f113b"'
+            ),
+            "zanzibar",
+            "INVITE",
+            SDP,
+            id="draft-smith-sipping-auth-examples-01, 3.5: auth-int",
+        ),
+    ],
+)
+def test_response_of_the_rfcs_is_right(field: str, password: str, method: str, body: bytes) -> None:
+    credentials = parse_credentials(field)
+    h_a1 = ha1(credentials.algorithm, credentials.username, credentials.realm, password)
+    assert response_is_right(h_a1, method, credentials, body)
+    assert not response_is_right(h_a1, "OPTIONS", credentials, body)
+    assert not response_is_right(h_a1[::-1], method, credentials, body)
+
+
+def test_sha_512_256_is_fips_180_4s_and_not_a_shortened_sha_512() -> None:
+    hashed = Algorithm.SHA_512_256.hash("Jäsøn Doe:api@example.org".encode())
+    assert hashed == "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b"
+
+
+def test_algorithms_are_ordered_by_strength() -> None:
+    assert [algorithm.strength for algorithm in Algorithm] == [0, 1, 2]
+
+
+_TEXT = st.binary(max_size=30).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+
+
+@given(
+    algorithm=st.sampled_from(list(Algorithm)),
+    qop=st.sampled_from(["", "auth", "auth-int"]),
+    texts=st.lists(_TEXT, min_size=6, max_size=6),
+    body=st.binary(max_size=40),
+)
+def test_our_response_is_that_of_a_phone_that_never_saw_our_code(
+    algorithm: Algorithm, qop: str, texts: list[str], body: bytes
+) -> None:
+    username, realm, password, uri, nonce, cnonce = texts
+    response = sip.digest(
+        algorithm,
+        username,
+        realm,
+        password,
+        "INVITE",
+        uri,
+        nonce,
+        qop=qop,
+        cnonce=cnonce,
+        body=body,
+    )
+    nc = "00000001" if qop else ""
+    credentials = Credentials(
+        username, realm, nonce, uri, response, algorithm, qop, nc, cnonce if qop else ""
+    )
+    h_a1 = ha1(algorithm, username, realm, password)
+    h_a2 = ha2(credentials, "INVITE", body)
+    assert expected_response(h_a1, h_a2, credentials) == response
+    assert parse_credentials(str(credentials)) == credentials
+
+
+# -- what was meant --------------------------------------------------------------------
+
+
+def credentials(**changes: str) -> Credentials:
+    return Credentials("bob", "biloxi.com", NONCE, "sip:bob@biloxi.com", "00")._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("qop", "nc", "protection", "nonce_count"),
+    [
+        ("", "", "", 1),
+        ("auth", "0000000a", "auth", 10),
+        ("AUTH", "A", "auth", 10),
+        ("Auth-Int", "00000002", "auth-int", 2),
+        ("auth", "", "auth", 1),
+        ("auth,auth-int", "00000002", "auth", 1),
+        ("undefined", "00000002", "auth", 1),
+        ("auth", "ffffffff", "auth", 0xFFFFFFFF),
+    ],
+)
+def test_qop_and_nonce_count_are_read_as_meant(
+    qop: str, nc: str, protection: str, nonce_count: int
+) -> None:
+    given = credentials(qop=qop, nc=nc)
+    assert (given.protection, given.nonce_count) == (protection, nonce_count)
+
+
+def test_nonce_count_cannot_be_raised_where_the_response_does_not_cover_it() -> None:
+    h_a1 = ha1("MD5", "bob", "biloxi.com", "zanzibar")
+    bare = sip.digest("MD5", "bob", "biloxi.com", "zanzibar", "INVITE", "sip:bob@biloxi.com", NONCE)
+    for nc in ("00000001", "00000002"):
+        replayed = credentials(response=bare, qop="auth,auth-int", nc=nc, cnonce="x")
+        assert response_is_right(h_a1, "INVITE", replayed)
+        assert replayed.nonce_count == 1
+
+
+def test_qop_in_upper_case_still_covers_the_nonce_count() -> None:
+    h_a1 = ha1("MD5", "bob", "biloxi.com", "zanzibar")
+    bare = sip.digest("MD5", "bob", "biloxi.com", "zanzibar", "INVITE", "sip:bob@biloxi.com", NONCE)
+    assert not response_is_right(h_a1, "INVITE", credentials(response=bare, qop="AUTH", nc="2"))
+
+
+# -- the parser ------------------------------------------------------------------------
+
+NAMES = ["username", "realm", "nonce", "uri", "response", "algorithm", "qop", "nc", "username*"]
+_PIECES = st.sampled_from(
+    [*NAMES, "=", ",", " ", '"', '""', "\\", '\\"', "\r\n ", "\t", "auth", "MD5", "0a", "é", "\0"]
+)
+
+
+@given(st.one_of(_TEXT, st.lists(_PIECES, max_size=40).map("".join)))
+@example("Digest")
+@example("Digest ")
+@example('Digest username="a", username="a"')
+def test_any_text_parses_or_is_bad_credentials(text: str) -> None:
+    for field in (text, f"Digest {text}", BOB.format(f'response="0a", {text}')):
+        try:
+            parsed = parse_credentials(field)
+        except BadCredentials:
+            continue
+        if len(str(parsed)) <= MAX_CREDENTIALS:
+            assert parse_credentials(str(parsed)) == parsed
+
+
+@given(values=st.lists(_TEXT, min_size=5, max_size=5), order=st.permutations(range(7)))
+def test_any_order_of_parameters_means_the_same(values: list[str], order: list[int]) -> None:
+    username, realm, nonce, uri, cnonce = values
+    wanted = Credentials(username, realm, nonce, uri, "0a", "SHA-256", "auth", "1", cnonce)
+    parameters = [
+        f"username={quote(wanted.username)}",
+        f"realm={quote(wanted.realm)}",
+        f"nonce={quote(wanted.nonce)}",
+        f"uri={quote(wanted.uri)}",
+        'response="0a"',
+        "algorithm=SHA-256",
+        f"qop=auth,nc=1,cnonce={quote(wanted.cnonce)}",
+    ]
+    shuffled = [parameters[index] for index in order]
+    for separator in (",", ", ", " ,\r\n\t"):
+        assert parse_credentials(f"Digest {separator.join(shuffled)}") == wanted
+
+
+@pytest.mark.parametrize(
+    ("field", "complaint"),
+    [
+        (BOB.format('response="xyz"'), "response is not hexadecimal"),
+        (BOB.format('response="٣٤"'), "response is not hexadecimal"),
+        (BOB.format('response="0a", qop=auth, nc=000000001'), "nc is not"),
+        (BOB.format('response="0a", qop=auth, nc=0x1'), "nc is not"),
+        (BOB.format('response="0a", qop=auth, nc=-1'), "nc is not"),
+        (BOB.format('response="0a", qop=auth, nc=1_1'), "nc is not"),
+        (BOB.format('response="0a", qop=auth, nc=٣'), "nc is not"),
+        (BOB.format('response="0a", qop=auth, nc=" 1"'), "nc is not"),
+        (BOB.format("algorithm=MD5"), "response is missing"),
+        (BOB.format('response="0a", realm="x"'), "given twice"),
+        (BOB.format('response="0a", REALM="x"'), "given twice"),
+        (BOB.format('response="0a", "'), "unexpected '\"'"),
+        (BOB.format('response="0a", nonsense'), "unexpected 'nonsense'"),
+        (BOB.format('response="0a", username*=bob'), "username* is not in UTF-8"),
+        (BOB.format("response=\"0a\", username*=ISO-8859-1''bob"), "username* is not in UTF-8"),
+        (BOB.format('response="0a"') + " " * MAX_CREDENTIALS, "longer than 4096"),
+        ("", "username is missing"),
+        ("Digest", "username is missing"),
+    ],
+)
+def test_malformed_credentials_are_named(field: str, complaint: str) -> None:
+    with pytest.raises(BadCredentials, match="(?i)" + complaint.replace("*", r"\*")):
+        parse_credentials(field)
+
+
+def test_extended_username_comes_before_the_plain_one_and_keeps_its_bytes() -> None:
+    field = BOB.format("response=\"0a\", username*=utf-8'de'J%C3%A4s%FF")
+    assert parse_credentials(field).username == "Jäs\udcff"
+
+
+def test_empty_response_of_an_ims_phone_parses() -> None:
+    field = 'Digest username="bob", realm="biloxi.com", nonce="", uri="sip:x", response=""'
+    parsed = parse_credentials(field)
+    assert (parsed.nonce, parsed.response) == ("", "")
+    assert not response_is_right(ha1("MD5", "bob", "biloxi.com", "x"), "REGISTER", parsed)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Digest a=b", "digest"),
+        (" dIGEST\ta=b", "digest"),
+        ("Digest", "digest"),
+        ("Basic Zm9v", "basic"),
+        ("Digest=1", ""),
+        ("", ""),
+        ("\0Digest a", ""),
+    ],
+)
+def test_scheme_is_the_first_word(text: str, name: str) -> None:
+    assert scheme(text) == name
+
+
+# -- the cost of the parser: time grows with the length, not with its square ---------------
+
+_WORST = {
+    "one endless word": "a",
+    "words": "a ",
+    "words that end in an equals sign": "a=",
+    "white space": " ",
+    "quotes": '"',
+    "open quotes": 'a="',
+    "open quotes with escapes": 'a="\\"',
+    "doubled quotes": 'a=""',
+    "backslashes": "\\",
+    "escaped quotes": '\\"',
+    "commas": ",",
+    "equals signs with space": "= ",
+}
+
+
+@pytest.mark.parametrize("piece", _WORST.values(), ids=_WORST)
+@pytest.mark.parametrize("start", ["", "a", 'a="', 'a=""', "a=", "a "])
+def test_each_word_is_given_up_once(start: str, piece: str) -> None:
+    """What matches is never looked at again; what does not is left behind as a whole."""
+    text = (start + piece * MAX_CREDENTIALS)[:MAX_CREDENTIALS]
+    given_up = [junk for *_, junk in _PARAMETER.findall(text) if junk]
+    assert len(given_up) <= len(re.findall(r"[^\s,]+", text))
+
+
+@pytest.mark.parametrize("name", ["Digest", "a" * (MAX_CREDENTIALS - 1), "Digest " + " " * 4000])
+def test_longest_words_are_refused_at_once(name: str) -> None:
+    with pytest.raises(BadCredentials):
+        parse_credentials(name)
+
+
+# -- what we write ---------------------------------------------------------------------
+
+
+@given(realm=_TEXT, nonce=st.from_regex(r"[\w-]{1,44}", fullmatch=True))
+def test_challenge_is_read_back_by_a_phone(realm: str, nonce: str) -> None:
+    value = format_challenge(realm, nonce, Algorithm.SHA_256, ("auth", "auth-int"), stale=True)
+    if realm.splitlines() != [realm]:
+        return  # no header field has such a realm
+    (challenge,) = sip.parse_challenges(f"Proxy-Authenticate: {value}")
+    assert challenge == sip.Challenge(
+        "Proxy-Authenticate", realm, nonce, "SHA-256", ("auth", "auth-int"), stale=True
+    )
+
+
+def test_challenge_is_spelled_as_rfc_7616_has_it() -> None:
+    assert format_challenge("example.com", "n", Algorithm.MD5, ()) == (
+        'Digest realm="example.com", nonce="n", algorithm=MD5'
+    )
+    assert format_challenge('a"b', "n", Algorithm.SHA_512_256, ("auth",)) == (
+        'Digest realm="a\\"b", nonce="n", algorithm=SHA-512-256, qop="auth"'
+    )
+
+
+def test_credentials_are_spelled_as_rfc_7616_has_it() -> None:
+    text = str(credentials(qop="auth", nc="00000001", cnonce="c", opaque="o"))
+    assert text == (
+        f'Digest username="bob", realm="biloxi.com", nonce="{NONCE}", uri="sip:bob@biloxi.com", '
+        'response="00", algorithm=MD5, qop=auth, nc=00000001, cnonce="c", opaque="o"'
+    )
+    assert 'algorithm="M D", qop="auth,auth-int"' in str(
+        credentials(qop="auth,auth-int", algorithm="M D")
+    )

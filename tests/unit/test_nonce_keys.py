@@ -1,0 +1,105 @@
+"""The file of nonce keys: made once, private, whole, and named where it is wrong."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from sbcauth.exceptions import ConfigError
+from sbcauth.nonce_keys import load_or_create, rotate
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "nonce.keys"
+
+
+def test_key_is_made_at_first_start_and_survives_restarts(file: Path) -> None:
+    (key,) = load_or_create(file)
+    assert len(key.secret) == 32
+    assert load_or_create(file) == (key,)
+
+
+def test_two_installations_have_different_keys(tmp_path: Path) -> None:
+    assert load_or_create(tmp_path / "a") != load_or_create(tmp_path / "b")
+
+
+def test_file_is_readable_by_its_owner_alone(file: Path) -> None:
+    load_or_create(file)
+    rotate(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_rotation_puts_a_new_key_first_and_keeps_three(file: Path) -> None:
+    (first,) = load_or_create(file)
+    second, *rest = rotate(file)
+    assert rest == [first]
+    assert rotate(file)[1:] == (second, first)
+    fourth, third, kept = rotate(file)
+    assert kept == second
+    assert len({fourth.secret, third.secret, second.secret, first.secret}) == 4
+    assert len({fourth.id, third.id, second.id}) == 3
+    assert load_or_create(file) == (fourth, third, second)
+
+
+def test_key_numbers_begin_again_after_255(file: Path) -> None:
+    file.write_text(f"255 {'ab' * 32}\n")
+    assert [key.id for key in rotate(file)] == [0, 255]
+
+
+def test_comments_and_empty_lines_are_skipped(file: Path) -> None:
+    file.write_text(f"# keys\n\n7 {'ab' * 32}\n  \n")
+    (key,) = load_or_create(file)
+    assert (key.id, key.secret) == (7, b"\xab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", 1, "holds no key"),
+        ("# only a comment\n", 1, "holds no key"),
+        ("0\n", 1, "a key is a number"),
+        (f"\nx {'ab' * 32}\n", 2, "a key is a number"),
+        (f"0 {'ab' * 31}\n", 1, "a key is a number to 255"),
+        (f"256 {'ab' * 32}\n", 1, "a key is a number to 255"),
+        (f"-1 {'ab' * 32}\n", 1, "a key is a number to 255"),
+        ("0 zz\n", 1, "a key is a number"),
+        (f"0 {'ab' * 32}\n0 {'cd' * 32}\n", 2, "number 0 is taken"),
+    ],
+)
+def test_bad_file_is_named_by_its_line(file: Path, text: str, line: int, message: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_or_create(file)
+    (complaint,) = caught.value.complaints
+    assert (complaint.file, complaint.line) == (str(file), line)
+    assert message in complaint.message
+    assert "ab" * 8 not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_a_bad_key(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(ConfigError, match="a key is a number"):
+        load_or_create(file)
+
+
+def test_file_that_cannot_be_read_or_made_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_or_create(tmp_path)
+    with pytest.raises(ConfigError, match="No such file or directory"):
+        load_or_create(tmp_path / "nowhere" / "nonce.keys")
+
+
+def test_rotation_that_cannot_be_written_changes_nothing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = load_or_create(file)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        rotate(file)
+    assert load_or_create(file) == keys

@@ -1,0 +1,146 @@
+"""Nonces: fresh for whom they were made, foreign after any change."""
+
+import string
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sbcauth.nonces import CLOCK_DRIFT, FOREIGN, NonceKey, NonceSigner, NonceState
+
+NOW = 1_700_000_000
+PHONE, STRANGER = "192.0.2.7", "203.0.113.9"
+OLD, NEW = NonceKey(0, b"o" * 32), NonceKey(1, b"n" * 32)
+POLICY = ("Phones", "example.com", "MD5", "auth")
+
+
+def signer(*keys: NonceKey, policy: tuple[str, ...] = POLICY, **settings: int) -> NonceSigner:
+    settings.setdefault("lifetime", 300)
+    return NonceSigner(keys or (OLD,), policy, **settings)
+
+
+def state(nonce: str, of: NonceSigner, now: int = NOW) -> NonceState:
+    return of.judge(nonce, PHONE, now).state
+
+
+def test_nonce_is_short_and_made_of_letters_digits_dash_and_underscore() -> None:
+    for _ in range(50):
+        nonce = signer().mint(PHONE, NOW)
+        assert len(nonce) == 44
+        assert set(nonce) <= set(string.ascii_letters + string.digits + "-_")
+
+
+def test_no_two_nonces_are_the_same() -> None:
+    one = signer()
+    assert len({one.mint(PHONE, NOW) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (0, NonceState.FRESH),
+        (300, NonceState.FRESH),
+        (301, NonceState.STALE),
+        (10_000_000, NonceState.STALE),
+        (-CLOCK_DRIFT, NonceState.FRESH),
+        (-CLOCK_DRIFT - 1, NonceState.STALE),
+    ],
+)
+def test_nonce_is_fresh_for_its_lifetime(age: int, expected: NonceState) -> None:
+    one = signer(lifetime=300)
+    nonce = one.mint(PHONE, NOW)
+    judged = one.judge(nonce, PHONE, NOW + age)
+    assert (judged.state, judged.age) == (expected, age)
+
+
+def test_nonce_from_before_a_restart_is_stale() -> None:
+    nonce = signer().mint(PHONE, NOW)
+    assert state(nonce, signer(not_before=NOW)) is NonceState.FRESH
+    assert state(nonce, signer(not_before=NOW + 1)) is NonceState.STALE
+
+
+def test_nonce_tells_whom_it_was_issued_to_and_stays_valid_elsewhere() -> None:
+    one = signer()
+    nonce = one.mint(PHONE, NOW)
+    assert one.judge(nonce, PHONE, NOW).source_tag == b""
+    elsewhere = one.judge(nonce, STRANGER, NOW)
+    assert elsewhere.state is NonceState.FRESH
+    assert elsewhere.source_tag
+    assert elsewhere.source_tag == one.judge(nonce, "2001:db8::/64", NOW).source_tag
+    assert elsewhere.source_tag != one.judge(one.mint("::/64", NOW), STRANGER, NOW).source_tag
+
+
+@given(bit=st.integers(0, 33 * 8 - 1))
+def test_nonce_with_any_bit_changed_is_foreign(bit: int) -> None:
+    one = signer(OLD, NEW)
+    raw = bytearray(urlsafe_b64decode(one.mint(PHONE, NOW)))
+    raw[bit // 8] ^= 1 << bit % 8
+    assert one.judge(urlsafe_b64encode(raw).decode(), PHONE, NOW) == FOREIGN
+
+
+@given(place=st.integers(0, 43), character=st.characters())
+def test_nonce_with_any_character_changed_is_foreign(place: int, character: str) -> None:
+    one = signer()
+    nonce = one.mint(PHONE, NOW)
+    forged = nonce[:place] + character + nonce[place + 1 :]
+    assert (one.judge(forged, PHONE, NOW) == FOREIGN) is (forged != nonce)
+
+
+def test_nonce_has_one_spelling_only() -> None:
+    one = signer()
+    nonce = next(
+        nonce for nonce in (one.mint(PHONE, NOW) for _ in range(1000)) if {"-", "_"} <= set(nonce)
+    )
+    for other in (nonce.replace("-", "+"), nonce.replace("_", "/"), f"{nonce}=", f" {nonce}"):
+        assert state(other, one) is NonceState.FOREIGN
+    assert state(nonce + "\n", one) is NonceState.FOREIGN
+
+
+@given(st.one_of(st.text(max_size=60), st.text("-_+/= \n0Aé", min_size=44, max_size=44)))
+def test_any_text_is_a_foreign_nonce(text: str) -> None:
+    assert signer().judge(text, PHONE, NOW) == FOREIGN
+
+
+def test_huge_nonce_is_foreign() -> None:
+    assert state("A" * 1_000_000, signer()) is NonceState.FOREIGN
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ("Trunk", "example.com", "MD5", "auth"),
+        ("Phones", "example.org", "MD5", "auth"),
+        ("Phones", "example.com", "SHA-256", "auth"),
+        ("Phones", "example.com", "MD5", "auth", "auth-int"),
+        ("Phones", "example.com", "MD5"),
+    ],
+)
+def test_nonce_is_foreign_under_any_other_policy(policy: tuple[str, ...]) -> None:
+    assert state(signer().mint(PHONE, NOW), signer(policy=policy)) is NonceState.FOREIGN
+
+
+def test_nonce_is_foreign_under_another_lifetime() -> None:
+    assert state(signer(lifetime=30).mint(PHONE, NOW), signer()) is NonceState.FOREIGN
+
+
+def test_nonce_of_another_node_with_the_same_keys_is_fresh() -> None:
+    assert state(signer(NEW, OLD).mint(PHONE, NOW), signer(NEW, OLD)) is NonceState.FRESH
+
+
+def test_newest_key_signs_and_all_verify() -> None:
+    before, between, after = signer(OLD), signer(NEW, OLD), signer(NEW)
+    old, new = before.mint(PHONE, NOW), between.mint(PHONE, NOW)
+    assert state(old, between) is NonceState.FRESH
+    assert state(new, after) is NonceState.FRESH
+    assert state(old, after) is NonceState.FOREIGN
+    assert state(new, before) is NonceState.FOREIGN
+
+
+def test_key_with_the_same_number_and_another_secret_is_foreign() -> None:
+    assert state(signer(OLD).mint(PHONE, NOW), signer(NonceKey(0, b"x" * 32))) is NonceState.FOREIGN
+
+
+def test_secret_is_in_no_repr() -> None:
+    assert "o" * 8 not in repr(OLD)
+    assert "secret" not in repr(OLD)
