@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import peewee
@@ -16,6 +15,8 @@ _COLUMNS = {
     Algorithm.SHA_256: "ha1_sha256",
     Algorithm.SHA_512_256: "ha1_sha512_256",
 }
+
+_NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
 
 
 class UserTable:
@@ -34,14 +35,11 @@ class UserTable:
 
         Raises UserExists.
         """
-        now = _now()
         row = UserInfo(
             ip_group=ip_group,
             username=username,
             realm=realm,
             local_user=local_user or username.partition("@")[0],
-            created_at=now,
-            updated_at=now,
             **hashes(username, realm, password),
         )
         with self._transaction():
@@ -96,7 +94,7 @@ class UserTable:
 
     def _update(self, row: UserInfo, **values: Any) -> None:
         with self._transaction():
-            UserInfo.update(updated_at=_now(), **values).where(UserInfo.id == row.id).execute()
+            UserInfo.update(updated_at=_NOW, **values).where(UserInfo.id == row.id).execute()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -117,7 +115,3 @@ def hashes(username: str, realm: str, password: str) -> dict[str, str]:
 def algorithms(row: UserInfo) -> list[str]:
     """Return the algorithms that the user has an H(A1) for."""
     return [str(algorithm) for algorithm, column in _COLUMNS.items() if getattr(row, column)]
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

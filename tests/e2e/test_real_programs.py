@@ -167,7 +167,7 @@ def test_baresip_registers(baresip, transport):
 
 def test_baresip_with_a_wrong_password_is_refused(baresip, server):
     before = server.log_size()
-    log = baresip("guessed", "wrong")
+    log = baresip("stranger", "wrong")
     assert wait_for(lambda: "reason=unknown-user" in server.log(before), 10), log()
     assert "200 OK" not in log()
 
@@ -177,7 +177,7 @@ def test_baresip_calls_baresip(baresip, server):
     callee = baresip("1002", "secret1002", more=";answermode=auto")
     assert wait_for(lambda: "200 OK" in callee(), 10), callee()
     caller = baresip("1001", "secret1001", commands=["/dial sip:1002@example.com"])
-    assert wait_for(lambda: "Call established" in caller(), 4), caller()+callee()
+    assert wait_for(lambda: "Call established" in caller(), 10), caller() + callee()
     assert wait_for(lambda: "Call established" in callee(), 10), callee()
     time.sleep(0.5)
     assert "terminated" not in caller()

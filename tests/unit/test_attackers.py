@@ -34,6 +34,7 @@ def test_eavesdropper_cannot_use_a_request_again_in_any_other_spelling() -> None
             field.replace("qop=auth", "x=y"),
             f"{field}, qop=auth, nc=00000002",
             f'{field}, qop="auth,auth-int", nc=00000002',
+            f"{field}, nc=00000002",
             f'{field}, qop=undefined, nc=00000002, cnonce=""',
             field.replace('nonce="', 'nonce="\\', 1),
             field.replace("response=", "RESPONSE="),

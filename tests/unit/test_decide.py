@@ -435,6 +435,22 @@ def test_nonce_count_that_cannot_be_remembered_is_never_accepted(phone: Phone, n
     assert accepted(phone.answer(read(decision)[0]))
 
 
+def test_use_of_a_nonce_is_remembered_until_nobody_takes_it_any_more() -> None:
+    lifetimes: list[int] = []
+
+    class Watched(LocalState):
+        def update(self, table: Table, key: str, lifetime: int, change: Any) -> Any:
+            lifetimes.append(lifetime)
+            return super().update(table, key, lifetime, change)
+
+    phone = Phone(serve(shared=Watched()))
+    challenge = phone.challenge()
+    for nc, age in enumerate((-5, 0, 100, 300), start=1):
+        assert accepted(phone.answer(challenge, nc=nc, now=NOW + age))
+        assert age + lifetimes[-1] > 300
+        assert age + lifetimes[-1] < 310
+
+
 def test_nonce_without_qop_is_good_for_one_use() -> None:
     phone = at_work(auth_qop=AuthQop.NONE)
     challenge = phone.challenge()

@@ -209,6 +209,11 @@ def test_nonce_count_cannot_be_raised_where_the_response_does_not_cover_it() -> 
         assert replayed.nonce_count == 1
 
 
+def test_nonce_count_without_qop_is_none() -> None:
+    parsed = parse_credentials(BOB.format('response="0a", nc=00000002, cnonce="x"'))
+    assert (parsed.nc, parsed.cnonce, parsed.nonce_count) == ("", "", 1)
+
+
 def test_qop_in_upper_case_still_covers_the_nonce_count() -> None:
     h_a1 = ha1("MD5", "bob", "biloxi.com", "zanzibar")
     bare = sip.digest("MD5", "bob", "biloxi.com", "zanzibar", "INVITE", "sip:bob@biloxi.com", NONCE)

@@ -110,6 +110,13 @@ def test_two_peers_at_one_address_are_told_apart_by_their_ports() -> None:
     assert classify(groups, "198.51.100.1", source_port=1024) == "One"
 
 
+def test_peer_that_names_its_port_comes_before_one_that_does_not() -> None:
+    groups = [peer("Any", "198.51.100.1"), peer("One", "198.51.100.1", 5060)]
+    assert classify(groups, "198.51.100.1", source_port=5060) == "One"
+    assert classify(groups[::-1], "198.51.100.1", source_port=5060) == "One"
+    assert classify(groups, "198.51.100.1", source_port=1024) == "Any"
+
+
 def test_proxy_set_of_a_name_classifies_by_rules_only() -> None:
     groups = [peer("Trunk", "carrier.example.net", None, rule("198.51.100.1/32"))]
     assert classify(groups, "198.51.100.1") == "Trunk"
