@@ -23,11 +23,15 @@ class Load(NamedTuple):
 
 
 def keep_busy(socket: socket.socket, starts: Iterator[Start], window: int) -> Load:
-    """Hold `window` conversations at once until all are over; the server is never idle."""
+    """Hold `window` conversations at once until all are over; the server is never idle.
+
+    This side never sleeps: to wake it would be work that a slow server does for each answer
+    and a fast one does not.
+    """
     began = time.perf_counter()
     active: dict[bytes, tuple[float, Conversation]] = {}
     latencies: list[float] = []
-    socket.settimeout(_PATIENCE)
+    socket.setblocking(False)
     for start in starts:
         _begin(socket, start, time.perf_counter(), active)
         if len(active) >= window:
@@ -47,16 +51,12 @@ def keep_pace(socket: socket.socket, starts: Iterator[Start], rate: float) -> Lo
     began = due = time.perf_counter()
     active: dict[bytes, tuple[float, Conversation]] = {}
     latencies: list[float] = []
+    socket.setblocking(False)
     for start in starts:
-        while (wait := due - time.perf_counter()) > 0:
-            socket.settimeout(wait)
-            try:
-                _receive(socket, active, latencies)
-            except LostError:
-                pass
+        while time.perf_counter() < due:
+            _receive(socket, active, latencies, due)
         _begin(socket, start, due, active)
         due += 1 / rate
-    socket.settimeout(_PATIENCE)
     while active:
         _receive(socket, active, latencies)
     return Load(time.perf_counter() - began, latencies)
@@ -78,13 +78,14 @@ def _receive(
     socket: socket.socket,
     active: dict[bytes, tuple[float, Conversation]],
     latencies: list[float],
+    until: float | None = None,
 ) -> bool:
-    """Take one datagram and go on with its conversation; tell whether that ended it."""
-    try:
-        reply = socket.recv(65535)
-    except TimeoutError:
-        raise LostError(f"{len(active)} requests were not answered") from None
-    if reply[8:9] == b"1":
+    """Take one datagram and go on with its conversation; tell whether that ended it.
+
+    Without a datagram it gives up at the time `until`; where that is None, one must come.
+    """
+    reply = _datagram(socket, until)
+    if reply[8:9] in (b"", b"1"):
         return False
     at = reply.index(_CALL_ID_FIELD) + len(_CALL_ID_FIELD)
     call = reply[at : at + CALL_ID]
@@ -100,3 +101,16 @@ def _receive(
     for datagram in datagrams:
         socket.send(datagram)
     return ended
+
+
+def _datagram(socket: socket.socket, until: float | None) -> bytes:
+    deadline = time.perf_counter() + _PATIENCE if until is None else until
+    while True:
+        try:
+            return socket.recv(65535)
+        except BlockingIOError:
+            if time.perf_counter() < deadline:
+                continue
+        if until is None:
+            raise LostError(f"no answer within {_PATIENCE} seconds")
+        return b""

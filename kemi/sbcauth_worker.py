@@ -19,6 +19,7 @@ from sbcauth import logline
 from sbcauth.config import load
 from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.exceptions import SbcAuthError
+from sbcauth.reload import Reloaded
 from sbcauth.request import Request
 from sbcauth.service import Service
 
@@ -34,8 +35,8 @@ class ReturnCode(IntEnum):
 class Worker:
     """Kamailio's view of the authentication server; every process has its own copy."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, services: Reloaded[Service]) -> None:
+        self._services = services
 
     def child_init(self, rank: int) -> int:
         """Start in a process of its own; the database opens with the first request."""
@@ -56,29 +57,13 @@ class Worker:
             request = ksr.read_request()
             if ksr.is_retransmission(request):
                 return ReturnCode.ANSWERED
-            decision = self._service.decide(request, time.time())
+            now = time.time()
+            service = self._services.value(now)
+            decision = service.decide(request, now)
             ksr.log(logline.outcome(request, decision), decision)
-            return self._apply(decision, request)
+            return _apply(decision, request, service)
         except Exception:
             return _fail(request)
-
-    def _apply(self, decision: Decision, request: Request) -> int:
-        match decision:
-            case Pass(ip_group=ip_group):
-                ksr.set_route(self._service.route(ip_group, request.method, accepted=False))
-                return ReturnCode.PASSED
-            case Accept(ip_group, username, local_user, realm):
-                ksr.remove_credentials(realm)
-                ksr.set_account(username, local_user)
-                ksr.set_route(self._service.route(ip_group, request.method, accepted=True))
-                return ReturnCode.ACCEPTED
-            case Challenge(status, headers):
-                ksr.reply(status, _PHRASES[status], headers)
-            case Reject(status, phrase, retry_after=retry_after):
-                ksr.reply(status, phrase, (f"Retry-After: {retry_after}",) if retry_after else ())
-            case Drop():
-                pass
-        return ReturnCode.ANSWERED
 
 
 _PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
@@ -96,12 +81,41 @@ def start() -> Worker:
         file = file or "/etc/sbcauth/sbcauth.yaml"
         try:
             config = load(Path(file), os.environ)
-            _started.append(Worker(Service(config, ksr.KamailioState(), int(time.time()))))
+            shared, now = ksr.KamailioState(), int(time.time())
+            services = Reloaded(
+                config, os.environ, lambda config: Service(config, shared, now), _note
+            )
+            _started.append(Worker(services))
         except SbcAuthError as error:
             for line in str(error).splitlines():
                 KSR.crit(f"sbcauth: {line}\n")
             sys.exit("sbcauth: not started")
     return _started[0]
+
+
+def _note(text: str) -> None:
+    for line in text.splitlines():
+        KSR.notice(f"sbcauth: {line}\n")
+
+
+def _apply(decision: Decision, request: Request, service: Service) -> int:
+    """Do with the request what was decided; returns a ReturnCode."""
+    match decision:
+        case Pass(ip_group=ip_group):
+            ksr.set_route(service.route(ip_group, request.method, accepted=False))
+            return ReturnCode.PASSED
+        case Accept(ip_group, username, local_user, realm):
+            ksr.remove_credentials(realm)
+            ksr.set_account(username, local_user)
+            ksr.set_route(service.route(ip_group, request.method, accepted=True))
+            return ReturnCode.ACCEPTED
+        case Challenge(status, headers):
+            ksr.reply(status, _PHRASES[status], headers)
+        case Reject(status, phrase, retry_after=retry_after):
+            ksr.reply(status, phrase, (f"Retry-After: {retry_after}",) if retry_after else ())
+        case Drop():
+            pass
+    return ReturnCode.ANSWERED
 
 
 def _fail(request: Request | None) -> int:

@@ -10,6 +10,7 @@ import typer
 from sbcauth import __version__
 from sbcauth.cli import config, user
 from sbcauth.cli.explain import explain
+from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
 from sbcauth.exceptions import SbcAuthError
 
@@ -23,6 +24,7 @@ _typer = typer.Typer(
 _typer.add_typer(user.commands, name="user")
 _typer.add_typer(config.commands, name="config")
 _typer.command()(run)
+_typer.command()(reload)
 _typer.command()(explain)
 
 

@@ -35,12 +35,12 @@ STORING = {"database", "digest", "exceptions", "installation"}
 """What `users` may import."""
 
 PACKAGES = {
-    "peewee": {"database", "users", "user_table"},
+    "peewee": {"database", "user_admin", "users"},
     "pydantic": {"config", "settings"},
     "pyrad": {"radius"},
     "rich": {"cli"},
     "typer": {"cli"},
-    "yaml": {"config", "yaml_source"},
+    "yaml": {"cli", "config", "yaml_source"},
 }
 """The packages from outside, and the rooms that may import them."""
 
