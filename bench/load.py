@@ -8,6 +8,7 @@ from typing import NamedTuple
 from bench.phones import CALL_ID, Conversation, Start
 
 _PATIENCE = 2.0
+_PAUSE = 0.001
 _CALL_ID_FIELD = b"\r\nCall-ID: "
 
 
@@ -25,8 +26,9 @@ class Load(NamedTuple):
 def keep_busy(socket: socket.socket, starts: Iterator[Start], window: int) -> Load:
     """Hold `window` conversations at once until all are over; the server is never idle.
 
-    This side never sleeps: to wake it would be work that a slow server does for each answer
-    and a fast one does not.
+    Answers are collected every millisecond. To wait for each would have the server wake this
+    side up, which is work that a slow server does for each answer and a fast one does not; to
+    spin would take the server's processor away where two share a core.
     """
     began = time.perf_counter()
     active: dict[bytes, tuple[float, Conversation]] = {}
@@ -110,6 +112,7 @@ def _datagram(socket: socket.socket, until: float | None) -> bytes:
             return socket.recv(65535)
         except BlockingIOError:
             if time.perf_counter() < deadline:
+                time.sleep(_PAUSE)
                 continue
         if until is None:
             raise LostError(f"no answer within {_PATIENCE} seconds")

@@ -71,12 +71,14 @@ class Attempts:
             return attempts << _TIME_BITS | now & _TIME_MASK, attempts
 
         attempts = self._shared.update(Table.ATTEMPTS, key, limit.window + 1, count)
-        if attempts < limit.max_attempts:
-            return False
+        # Another worker may have counted the last attempt since this request came in.
+        if not self.is_locked_out(claimant, now):
+            if attempts < limit.max_attempts:
+                return False
+            until = now + limit.lockout_duration
+            lockout = " ".join((str(until), *map(_quoted, claimant)))
+            self._shared.set(Table.LOCKOUTS, key, lockout, limit.lockout_duration)
         self._shared.remove(Table.ATTEMPTS, key)
-        until = now + limit.lockout_duration
-        lockout = " ".join((str(until), *map(_quoted, claimant)))
-        self._shared.set(Table.LOCKOUTS, key, lockout, limit.lockout_duration)
         return True
 
     def clear(self, claimant: Claimant) -> None:

@@ -13,6 +13,7 @@ from sbcauth.request import Request
 
 MAX_VALUE = 80
 """The longest value, in characters; a longer one ends in `~`."""
+_MAX_DETAIL = 300  # our own words, with a file's path
 
 _PLAIN = re.compile(r"[!#-\[\]-~]+").fullmatch
 
@@ -37,7 +38,7 @@ def outcome(request: Request, decision: Decision) -> str:
         f"call_id={word(request.call_id)}"
     )
     if isinstance(decision, Reject) and decision.detail:
-        line += f" detail={word(decision.detail)}"
+        line += f" detail={word(decision.detail, _MAX_DETAIL)}"
     return line
 
 

@@ -11,7 +11,8 @@ the challenge stated (IP Group, realm, algorithm, qop, lifetime), so a nonce is 
 nothing under any other: no downgrade, no carrying over from one IP Group to another.
 
 The source tag is a keyed hash of the address that the challenge was sent to. It does not
-decide whether the nonce is valid, since phones roam; it tells to whom a failure belongs.
+decide whether the nonce is valid, since phones roam; it tells to whom a failure belongs. It
+is the same under every policy, so that a source has one tag.
 """
 
 import os
@@ -71,7 +72,7 @@ class NonceSigner:
     `not_before` (seconds since 1970) is stale, since nobody remembers its use.
     """
 
-    __slots__ = ("_keys", "_lifetime", "_newest", "_not_before")
+    __slots__ = ("_keys", "_lifetime", "_newest", "_not_before", "_source_keys")
 
     def __init__(
         self,
@@ -84,20 +85,22 @@ class NonceSigner:
         self._keys = {
             key.id: blake2s(stated, key=key.secret, person=b"policy").digest() for key in keys
         }
+        self._source_keys = {
+            key.id: blake2s(key=key.secret, person=b"sources").digest() for key in keys
+        }
         self._newest = keys[0].id
         self._lifetime = lifetime
         self._not_before = not_before
 
     def mint(self, source: str, now: int) -> str:
         """Return a new nonce for a challenge sent to `source` at `now` (seconds)."""
-        key = self._keys[self._newest]
         body = (
             now.to_bytes(4, "big")
             + self._newest.to_bytes(1, "big")
             + os.urandom(6)
-            + _source_tag(key, source)
+            + _source_tag(self._source_keys[self._newest], source)
         )
-        return urlsafe_b64encode(body + _mac(key, body)).decode("ascii")
+        return urlsafe_b64encode(body + _mac(self._keys[self._newest], body)).decode("ascii")
 
     def judge(self, nonce: str, source: str, now: int) -> JudgedNonce:
         """Return what `nonce`, presented by `source`, is to this policy at `now` (seconds)."""
@@ -112,11 +115,9 @@ class NonceSigner:
         age = now - issued
         fresh = -CLOCK_DRIFT <= age <= self._lifetime and issued >= self._not_before
         tag = body[_TAG]
-        return JudgedNonce(
-            NonceState.FRESH if fresh else NonceState.STALE,
-            age,
-            b"" if compare_digest(tag, _source_tag(key, source)) else tag,
-        )
+        issued_here = compare_digest(tag, _source_tag(self._source_keys[body[4]], source))
+        state = NonceState.FRESH if fresh else NonceState.STALE
+        return JudgedNonce(state, age, b"" if issued_here else tag)
 
 
 def _mac(key: bytes, body: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """What comes in: one SIP request, as far as authentication is concerned."""
 
-from ipaddress import ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import NamedTuple
 
 
@@ -31,10 +31,10 @@ class Request(NamedTuple):
     @property
     def source(self) -> str:
         """Return what counts as one source: an IPv4 address, or an IPv6 prefix of 64 bits."""
-        address = self.source_address
-        if ":" not in address:
-            return address
-        return str(ip_network(f"{address.strip('[]')}/64", strict=False))
+        if ":" not in self.source_address:
+            return self.source_address
+        address = IPv6Address(self.source_address.strip("[]"))
+        return str(address.ipv4_mapped or ip_network(f"{address}/64", strict=False))
 
 
 def to_bytes(text: str) -> bytes:

@@ -196,14 +196,17 @@ class AuthServer:
         return Challenge(status, headers, reason, claim.group.name, credentials.username)
 
     def _right(self, claim: Claim, account: Account) -> Decision:
-        """Accept, once, a sender that speaks for its own address of record."""
+        """Accept, once, a sender that speaks for its own address of record.
+
+        The nonce count comes first: one that is refused must not tell that the rest was right.
+        """
         group, credentials = claim.group, claim.credentials
-        claimed = _claimed_user(claim.request)
-        if account.local_user not in (None, claimed):
-            return _forbid(claim, Reason.IDENTITY_MISMATCH)
         lifetime = group.auth_nonce_duration - claim.nonce.age + CLOCK_DRIFT
         if not self._nonce_counts.use(credentials.nonce, credentials.nonce_count, lifetime):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
+        claimed = _claimed_user(claim.request)
+        if account.local_user not in (None, claimed):
+            return _forbid(claim, Reason.IDENTITY_MISMATCH)
         self._attempts.clear(claim.claimant)
         return Accept(group.name, credentials.username, claimed, group.realm)
 

@@ -8,7 +8,8 @@ import peewee
 
 from sbcauth.database import UserInfo, open_for_writing
 from sbcauth.digest import Algorithm, ha1
-from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists
+from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
+from sbcauth.users import LONGEST_NAME
 
 _COLUMNS = {
     Algorithm.MD5: "ha1_md5",
@@ -33,8 +34,10 @@ class UserTable:
     ) -> UserInfo:
         """Add a user; its address of record is the user name up to an `@`, unless given.
 
-        Raises UserExists.
+        Raises UserExists, and UserInfoError where a name is too long to be looked up.
         """
+        if max(len(name.encode()) for name in (username, realm, local_user or "")) > LONGEST_NAME:
+            raise UserInfoError(f"a name of more than {LONGEST_NAME} bytes is never looked up")
         row = UserInfo(
             ip_group=ip_group,
             username=username,

@@ -14,6 +14,8 @@ FRESHNESS = 0.1
 """Seconds after which the database is asked whether it has changed."""
 PATIENCE = 0.1
 """Seconds that a look-up waits for a locked database; a SIP worker waits with it."""
+LONGEST_NAME = 255
+"""The longest name of an IP Group, user or realm, in bytes."""
 CACHE_SIZE = 100_000
 """Answers that one process remembers."""
 
@@ -98,6 +100,8 @@ class UserDirectory:
     def _select(self, query: str, key: _Key) -> tuple[User, ...]:
         known = self._known.get((query, *key))
         if known is None:
+            if not all(map(_may_be_a_name, key)):
+                return ()
             known = self._read(query, key)
             if len(self._known) >= CACHE_SIZE:
                 del self._known[next(iter(self._known))]
@@ -105,11 +109,6 @@ class UserDirectory:
         return known
 
     def _read(self, query: str, key: _Key) -> tuple[User, ...]:
-        try:
-            for text in key:
-                text.encode()
-        except UnicodeEncodeError:
-            return ()  # bytes that are no UTF-8 name nobody
         try:
             rows = self._connected().execute(query, key).fetchall()
         except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
@@ -140,3 +139,11 @@ class UserDirectory:
         self._connection = None
         self._version = ()
         self._known.clear()
+
+
+def _may_be_a_name(text: str) -> bool:
+    """Tell whether a user can be named so; what is longer, or no UTF-8, must not fill the cache."""
+    try:
+        return len(text.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        return False

@@ -17,8 +17,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Run the server that a module's CONFIG describes, with its USERS, for all of its tests.
 
     USERS maps user names to passwords; `Group/name` is a user of another IP Group than Phones.
-    The module may set WORKERS, PORT and what else to LISTEN on. After the last test all processes must still be there, and no
-    bug in the log.
+    The module may set WORKERS, PORT and what else to LISTEN on. After the last test all processes
+    must still be there, and no bug in the log.
     """
     module = request.module
     server = Server(

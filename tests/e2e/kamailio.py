@@ -146,7 +146,7 @@ class Server:
         found = []
         for line in self.log().splitlines():
             text = line.partition("sbcauth: decision=")[2]
-            fields = {name: value for name, value in _FIELD.findall(f"decision={text}")}
+            fields = dict(_FIELD.findall(f"decision={text}"))
             if text and fields["call_id"] == call_id:
                 found.append(fields)
         return found

@@ -190,7 +190,7 @@ class Phone(Endpoint):
         self,
         server: Server,
         username: str = "1001",
-        password: str = "secret",
+        password: str = "secret",  # noqa: S107 - most tests use it
         *,
         realm: str = "example.com",
         local_user: str | None = None,

@@ -72,7 +72,15 @@ def test_added_user_gets_in_and_a_removed_one_does_not(server, statuses):
 
 @pytest.mark.parametrize(
     "password",
-    ["pass word", "pässwörd", 'quote"back\\slash', "コトバ", "a:b", "x" * 200, " leading and trailing "],
+    [
+        "pass word",
+        "pässwörd",
+        'quote"back\\slash',
+        "コトバ",
+        "a:b",
+        "x" * 200,
+        " leading and trailing ",
+    ],
 )
 def test_any_password_that_can_be_typed_gets_in(server, phone, password):
     administer(server, "set-password", "1001", "--password-stdin", stdin=f"{password}\n")

@@ -90,7 +90,8 @@ def test_lockout_ends(phone, source):
     assert guess(phone, 3) == [401, 401, 403]
 
 
-def test_every_worker_counts(phone, source):
+@pytest.mark.parametrize("round_", range(4))
+def test_every_worker_counts(phone, source, round_):
     """Each attempt comes from a socket of its own, so that different workers get them."""
     phones = [phone("1001", "secret", address=source) for _ in range(24)]
     with ThreadPoolExecutor(24) as pool:

@@ -32,7 +32,10 @@ ip_groups:
     classification: [{{address: 127.31.0.0/16}}]
 """
 USERS = {"1001": "secret of 1001", "1002": "secret of 1002"}
-SDP = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+SDP = (
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\n"
+    b"t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+)
 CALLEE = "sip:1002@example.com"
 
 

@@ -32,6 +32,7 @@ GROUPS = {
     "StrongFirst": {"auth_algorithms": "[SHA-512-256, SHA-256, MD5]"},
     "WeakFirst": {"auth_algorithms": "[MD5, SHA-256]"},
     "OwnRealm": {"realm": "other.example"},
+    "StrictURI": {"check_digest_uri": "strict"},
 }
 ADDRESSES = {name: f"127.1.{third}.1" for third, name in enumerate(GROUPS)}
 CONFIG = "realm: example.com\nip_groups:" + "".join(
@@ -256,3 +257,43 @@ def test_basic_credentials_are_as_none(phone_of):
 def test_digest_uri_is_hashed_as_the_phone_wrote_it(phone_of):
     phone = phone_of("Defaults")
     assert phone.register(digest_uri="sip:127.0.0.1:5060;transport=UDP").status == 200
+
+
+def test_strict_digest_uri_must_be_the_request_uri(phone_of, server):
+    phone = phone_of("StrictURI")
+    assert phone.register(digest_uri="sip:example.com:5060").status == 403
+    assert server.reasons(phone.call_id)[-1] == "digest-uri-mismatch"
+    assert phone.register().status == 200
+
+
+def test_log_line_says_who_and_from_where_and_holds_no_secret(phone_of, server):
+    before = server.log_size()
+    phone = phone_of("Defaults", transport="tcp")
+    challenge = phone.request("REGISTER")
+    assert phone.request("REGISTER", answering=challenge).status == 200
+    server.reasons(phone.call_id)
+    refused, accepted = server.outcomes(phone.call_id)
+    expected = {
+        "ip_group": "Defaults",
+        "method": "REGISTER",
+        "source": f"{phone.host}/tcp",
+        "from": "1001",
+        "to": "1001",
+        "call_id": phone.call_id,
+    }
+    assert refused == {
+        "decision": "challenge",
+        "status": "401",
+        "reason": "challenged",
+        "username": "-",
+        **expected,
+    }
+    assert accepted == {
+        "decision": "accept",
+        "reason": "accepted",
+        "username": "1001",
+        **expected,
+    }
+    response = re.search(rb'response="(\w+)"', phone.last_sent)[1].decode()
+    log = server.log(before)
+    assert not any(secret in log for secret in ("secret", response, challenge.challenges[0].nonce))

@@ -96,6 +96,7 @@ def unavailable(server):
             return False
         assert int(reply.header("Retry-After")) > 0
         assert server.reasons(phone.call_id)[-1] == "unavailable"
+        assert "sbcauth.db: " in server.outcomes(phone.call_id)[-1]["detail"]
         return True
 
 

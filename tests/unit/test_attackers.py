@@ -101,12 +101,7 @@ def test_locked_out_name_cannot_be_spelled_in_another_way(phone: Phone) -> None:
     "claimed",
     [
         "1001",
-        pytest.param(
-            "1002",
-            marks=pytest.mark.xfail(
-                strict=True, reason="the identity is judged before the nonce count"
-            ),
-        ),
+        "1002",
     ],
 )
 def test_nonce_count_that_is_refused_tells_nothing_of_the_password(nc: int, claimed: str) -> None:
