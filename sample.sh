@@ -12,7 +12,7 @@ cat <<TEXT
 sbcauth runs on 127.0.0.1:5060, UDP and TCP, by sbcauth.yaml; Ctrl-C stops it.
 The user 1001 of the IP Group Phones has the password secret-of-1001. Try, in another shell:
 
-    sipsak -U -i -s sip:1001@127.0.0.1:5060 -u 1001 -a secret-of-1001 -x 60 -vv
+    sipsak -H 127.0.0.1 -U -i -s sip:1001@127.0.0.1:5060 -u 1001 -a secret-of-1001 -x 60 -vv
 
 (sipsak: apt install sipsak). A second user: .venv/bin/sbcauth user add 1002
 

@@ -238,8 +238,7 @@ def phone_socket(server: Server) -> socket.socket:
 
 
 _OUR_MODULES = re.compile(
-    r'^(?:loadmodule "(?:htable|app_python3)\.so"|modparam\("(?:htable|app_python3)",.*)\n',
-    re.MULTILINE,
+    r'^(?:loadmodule "app_python3\.so"|modparam\("app_python3",.*)\n', re.MULTILINE
 )
 _OUR_ROUTE = re.compile(r"^route\[AUTHENTICATION\] \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
 _ROUTING = "####### Routing #######\n"

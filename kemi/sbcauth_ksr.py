@@ -70,6 +70,11 @@ def reply(status: int, phrase: str, headers: Iterable[str]) -> None:
     KSR.sl.send_reply(status, phrase)
 
 
+def drop() -> None:
+    """Leave the request unanswered, and keep nothing of it."""
+    KSR.tm.t_release()
+
+
 def remove_credentials(realm: str) -> None:
     """Take the credentials for our realm out of the request; others stay as they are."""
     for name in ("Authorization", "Proxy-Authorization"):
@@ -112,6 +117,12 @@ def log(line: str, decision: Decision) -> None:
 def definition(name: str) -> str:
     """Return what kamailio.cfg defines `name` as, or nothing (needs the module kemix)."""
     return str(KSR.kx.get_def(name) or "").strip('"') if hasattr(KSR, "kx") else ""
+
+
+def set_dialog_key(key: str) -> None:
+    """Give the route block the key that it signs dialogs with, where it has a place for it."""
+    if KSR.htable.sht_is_null("sbcauth_keys", "dialog") == 1:
+        KSR.htable.sht_sets("sbcauth_keys", "dialog", key)
 
 
 class KamailioState:

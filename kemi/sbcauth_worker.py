@@ -19,6 +19,7 @@ from sbcauth import logline
 from sbcauth.config import load
 from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.exceptions import SbcAuthError
+from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.reload import Reloaded
 from sbcauth.request import Request
 from sbcauth.service import Service
@@ -85,6 +86,7 @@ def start() -> Worker:
             services = Reloaded(
                 config, os.environ, lambda config: Service(config, shared, now), _note
             )
+            ksr.set_dialog_key(dialog_key(load_or_create(config.nonce_key_file)))
             _started.append(Worker(services))
         except SbcAuthError as error:
             for line in str(error).splitlines():
@@ -114,7 +116,7 @@ def _apply(decision: Decision, request: Request, service: Service) -> int:
         case Reject(status, phrase, retry_after=retry_after):
             ksr.reply(status, phrase, (f"Retry-After: {retry_after}",) if retry_after else ())
         case Drop():
-            pass
+            ksr.drop()
     return ReturnCode.ANSWERED
 
 

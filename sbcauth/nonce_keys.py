@@ -6,6 +6,8 @@ verify. Whoever reads this file can make nonces, but no password can be found fr
 
 import os
 import secrets
+from collections.abc import Sequence
+from hashlib import blake2s
 from pathlib import Path
 
 from sbcauth.exceptions import Complaint, ConfigError
@@ -41,6 +43,14 @@ def rotate(path: Path) -> tuple[NonceKey, ...]:
     except OSError as error:
         raise _complaint(path, 1, f"{error.strerror} (nonce keys)") from error
     return keys
+
+
+def dialog_key(keys: Sequence[NonceKey]) -> str:
+    """Return the key that the route block signs dialogs with.
+
+    It comes from the oldest key, so that calls outlive a rotation and a restart.
+    """
+    return blake2s(key=keys[-1].secret, person=b"dialog").hexdigest()
 
 
 def _new_key(key_id: int) -> NonceKey:

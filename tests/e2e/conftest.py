@@ -35,6 +35,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         processes = server.processes()
         yield server
         assert processes <= server.processes(), "a worker was lost"
+    check_log(server)
+
+
+def check_log(server: Server) -> None:
+    """Fail where the log tells of a bug."""
     for bug in BUGS:
         assert bug not in server.log()
 
@@ -47,7 +52,9 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         def start(config: str, **options: object) -> Server:
             folder = tmp_path / f"server{len(kamailio.running)}"
             folder.mkdir()
-            return stack.enter_context(Server(folder, config, **options))  # type: ignore[arg-type]
+            server = Server(folder, config, **options)  # type: ignore[arg-type]
+            stack.callback(check_log, server)
+            return stack.enter_context(server)
 
         yield start
 

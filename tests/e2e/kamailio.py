@@ -19,8 +19,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-from sip import parse_response
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 SBCAUTH = Path(sys.executable).with_name("sbcauth")
 READY_WITHIN = 20.0
@@ -94,14 +92,15 @@ class Server:
         )  # fmt: skip
 
     def start(self) -> None:
-        """Start, and wait until SIP is answered."""
+        """Start, and wait until SIP is answered over UDP and TCP: all processes are there."""
         self.launch()
         running.append(self)
         deadline = time.monotonic() + READY_WITHIN
-        while not self._answers():
-            assert self._process
-            assert self._process.poll() is None, f"the server did not start:\n{self.log()}"
-            assert time.monotonic() < deadline, f"the server does not answer:\n{self.log()}"
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            while not self._answers(kind):
+                assert self._process
+                assert self._process.poll() is None, f"the server did not start:\n{self.log()}"
+                assert time.monotonic() < deadline, f"the server does not answer:\n{self.log()}"
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start, without waiting for anything."""
@@ -164,22 +163,23 @@ class Server:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return {self.pid, *map(int, children)}
 
-    def _answers(self) -> bool:
+    def _answers(self, kind: socket.SocketKind) -> bool:
         """Ask what no policy stands before: a request that has gone too far gets 483."""
+        transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
         question = (
             f"OPTIONS sip:127.0.0.1:{self.port} SIP/2.0\r\n"
-            "Via: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK-ready\r\n"
+            f"Via: SIP/2.0/{transport} 127.0.0.1;rport;branch=z9hG4bK-ready\r\n"
             "Max-Forwards: 0\r\nFrom: <sip:ready@127.0.0.1>;tag=1\r\nTo: <sip:127.0.0.1>\r\n"
             "Call-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
         )
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-            phone.settimeout(0.1)
-            phone.connect(("127.0.0.1", self.port))
-            phone.send(question.encode())
+        with socket.socket(socket.AF_INET, kind) as phone:
+            phone.settimeout(0.2)
             try:
-                return parse_response(phone.recv(65535)).status == 483
+                phone.connect(("127.0.0.1", self.port))
+                phone.send(question.encode())
+                return phone.recv(65535).startswith(b"SIP/2.0 483 ")
             except OSError:
-                time.sleep(0.05)
+                time.sleep(0.02)
                 return False
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 from kamailio import free_port, wait_for
-from phone import Dialog
+from phone import Dialog, Phone
 
 TRUNK = ("127.30.0.1", free_port())
 FIRST, SECOND = ("127.30.0.2", free_port()), ("127.30.0.3", free_port())
@@ -231,6 +231,46 @@ def test_nobody_relays_through_the_server_by_a_route_of_its_own(phone, endpoint,
     first.reply(first.incoming("MESSAGE"), 404, "Not Found")
     assert caller.response(caller.last_branch).status == 404
     assert victim.hears_nothing(0.2)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "BYE", "REFER", "ACK"])
+@pytest.mark.parametrize("signature", ["", ";sig=0123456789abcdef01234567", ";sig="])
+def test_nobody_relays_by_making_up_a_dialog(phone, endpoint, server, method, signature):
+    """A To tag and a Route do not lead past authentication, though nobody asks for it there."""
+    caller, victim = phone(address="127.31.0.4"), endpoint("127.32.0.1")
+    route = f"Route: <sip:127.0.0.1:{server.port};lr{signature}>"
+    caller.send(caller.build(method, f"sip:x@{victim.host}", to_tag="made-up", headers=[route]))
+    if method != "ACK":
+        assert caller.response(caller.last_branch).status == 481
+    assert victim.hears_nothing(0.1)
+
+
+def test_signature_of_one_call_is_worth_nothing_in_another(phone, endpoint, server):
+    caller, trunk = phone("1001", "secret of 1001"), endpoint(TRUNK[0], port=TRUNK[1])
+    invite(caller)
+    trunk.reply(trunk.incoming("INVITE"), 486, "Busy Here")
+    reply = caller.response(caller.last_branch)
+    caller.acknowledge(reply)
+    route = f"Route: {reply.header('record-route')}"
+    thief = phone("1001", "secret of 1001")
+    assert thief.request("BYE", f"sip:{trunk.host}", to_tag="x", headers=[route]).status == 481
+
+
+def test_call_outlives_a_restart(start_server):
+    server = start_server(CONFIG.replace(str(TRUNK[1]), str(free_port())))
+    server.add_user("1001", "secret of 1001")
+    server.add_user("1002", "secret of 1002")
+    with (
+        Phone(server, "1001", "secret of 1001") as caller,
+        Phone(server, "1002", "secret of 1002") as callee,
+    ):
+        assert callee.register().status == 200
+        ours, _ = answered(caller, callee)
+        server.stop()
+        server.start()
+        ours.send("BYE")
+        callee.reply(callee.incoming("BYE"), 200)
+        assert caller.response().status == 200
 
 
 def test_log_has_no_error_of_a_call(server):

@@ -1,6 +1,7 @@
 """SPEC 3, step 2: which IP Group a request is from, by its source and its hosts."""
 
 import pytest
+import sip
 from kamailio import free_port
 from phone import Phone
 
@@ -118,10 +119,13 @@ def test_phone_authenticates_over_ipv6(phone, transport):
 def test_unclassified_requests_can_be_dropped_without_an_answer(start_server):
     server = start_server("unclassified_requests: drop\n" + CONFIG.replace("::1", "::2"))
     with Phone(server, address="127.99.0.3") as phone:
+        guess = sip.Challenge("WWW-Authenticate", "example.com", "nonce")
         for method in ("OPTIONS", "REGISTER", "INVITE"):
             phone.send(phone.build(method))
+            phone.send(phone.build(method, answering=guess))
         assert phone.hears_nothing()
-        assert server.reasons(phone.call_id) == ["unclassified"] * 3
+        assert server.reasons(phone.call_id) == ["unclassified"] * 6
         assert server.outcomes(phone.call_id)[0]["decision"] == "drop"
+        assert "WARNING" not in server.log()
     with Phone(server, address="127.10.0.4") as phone:
         assert phone.request("OPTIONS").status == 407

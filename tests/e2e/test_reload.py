@@ -1,0 +1,86 @@
+"""`sbcauth reload`: every worker takes up a changed file, and a bad one changes nothing."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from kamailio import wait_for
+from phone import Phone
+
+CONFIG = """\
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{address: 127.0.0.0/16}]
+"""
+WITHIN = 1.0
+"""Seconds after which every worker works by the new file."""
+
+
+@pytest.fixture
+def server(start_server):
+    server = start_server(CONFIG, workers=4)
+    server.add_user("1001", "secret")
+    return server
+
+
+def realms(server):
+    """Return the realms of challenges to 16 sockets at once: all workers are asked."""
+
+    def realm(_):
+        with Phone(server) as phone:
+            return phone.request("REGISTER").challenges[0].realm
+
+    with ThreadPoolExecutor(16) as pool:
+        return set(pool.map(realm, range(16)))
+
+
+def change(server, old, new):
+    text = server.config_file.read_text()
+    assert old in text
+    server.config_file.write_text(text.replace(old, new))
+
+
+def test_changed_file_is_taken_up_by_every_worker_and_not_before(server):
+    processes = server.processes()
+    change(server, "realm: example.com", "realm: other.example")
+    assert realms(server) == {"example.com"}
+    server.administer("reload")
+    assert wait_for(lambda: realms(server) == {"other.example"}, WITHIN)
+    assert realms(server) == {"other.example"}
+    assert processes <= server.processes()
+
+
+def test_new_ip_group_is_taken_up(server):
+    with Phone(server, address="127.9.0.1") as stranger:
+        assert stranger.request("REGISTER").status == 403
+        change(server, "127.0.0.0/16", "127.0.0.0/8")
+        server.administer("reload")
+        assert wait_for(lambda: stranger.request("REGISTER").status == 401, WITHIN)
+
+
+def test_bad_file_is_named_and_changes_nothing(server):
+    change(server, "realm: example.com", "relm: other.example")
+    refused = server.sbcauth("reload")
+    assert refused.returncode == 1
+    assert "sbcauth.yaml:1:" in refused.stderr
+    assert not wait_for(lambda: realms(server) != {"example.com"}, WITHIN)
+    with Phone(server, expires=0) as phone:
+        assert phone.register().status == 200
+
+
+def test_nonce_counts_and_lockouts_outlive_a_reload(server):
+    with Phone(server, expires=0) as phone:
+        challenge = phone.request("REGISTER")
+        assert phone.request("REGISTER", answering=challenge).status == 200
+        for _ in range(3):
+            refused = phone.register(password="wrong")
+        assert refused.status == 403
+        change(server, "[REGISTER]", "[REGISTER, INVITE]")
+        server.administer("reload")
+        assert wait_for(lambda: phone.request("INVITE").status == 401, WITHIN)
+        assert phone.register().status == 403
+        with Phone(server, address="127.0.0.2", expires=0) as other:
+            assert other.request("REGISTER", answering=challenge).status == 401
