@@ -213,6 +213,17 @@ class IPGroups:
                 return candidate.group
         return None
 
+    def realm_of_users(self, name: str) -> str:
+        """Return the realm in which requests of the IP Group `name` find users.
+
+        A peer server's are for the users who are routed to it.
+        """
+        group = self.by_name[name]
+        if group.type is IPGroupType.SERVER:
+            routed = (each.realm for each in self.by_name.values() if each.route_to == name)
+            return next(routed, group.realm)
+        return group.realm
+
     def next_hops(self, name: str, method: str, *, accepted: bool) -> tuple[str, ...]:
         """Return the URIs of the servers that requests of the IP Group `name` are routed to.
 

@@ -13,7 +13,7 @@ from sbcauth.users import UserDirectory
 
 
 class Route(NamedTuple):
-    """Where a request of an IP Group goes: the realm its users register in, and next hops."""
+    """Where a request of an IP Group goes: the realm that it finds users in, and next hops."""
 
     ip_group: str
     realm: str
@@ -45,8 +45,7 @@ class Service:
 
     def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
         """Return where a request of the IP Group goes; None where it has none."""
-        group = self.ip_groups.by_name.get(ip_group)
-        if group is None:
+        if not ip_group:
             return None
         hops = self.ip_groups.next_hops(ip_group, method, accepted=accepted)
-        return Route(ip_group, group.realm, hops)
+        return Route(ip_group, self.ip_groups.realm_of_users(ip_group), hops)

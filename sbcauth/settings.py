@@ -30,7 +30,7 @@ from sbcauth.radius import RadiusAttributes, RadiusServer, RadiusSettings
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600}
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
-_REALM = re.compile(r"[^\x00-\x1f\x7f\"\\]{1,255}")
+_REALM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
 _SIP_URI = re.compile(
     r"sips?:(?:[^@]+@)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(;[^\s<>?]*)?",
@@ -264,7 +264,7 @@ class SharedKeys(_Strict):
     """The keys that stand at the top for all IP Groups, and that each may set for itself."""
 
     realm: (
-        Annotated[str, _text(_REALM, "a host name without quotes and control characters")] | None
+        Annotated[str, _text(_REALM, "a host name, such as example.com")] | None
     ) = None
     auth_nonce_duration: Annotated[int, _seconds(30, 600)] | None = None
     auth_challenge_method: (
