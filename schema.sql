@@ -5,7 +5,7 @@
 
 PRAGMA user_version = 1;
 
-CREATE TABLE user_info (
+CREATE TABLE IF NOT EXISTS user_info (
     id              INTEGER PRIMARY KEY,
     ip_group        TEXT NOT NULL CHECK (ip_group <> ''),
     local_user      TEXT NOT NULL CHECK (local_user <> ''),  -- user part of the address of record
@@ -22,4 +22,4 @@ CREATE TABLE user_info (
 ) STRICT;
 
 -- "Does this address of record belong to somebody?"
-CREATE INDEX user_info_local_user ON user_info (ip_group, local_user);
+CREATE INDEX IF NOT EXISTS user_info_local_user ON user_info (ip_group, local_user);

@@ -1,15 +1,19 @@
-"""Load: many conversations at once over one UDP socket, none of them lost unnoticed."""
+"""Load: many conversations at once over UDP, none of them lost unnoticed."""
 
+import select
 import socket
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
+from types import TracebackType
+from typing import NamedTuple, Self
 
-from bench.phones import CALL_ID, Conversation, Start
+from bench.phones import CALL_ID_LENGTH, Conversation, Start
 
 _PATIENCE = 2.0
 _PAUSE = 0.001
-_CALL_ID_FIELD = b"\r\nCall-ID: "
+_CALL_ID = b"\r\nCall-ID: "
+_IP_PKTINFO = 8
+_RECEIVE_BUFFER = 4 << 20
 
 
 class LostError(Exception):
@@ -23,97 +27,104 @@ class Load(NamedTuple):
     latencies: list[float]
 
 
-def keep_busy(socket: socket.socket, starts: Iterator[Start], window: int) -> Load:
-    """Hold `window` conversations at once until all are over; the server is never idle.
+class Line:
+    """The line from all phones to one server: one socket for all addresses of 127.0.0.0/8."""
 
-    Answers are collected every millisecond. To wait for each would have the server wake this
-    side up, which is work that a slow server does for each answer and a fast one does not; to
-    spin would take the server's processor away where two share a core.
-    """
-    began = time.perf_counter()
-    active: dict[bytes, tuple[float, Conversation]] = {}
-    latencies: list[float] = []
-    socket.setblocking(False)
-    for start in starts:
-        _begin(socket, start, time.perf_counter(), active)
-        if len(active) >= window:
-            while not _receive(socket, active, latencies):
-                pass
-    while active:
-        _receive(socket, active, latencies)
-    return Load(time.perf_counter() - began, latencies)
+    def __init__(self, server_port: int) -> None:
+        self._server = ("127.0.0.1", server_port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._socket.bind(("", 0))
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[1]
+        self._active: dict[bytes, tuple[float, int, Conversation]] = {}
+        self._latencies: list[float] = []
 
+    def __enter__(self) -> Self:
+        return self
 
-def keep_pace(socket: socket.socket, starts: Iterator[Start], rate: float) -> Load:
-    """Begin `rate` conversations a second, whatever becomes of those before.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.close()
 
-    Latency counts from when a conversation was due, so a server that falls behind cannot hide
-    it by slowing the load down.
-    """
-    began = due = time.perf_counter()
-    active: dict[bytes, tuple[float, Conversation]] = {}
-    latencies: list[float] = []
-    socket.setblocking(False)
-    for start in starts:
-        while time.perf_counter() < due:
-            _receive(socket, active, latencies, due)
-        _begin(socket, start, due, active)
-        due += 1 / rate
-    while active:
-        _receive(socket, active, latencies)
-    return Load(time.perf_counter() - began, latencies)
+    def keep_busy(self, starts: Iterable[Start], window: int = 128) -> Load:
+        """Hold `window` conversations at once until all are over; the server is never idle.
 
+        Answers are collected every millisecond. To wait for each would have the server wake
+        this side up, which is work that a slow server does for each answer and a fast one
+        does not; to spin would take the processor from it where two share a core.
+        """
+        began = time.perf_counter()
+        self._latencies = []
+        for start in starts:
+            self._begin(start, time.perf_counter())
+            while len(self._active) >= window:
+                self._receive(_PAUSE)
+        while self._active:
+            self._receive(_PAUSE)
+        return Load(time.perf_counter() - began, self._latencies)
 
-def _begin(
-    socket: socket.socket,
-    start: Start,
-    due: float,
-    active: dict[bytes, tuple[float, Conversation]],
-) -> None:
-    call, conversation = start
-    active[call] = due, conversation
-    for datagram in next(conversation):
-        socket.send(datagram)
+    def keep_pace(self, starts: Iterable[Start], rate: float) -> Load:
+        """Begin `rate` conversations a second, whatever becomes of those before.
 
+        Latency counts from when a conversation was due, so a server that falls behind
+        cannot hide it by slowing the load down.
+        """
+        began = due = time.perf_counter()
+        self._latencies = []
+        for start in starts:
+            while (left := due - time.perf_counter()) > 0:
+                if select.select([self._socket], [], [], left)[0]:
+                    self._receive()
+            self._begin(start, due)
+            due += 1 / rate
+        while self._active:
+            if not select.select([self._socket], [], [], _PATIENCE)[0]:
+                raise LostError(f"{len(self._active)} requests were not answered")
+            self._receive()
+        return Load(time.perf_counter() - began, self._latencies)
 
-def _receive(
-    socket: socket.socket,
-    active: dict[bytes, tuple[float, Conversation]],
-    latencies: list[float],
-    until: float | None = None,
-) -> bool:
-    """Take one datagram and go on with its conversation; tell whether that ended it.
+    def _begin(self, start: Start, due: float) -> None:
+        self._active[start.call_id] = due, start.address, start.conversation
+        for datagram in next(start.conversation):
+            self._send(datagram, start.address)
 
-    Without a datagram it gives up at the time `until`; where that is None, one must come.
-    """
-    reply = _datagram(socket, until)
-    if reply[8:9] in (b"", b"1"):
-        return False
-    at = reply.index(_CALL_ID_FIELD) + len(_CALL_ID_FIELD)
-    call = reply[at : at + CALL_ID]
-    due, conversation = active[call]
-    ended = False
-    try:
-        datagrams = conversation.send(reply)
-    except StopIteration as end:
-        datagrams = end.value
-        ended = True
-        latencies.append(time.perf_counter() - due)
-        del active[call]
-    for datagram in datagrams:
-        socket.send(datagram)
-    return ended
+    def _receive(self, pause: float | None = None) -> None:
+        """Take one datagram and go on with its conversation.
 
+        Where there is none, look again after each `pause`.
+        """
+        give_up = time.perf_counter() + _PATIENCE
+        while True:
+            try:
+                reply = self._socket.recv(65535)
+                break
+            except BlockingIOError:
+                if pause is None or time.perf_counter() > give_up:
+                    raise LostError(f"{len(self._active)} requests were not answered") from None
+                time.sleep(pause)
+        if reply[8:9] != b"1":
+            self._go_on(reply)
 
-def _datagram(socket: socket.socket, until: float | None) -> bytes:
-    deadline = time.perf_counter() + _PATIENCE if until is None else until
-    while True:
+    def _go_on(self, reply: bytes) -> None:
+        at = reply.index(_CALL_ID) + len(_CALL_ID)
+        call_id = reply[at : at + CALL_ID_LENGTH]
+        due, address, conversation = self._active[call_id]
         try:
-            return socket.recv(65535)
-        except BlockingIOError:
-            if time.perf_counter() < deadline:
-                time.sleep(_PAUSE)
-                continue
-        if until is None:
-            raise LostError(f"no answer within {_PATIENCE} seconds")
-        return b""
+            datagrams = conversation.send(reply)
+        except StopIteration as end:
+            datagrams = end.value
+            self._latencies.append(time.perf_counter() - due)
+            del self._active[call_id]
+        for datagram in datagrams:
+            self._send(datagram, address)
+
+    def _send(self, datagram: bytes, address: int) -> None:
+        source = bytes(4) + address.to_bytes(4, "big") + bytes(4)  # struct in_pktinfo
+        self._socket.sendmsg(
+            [datagram], [(socket.IPPROTO_IP, _IP_PKTINFO, source)], 0, self._server
+        )

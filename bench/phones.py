@@ -7,140 +7,130 @@ returns is sent without waiting, as an ACK is. It knows nothing of sockets and t
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from ipaddress import IPv4Address
 from itertools import count
+from typing import NamedTuple
 
 REALM = "bench.example"
-CALL_ID = 9
+CALL_ID_LENGTH = 9
 """Every Call-ID has so many characters, so that replies are told apart by a slice."""
 
 Datagrams = tuple[bytes, ...]
 Conversation = Generator[Datagrams, bytes, Datagrams]
-Start = tuple[bytes, Conversation]
-"""A conversation that is to begin, and the Call-ID of its requests."""
 
-_HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {
-    "MD5": hashlib.md5,
-    "SHA-256": hashlib.sha256,
-}
+_HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
+_FIRST_ADDRESS = int(IPv4Address("127.1.0.0"))
+_REGISTRAR = f"sip:{REALM}".encode()
+_NOBODY = f"sip:nobody@{REALM}".encode()
 _CNONCE = b"0a4f113b"
-_SDP = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
-BODY = (_SDP + b"a=candidate:1 1 UDP 1 127.0.0.1 4000 typ host\r\n" * 60)[:2048]
+BODY = (
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    b"m=audio 4000 RTP/AVP 0\r\n" + b"a=candidate:1 1 UDP 1 127.0.0.1 4000 typ host\r\n" * 60
+)[:2048]
+"""A session description of 2 KB."""
 
 
 class UnexpectedReplyError(Exception):
     """The server answered something else than it should."""
 
 
-def username(number: int) -> str:
+class Start(NamedTuple):
+    """A conversation that is to begin: its Call-ID, and the address that it is sent from."""
+
+    call_id: bytes
+    address: int
+    conversation: Conversation
+
+
+def username(user: int) -> str:
     """Return the digest user name, and the user part, of a user."""
-    return f"u{number:07}"
+    return f"u{user:07}"
 
 
-def password(number: int) -> str:
+def password(user: int) -> str:
     """Return the password of a user."""
-    return f"secret-of-{number}"
+    return f"secret-of-{user}"
 
 
 class Phones:
-    """Phones at one address: each method makes the conversations of one scenario.
+    """Phones, each with an address of its own, at one port; methods make their conversations.
 
-    `users` says, in turn, which user's phone speaks.
+    `users` says, in turn, whose phone speaks.
     """
 
     def __init__(self, port: int, server_port: int, *, algorithm: str = "MD5") -> None:
-        self._via = f"SIP/2.0/UDP 127.0.0.1:{port}".encode()
-        self._contact = f"127.0.0.1:{port}".encode()
+        self._port = port
         self._server = f"sip:127.0.0.1:{server_port}".encode()
         self._algorithm = algorithm
-        self._hash = _HASHES[algorithm]
         self._serial = count(1)
 
-    def register(self, users: Iterator[int], *, wrong: Callable[[int], bool] | None = None) -> Iterator[Start]:
-        """REGISTER, 401, REGISTER with credentials, 200; wrong ones for those who are `wrong`."""
+    def register(
+        self, users: Iterable[int], wrong: Callable[[int], bool] = lambda _: False
+    ) -> Iterator[Start]:
+        """REGISTER, 401, REGISTER with credentials, 200; those who are `wrong` get 401 or 403."""
         for user in users:
-            is_wrong = wrong is not None and wrong(user)
-            yield self._start(lambda call, user=user, bad=is_wrong: self._register(call, user, bad))
+            phone = self._phone(user)
+            yield phone.start(_register(phone, "wrong" if wrong(user) else password(user)))
 
-    def knock(self, users: Iterator[int]) -> Iterator[Start]:
+    def knock(self, users: Iterable[int]) -> Iterator[Start]:
         """REGISTER, 401, and no more."""
         for user in users:
-            yield self._start(lambda call, user=user: self._knock(call, user))
+            phone = self._phone(user)
+            yield phone.start(_ask(phone, b"REGISTER", _REGISTRAR, b"401"))
 
-    def invite(self, users: Iterator[int], *, qop: bytes = b"auth", body: bytes = b"") -> Iterator[Start]:
-        """INVITE, 401 or 407, ACK, INVITE with credentials, 404 (nobody is called), ACK."""
-        for user in users:
-            yield self._start(lambda call, user=user: self._invite(call, user, qop, body))
-
-    def options(self, users: Iterator[int]) -> Iterator[Start]:
+    def options(self, users: Iterable[int]) -> Iterator[Start]:
         """OPTIONS, 200: a method that is not on the Authentication Method List."""
         for user in users:
-            yield self._start(
-                lambda call, user=user: self._plain(call, user, b"OPTIONS", self._server, b"", b"200")
-            )
+            phone = self._phone(user)
+            yield phone.start(_ask(phone, b"OPTIONS", self._server, b"200"))
 
-    def bye(self, users: Iterator[int]) -> Iterator[Start]:
-        """BYE within a dialog that is not known, 481."""
+    def bye(self, users: Iterable[int]) -> Iterator[Start]:
+        """BYE in a dialog that is not known, 481: the method is not on the list either."""
         for user in users:
-            yield self._start(
-                lambda call, user=user: self._plain(call, user, b"BYE", self._server, b";tag=1", b"481")
-            )
+            phone = self._phone(user)
+            yield phone.start(_ask(phone, b"BYE", self._server, b"481", to_tag=b";tag=1"))
 
-    def _start(self, conversation: Callable[[bytes], Conversation]) -> Start:
-        call = b"%0*d" % (CALL_ID, next(self._serial))
-        return call, conversation(call)
+    def invite(
+        self, users: Iterable[int], *, qop: bytes = b"auth", body: bytes = b""
+    ) -> Iterator[Start]:
+        """INVITE, 401 or 407, ACK, INVITE with credentials, 404 (nobody is called), ACK."""
+        for user in users:
+            phone = self._phone(user)
+            yield phone.start(_invite(phone, password(user), qop, body))
 
-    def _register(self, call: bytes, user: int, wrong: bool) -> Conversation:
-        uri = b"sip:" + REALM.encode()
-        name = username(user).encode()
-        reply = yield (self._request(b"REGISTER", uri, name, call, 1),)
-        _expect(reply, b"401")
-        secret = "wrong" if wrong else password(user)
-        credentials = self._credentials(reply, b"REGISTER", uri, name, secret)
-        reply = yield (self._request(b"REGISTER", uri, name, call, 2, credentials),)
-        _expect(reply, *((b"401", b"403") if wrong else (b"200",)))
-        return ()
+    def _phone(self, user: int) -> "_Phone":
+        address = _FIRST_ADDRESS + user
+        host = f"{IPv4Address(address)}:{self._port}".encode()
+        call_id = b"%0*d" % (CALL_ID_LENGTH, next(self._serial))
+        return _Phone(username(user).encode(), address, host, call_id, self._algorithm)
 
-    def _knock(self, call: bytes, user: int) -> Conversation:
-        name = username(user).encode()
-        reply = yield (self._request(b"REGISTER", b"sip:" + REALM.encode(), name, call, 1),)
-        _expect(reply, b"401")
-        return ()
 
-    def _invite(self, call: bytes, user: int, qop: bytes, body: bytes) -> Conversation:
-        uri = b"sip:nobody@" + REALM.encode()
-        name = username(user).encode()
-        reply = yield (self._request(b"INVITE", uri, name, call, 1, body=body),)
-        _expect(reply, b"401", b"407")
-        ack = self._ack(uri, name, call, 1, reply)
-        credentials = self._credentials(reply, b"INVITE", uri, name, password(user), qop, body)
-        reply = yield ack, self._request(b"INVITE", uri, name, call, 2, credentials, body)
-        _expect(reply, b"404")
-        return (self._ack(uri, name, call, 2, reply),)
+class _Phone(NamedTuple):
+    """One phone in one conversation."""
 
-    def _plain(
-        self, call: bytes, user: int, method: bytes, uri: bytes, to_tag: bytes, status: bytes
-    ) -> Conversation:
-        name = username(user).encode()
-        reply = yield (self._request(method, uri, name, call, 1, to_tag=to_tag),)
-        _expect(reply, status)
-        return ()
+    name: bytes
+    address: int
+    host: bytes
+    call_id: bytes
+    algorithm: str
 
-    def _request(
+    def start(self, conversation: Conversation) -> Start:
+        return Start(self.call_id, self.address, conversation)
+
+    def request(
         self,
         method: bytes,
         uri: bytes,
-        name: bytes,
-        call: bytes,
         cseq: int,
         credentials: bytes = b"",
         body: bytes = b"",
         to_tag: bytes = b"",
     ) -> bytes:
-        to = name if method == b"REGISTER" else b"nobody"
+        to = self.name if method == b"REGISTER" else b"nobody"
         return (
             b"%b %b SIP/2.0\r\n"
-            b"Via: %b;rport;branch=z9hG4bK%b%d\r\n"
+            b"Via: SIP/2.0/UDP %b;rport;branch=z9hG4bK%b%d\r\n"
             b"Max-Forwards: 70\r\n"
             b"From: <sip:%b@bench.example>;tag=f%b\r\n"
             b"To: <sip:%b@bench.example>%b\r\n"
@@ -152,25 +142,28 @@ class Phones:
             b"%b"
             b"Content-Length: %d\r\n\r\n%b"
         ) % (
-            method, uri, self._via, call, cseq, name, call, to, to_tag, call, cseq, method,
-            name, self._contact, credentials, len(body), body,
+            method, uri, self.host, self.call_id, cseq, self.name, self.call_id, to, to_tag,
+            self.call_id, cseq, method, self.name, self.host, credentials, len(body), body,
         )  # fmt: skip
 
-    def _ack(self, uri: bytes, name: bytes, call: bytes, cseq: int, reply: bytes) -> bytes:
+    def ack(self, uri: bytes, cseq: int, reply: bytes) -> bytes:
         start = reply.index(b"\r\nTo: ")
         to = reply[start : reply.index(b"\r\n", start + 2)]
         return (
-            b"ACK %b SIP/2.0\r\nVia: %b;rport;branch=z9hG4bK%b%d\r\nMax-Forwards: 70\r\n"
-            b"From: <sip:%b@bench.example>;tag=f%b%b\r\nCall-ID: %b\r\nCSeq: %d ACK\r\n"
+            b"ACK %b SIP/2.0\r\n"
+            b"Via: SIP/2.0/UDP %b;rport;branch=z9hG4bK%b%d\r\n"
+            b"Max-Forwards: 70\r\n"
+            b"From: <sip:%b@bench.example>;tag=f%b%b\r\n"
+            b"Call-ID: %b\r\n"
+            b"CSeq: %d ACK\r\n"
             b"Content-Length: 0\r\n\r\n"
-        ) % (uri, self._via, call, cseq, name, call, to, call, cseq)
+        ) % (uri, self.host, self.call_id, cseq, self.name, self.call_id, to, self.call_id, cseq)
 
-    def _credentials(
+    def credentials(
         self,
         reply: bytes,
         method: bytes,
         uri: bytes,
-        name: bytes,
         secret: str,
         qop: bytes = b"auth",
         body: bytes = b"",
@@ -179,8 +172,8 @@ class Phones:
         start = reply.index(b'nonce="') + 7
         nonce = reply[start : reply.index(b'"', start)]
         field = b"Proxy-Authorization" if reply[8:11] == b"407" else b"Authorization"
-        h = self._hash
-        a1 = h(b"%b:bench.example:%b" % (name, secret.encode())).hexdigest().encode()
+        h = _HASHES[self.algorithm]
+        a1 = h(b"%b:bench.example:%b" % (self.name, secret.encode())).hexdigest().encode()
         a2 = b"%b:%b" % (method, uri)
         if qop == b"auth-int":
             a2 += b":" + h(body).hexdigest().encode()
@@ -190,8 +183,35 @@ class Phones:
             b'%b: Digest username="%b", realm="bench.example", nonce="%b", uri="%b", '
             b'response="%b", algorithm=%b, cnonce="%b", qop=%b, nc=00000001\r\n'
         ) % (
-            field, name, nonce, uri, response.encode(), self._algorithm.encode(), _CNONCE, qop,
+            field, self.name, nonce, uri, response.encode(), self.algorithm.encode(), _CNONCE, qop,
         )  # fmt: skip
+
+
+def _register(phone: _Phone, secret: str) -> Conversation:
+    reply = yield (phone.request(b"REGISTER", _REGISTRAR, 1),)
+    _expect(reply, b"401")
+    credentials = phone.credentials(reply, b"REGISTER", _REGISTRAR, secret)
+    reply = yield (phone.request(b"REGISTER", _REGISTRAR, 2, credentials),)
+    _expect(reply, *((b"401", b"403") if secret == "wrong" else (b"200",)))
+    return ()
+
+
+def _invite(phone: _Phone, secret: str, qop: bytes, body: bytes) -> Conversation:
+    reply = yield (phone.request(b"INVITE", _NOBODY, 1, body=body),)
+    _expect(reply, b"401", b"407")
+    ack = phone.ack(_NOBODY, 1, reply)
+    credentials = phone.credentials(reply, b"INVITE", _NOBODY, secret, qop, body)
+    reply = yield ack, phone.request(b"INVITE", _NOBODY, 2, credentials, body)
+    _expect(reply, b"404")
+    return (phone.ack(_NOBODY, 2, reply),)
+
+
+def _ask(
+    phone: _Phone, method: bytes, uri: bytes, status: bytes, to_tag: bytes = b""
+) -> Conversation:
+    reply = yield (phone.request(method, uri, 1, to_tag=to_tag),)
+    _expect(reply, status)
+    return ()
 
 
 def _expect(reply: bytes, *statuses: bytes) -> None:

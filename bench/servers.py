@@ -152,8 +152,9 @@ class Server:
             "Call-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
         ).encode()
         deadline = time.monotonic() + _READY_WITHIN
-        with phone_socket(self) as phone:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
             phone.settimeout(0.1)
+            phone.connect(("127.0.0.1", self.port))
             while True:
                 try:
                     phone.send(question)
@@ -226,15 +227,6 @@ class Unprotected(Server):
     def command(self) -> list[str]:
         """Return the command line."""
         return self.options(self.folder / "kamailio.cfg", f'BENCH_REALM="{REALM}"')
-
-
-def phone_socket(server: Server) -> socket.socket:
-    """Return a socket that talks to `server` from a free port."""
-    phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    phone.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-    phone.bind(("127.0.0.1", _free_port()))
-    phone.connect(("127.0.0.1", server.port))
-    return phone
 
 
 _OUR_MODULES = re.compile(

@@ -1,10 +1,11 @@
 """sbcauth.yaml: from text to frozen values, with every mistake named at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,10 +14,7 @@ from sbcauth.attempts import AttemptLimit
 from sbcauth.config_check import check
 from sbcauth.database import sqlite_path
 from sbcauth.exceptions import Complaint, ConfigError
-from sbcauth.ip_groups import (
-    IPGroup,
-    UnclassifiedRequests,
-)
+from sbcauth.ip_groups import IPGroup, UnclassifiedRequests
 from sbcauth.settings import (
     CheckDigestURI,
     FileKeys,
@@ -46,18 +44,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
 
     Raises ConfigError with a complaint for every mistake.
     """
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or "cannot be read"
-        raise ConfigError([Complaint(str(path), 1, 1, "", reason)]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([Complaint(str(path), 1, 1, "", "is not UTF-8")]) from error
-    source = yaml_source.read(str(path), text)
+    source = yaml_source.read(str(path), _text(path))
     folder = path.resolve().parent
     keys = _validate(source, {"environment": environment, "folder": folder})
     findings = list(check(keys))
-    errors = [source.complaint(where, what) for where, what, fatal in findings if fatal]
+    errors = {source.complaint(where, what) for where, what, fatal in findings if fatal}
     if errors:
         raise ConfigError(sorted(errors))
     database = _absolute(keys.database, folder, source)
@@ -72,23 +63,63 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     )
 
 
-def _validate(source: Source, context: Mapping[str, Any]) -> FileKeys:
-    if not isinstance(source.value, dict):
-        raise ConfigError([source.complaint((), "must be a mapping of keys to values")])
+def _text(path: Path) -> str:
     try:
-        return FileKeys.model_validate(source.value, context=dict(context))
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise ConfigError([Complaint(str(path), 1, 1, "", reason)]) from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = yaml_source.place_after(error.object[: error.start].decode("utf-8"))
+        raise ConfigError([Complaint(str(path), *place, "", "is not UTF-8")]) from None
+
+
+def _validate(source: Source, context: dict[str, Any]) -> FileKeys:
+    if not isinstance(source.value, dict):
+        what = "is empty" if source.value is None else "must be a mapping of keys to values"
+        raise ConfigError([source.complaint((), what)])
+    try:
+        return FileKeys.model_validate(source.value, context=context)
     except ValidationError as invalid:
         details = invalid.errors(include_url=False, include_input=False)
-        raise ConfigError(sorted({_complaint(source, dict(d)) for d in details})) from None
+    complaints = {_complaint(source, dict(detail)) for detail in details}
+    complaints.update(_check_the_rest(source, [detail["loc"] for detail in details], context))
+    raise ConfigError(sorted(complaints))
+
+
+def _check_the_rest(
+    source: Source, broken: Sequence[yaml_source.Path], context: dict[str, Any]
+) -> Iterator[Complaint]:
+    """Check what is sound, so that one run names the mistakes between keys too.
+
+    What could be found amiss only because something `broken` is left out is not looked at.
+    """
+    if any(path[0] in _NEEDED_BY_GROUPS or path == ("ip_groups",) for path in broken):
+        return
+    groups = source.value["ip_groups"]
+    left_out = {path[1] for path in broken if path[0] == "ip_groups"}
+    kept = [place for place in range(len(groups)) if place not in left_out]
+    value = {key: source.value[key] for key in source.value.keys() - {path[0] for path in broken}}
+    value["ip_groups"] = [groups[place] for place in kept]
+    for where, what, fatal in check(FileKeys.model_validate(value, context=context)):
+        if fatal and not (left_out and where[-1] == "route_to"):
+            if where[0] == "ip_groups":
+                where = ("ip_groups", kept[int(where[1])], *where[2:])
+            yield source.complaint(where, what)
+
+
+_NEEDED_BY_GROUPS = {"realm", "radius", "server_auth_mode"}
 
 
 def _complaint(source: Source, detail: dict[str, Any]) -> Complaint:
     """Put one of pydantic's errors into our words, at its place in the file."""
-    path = _path(detail["loc"])
+    path = detail["loc"]
     match detail["type"]:
         case "extra_forbidden":
             key = str(path[-1])
-            hint = _nearest(key, _known_keys(path[:-1]))
+            hint = _hint(key, path[:-1])
             return source.complaint(path, f"unknown key '{key}'{hint}", at_key=True)
         case "missing":
             return source.complaint(path, "is required")
@@ -96,21 +127,10 @@ def _complaint(source: Source, detail: dict[str, Any]) -> Complaint:
             return source.complaint(path, str(detail["ctx"]["error"]))
         case "tuple_type":
             return source.complaint(path, "must be a list")
-        case "model_type" | "model_attributes_type":
-            return source.complaint(path, "must be a mapping of keys to values")
+        case "string_type":
+            return source.complaint(path, "must be text (put it in quotes)")
         case _:
-            return source.complaint(path, f"must be {detail['type'].removesuffix('_type')}")
-
-
-def _path(location: Sequence[str | int]) -> yaml_source.Path:
-    """Return pydantic's location without the names it gives to the members of a union."""
-    known = {key for model in _MODELS.values() for key in model.model_fields}
-    last = len(location) - 1
-    return tuple(
-        part
-        for place, part in enumerate(location)
-        if isinstance(part, int) or part in known or (place == last and "[" not in part)
-    )
+            return source.complaint(path, "must be a mapping of keys to values")
 
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -122,13 +142,19 @@ _MODELS: dict[str, type[BaseModel]] = {
 }
 
 
-def _known_keys(path: yaml_source.Path) -> list[str]:
+def _hint(key: str, path: yaml_source.Path) -> str:
+    """Return a hint at the key that was meant, or at where the key belongs."""
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
-    return list(_MODELS.get(name, FileKeys).model_fields)
+    near = _nearest(key, list(_MODELS[name].model_fields))
+    if key in FileKeys.model_fields:
+        return " (it belongs at the top of the file)"
+    if key in IPGroupKeys.model_fields:
+        return " (it belongs in an IP Group)"
+    return f" (did you mean '{near}'?)" if near else ""
 
 
-def _nearest(key: str, known: list[str]) -> str:
-    """Return a hint at the known key that was meant, maybe in an abbreviation of it."""
+def _nearest(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key that is most like `key`, which may be an abbreviation of it."""
 
     def unlikeliness(candidate: str) -> tuple[bool, bool]:
         letters = iter(candidate)
@@ -136,7 +162,7 @@ def _nearest(key: str, known: list[str]) -> str:
         return not abbreviated, candidate[0] != key[:1]
 
     near = get_close_matches(key, known, n=len(known), cutoff=0.55)
-    return f" (did you mean '{min(near, key=unlikeliness)}'?)" if near else ""
+    return min(near, key=unlikeliness, default=None)
 
 
 def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
@@ -177,6 +203,6 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
 def _absolute(url: str, folder: Path, source: Source) -> str:
     """Return the URL with an absolute path: a relative one starts at the YAML's folder."""
     path = sqlite_path(url)
-    if str(path) in ("/", "."):
+    if not path.name:
         raise ConfigError([source.complaint(("database",), "names no file")])
-    return f"sqlite:///{folder / path}"
+    return f"sqlite:///{quote(str(folder / path))}"

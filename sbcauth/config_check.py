@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from sbcauth.digest import Algorithm
-from sbcauth.ip_groups import AuthenticationMode, IPGroupType, ServerAuthMode
+from sbcauth.ip_groups import AuthenticationMode, IPGroupType, RuleAction, ServerAuthMode
 from sbcauth.settings import FileKeys, IPGroupKeys, RadiusKeys, setting
 from sbcauth.yaml_source import Path
 
@@ -33,9 +33,14 @@ class Finding(NamedTuple):
     fatal: bool
 
 
+_NEVER_CHALLENGED = {"ACK", "CANCEL"}
+
+
 def check(keys: FileKeys) -> Iterator[Finding]:
     """Yield what is wrong between the keys of the file."""
     seen: set[str] = set()
+    if not keys.ip_groups:
+        yield Finding(("ip_groups",), "is empty: every request is unclassified", False)
     servers = {g.name: g for g in keys.ip_groups if g.type is IPGroupType.SERVER}
     if not keys.database.startswith("sqlite:///"):
         yield Finding(("database",), "must be sqlite:///PATH", True)
@@ -80,7 +85,7 @@ def _check_credentials(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
 
 
 def _check_classification(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
-    if not group.classification and not group.proxy_set:
+    if not group.proxy_set and all(r.action is RuleAction.DENY for r in group.classification):
         yield Finding(path, "no request can be classified: add proxy_set or classification", False)
     for server in group.proxy_set:
         if ":" not in server.host and not server.host.replace(".", "").isdigit():
@@ -96,7 +101,9 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
     elif not methods:
         yield Finding(where, "is empty: nothing is challenged", False)
     for method in methods or ():
-        if method not in _METHODS and method != "setup-invite":
+        if method in _NEVER_CHALLENGED:
+            yield Finding(where, f"{method} is never challenged (RFC 3261, 22.1)", False)
+        elif method not in _METHODS and method != "setup-invite":
             near = get_close_matches(method, _METHODS, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             yield Finding(where, f"{method} is no method that we know{hint}", False)
@@ -120,12 +127,21 @@ def _check_radius(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Fi
 
 
 def _overlaps(keys: FileKeys) -> Iterator[Finding]:
-    """Warn of rules of two IP Groups that fit the same requests: the first in the file wins."""
+    """Warn of what two IP Groups claim alike: the first in the file wins."""
     owners: dict[tuple[Any, ...], str] = {}
     for place, group in enumerate(keys.ip_groups):
-        for number, rule in enumerate(group.classification):
-            conditions = tuple(value for key, value in rule if key != "action")
-            owner = owners.setdefault(conditions, group.name)
+        for path, claim in _claims(group):
+            owner = owners.setdefault(claim, group.name)
             if owner != group.name:
-                message = f"the same rule leads to the IP Group {owner!r}, which comes first"
-                yield Finding(("ip_groups", place, "classification", number), message, False)
+                what = "rule" if path[0] == "classification" else "server"
+                message = f"the same {what} leads to the IP Group {owner!r}, which comes first"
+                yield Finding(("ip_groups", place, *path), message, False)
+
+
+def _claims(group: IPGroupKeys) -> Iterator[tuple[Path, tuple[Any, ...]]]:
+    """Yield what the IP Group claims, and where it says so; case does not count."""
+    for server in group.proxy_set:
+        yield ("proxy_set",), (server.host.lower(), server.port)
+    for number, rule in enumerate(group.classification):
+        conditions = (str(value).lower() for key, value in rule if key != "action")
+        yield ("classification", number), tuple(conditions)

@@ -29,7 +29,11 @@ def _effective(group: IPGroup) -> dict[str, Any]:
         "authentication_mode": str(group.authentication_mode),
         "authentication_method_list": methods,
         "classification": [
-            {key: str(value) for key, value in _fields(rule) if value is not None}
+            {
+                key: value if isinstance(value, int) else str(value)
+                for key, value in _fields(rule)
+                if value is not None
+            }
             for rule in group.classification
         ],
         "proxy_set": [server.uri for server in group.proxy_set],

@@ -48,15 +48,19 @@ def open_for_writing(url: str) -> peewee.SqliteDatabase:
     was made by a newer version.
     """
     path = sqlite_path(url)
+    database = peewee.SqliteDatabase(
+        str(path), timeout=_BUSY_TIMEOUT, pragmas={"journal_mode": "wal"}
+    )
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        database = peewee.SqliteDatabase(
-            str(path), timeout=_BUSY_TIMEOUT, pragmas={"journal_mode": "wal"}
-        )
         database.connect()
         _make_tables(database, path)
-    except (OSError, peewee.PeeweeException) as error:
-        raise Unavailable(f"{path}: {error}") from error
+    except Unavailable:
+        database.close()
+        raise
+    except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
+        database.close()
+        raise Unavailable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     database.bind([UserInfo])
     return database
 

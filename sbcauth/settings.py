@@ -1,16 +1,19 @@
 """The keys of sbcauth.yaml: what each may be, in words and in the box's numbers.
 
-Every validator raises ValueError with words that follow the key: "5 is not within 30..600".
+Every validator raises ValueError with words that follow the key: "5 is not within 30..600". What
+it reads is told to the JSON Schema too, which would know only what it returns.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
+from unicodedata import category
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from sbcauth.attempts import MAX_ATTEMPTS
 from sbcauth.digest import Algorithm
@@ -31,11 +34,27 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600}
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _REALM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_SECRET = re.compile(r"\$\{(env|file):([^}]+)\}")
+_NAME = re.compile(r"\S(.{0,62}\S)?")
+_SECRET = re.compile(r"\$\{(?:(env|file):([^}]+)\})?")
 _SIP_URI = re.compile(
-    r"sips?:(?:[^@]+@)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::(\d{1,5}))?(;[^\s<>?]*)?",
-    re.IGNORECASE,
+    r"sips?:(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?(?:;transport=(udp|tcp|tls|ws|wss))?",
+    re.IGNORECASE | re.ASCII,
 )
+
+
+def _shown(value: Any) -> str:
+    """Return `value` for a complaint; what holds others may hold a secret in the wrong place."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case bool():
+            return f"{str(value).lower()} (YAML reads yes, no, on and off as such: use quotes)"
+        case _:
+            return repr(value)
 
 
 def _words(kind: type[StrEnum], numbers: Mapping[int, str] | None = None) -> BeforeValidator:
@@ -46,30 +65,29 @@ def _words(kind: type[StrEnum], numbers: Mapping[int, str] | None = None) -> Bef
         try:
             return kind(str(word).lower())
         except ValueError:
-            hint = " (YAML reads yes, no, on and off as such: use quotes)"
-            raise ValueError(
-                f"{value!r} is not one of {', '.join(kind)}{hint * isinstance(value, bool)}"
-            ) from None
+            raise ValueError(f"{_shown(value)} is not one of {', '.join(kind)}") from None
 
-    return BeforeValidator(parse)
+    return BeforeValidator(parse, json_schema_input_type=kind | int if numbers else kind)
 
 
 def _number(lowest: int, highest: int) -> BeforeValidator:
     def parse(value: Any) -> int:
         if type(value) is not int:
-            raise ValueError(f"{value!r} is not a whole number within {lowest}..{highest}")
+            raise ValueError(f"{_shown(value)} is not a whole number within {lowest}..{highest}")
         if not lowest <= value <= highest:
             raise ValueError(f"{value} is not within {lowest}..{highest}")
         return value
 
-    return BeforeValidator(parse)
+    return BeforeValidator(
+        parse, json_schema_input_type=Annotated[int, Field(ge=lowest, le=highest)]
+    )
 
 
 def _seconds(lowest: float, highest: float, kind: Callable[[float], Any] = int) -> BeforeValidator:
     def parse(value: Any) -> Any:
         match = None if isinstance(value, bool) else _DURATION.fullmatch(str(value).strip())
         if match is None:
-            raise ValueError(f"{value!r} is not a time such as 300, 300s or 5m")
+            raise ValueError(f"{_shown(value)} is not a time such as 300, 300s or 5m")
         seconds = float(match[1]) * _UNITS[match[2]]
         if not lowest <= seconds <= highest:
             raise ValueError(f"{value} is not within {lowest}..{highest} seconds")
@@ -77,14 +95,16 @@ def _seconds(lowest: float, highest: float, kind: Callable[[float], Any] = int) 
             raise ValueError(f"{value} is not a whole number of seconds")
         return kind(seconds)
 
-    return BeforeValidator(parse)
+    return BeforeValidator(parse, json_schema_input_type=float | str)
 
 
 def _text(pattern: re.Pattern[str], wanted: str) -> BeforeValidator:
     def parse(value: Any) -> str:
-        if isinstance(value, str) and pattern.fullmatch(value):
+        if type(value) in (int, float):
+            raise ValueError(f"{value} is a number to YAML: put it in quotes")
+        if isinstance(value, str) and pattern.fullmatch(value) and value.isprintable():
             return value
-        raise ValueError(f"{value!r} is not {wanted}")
+        raise ValueError(f"{_shown(value)} is not {wanted}")
 
     return BeforeValidator(parse)
 
@@ -94,14 +114,16 @@ def _secret(value: Any, info: ValidationInfo) -> str:
 
     A complaint never shows the value.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise ValueError("must be text (put digits in quotes)")
-    if isinstance(value, int):
+    if type(value) in (int, float):
         raise ValueError("is a number to YAML: put it in quotes")
+    if not isinstance(value, str):
+        raise ValueError("must be text (put it in quotes)")
     context: Mapping[str, Any] = info.context or {}
 
     def fetch(match: re.Match[str]) -> str:
         kind, name = match.groups()
+        if kind is None:
+            raise ValueError("has a ${ that begins neither ${env:NAME} nor ${file:PATH}")
         if kind == "env":
             if name not in context["environment"]:
                 raise ValueError(f"the environment has no variable {name}")
@@ -113,23 +135,25 @@ def _secret(value: Any, info: ValidationInfo) -> str:
             raise ValueError(f"{name}: {reason}") from None
 
     text = _SECRET.sub(fetch, value)
-    if not text or any(character < " " for character in text):
+    if not text or any(category(character) == "Cc" for character in text):
         raise ValueError("is empty, or has control characters")
     return text
 
 
 def _methods(value: Any) -> tuple[str, ...]:
     r"""Return method names in upper case, and `setup-invite`; the box's `INVITE\REGISTER` too."""
-    items = re.split(r"[\\/,\s]+", value) if isinstance(value, str) else value
+    items = [value] if isinstance(value, str) else value
     if not isinstance(items, list):
         raise ValueError("must be a list of SIP methods, such as [REGISTER, INVITE]")
     methods = []
     for item in items:
-        if not isinstance(item, str) or not _TOKEN.fullmatch(item):
-            if item == "":
+        names = re.split(r"[\\/,\s]+", item) if isinstance(item, str) else [item]
+        for name in names:
+            if name == "":
                 continue
-            raise ValueError(f"{item!r} is no SIP method")
-        methods.append("setup-invite" if item.lower() == "setup-invite" else item.upper())
+            if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+                raise ValueError(f"{_shown(name)} is no SIP method")
+            methods.append("setup-invite" if name.lower() == "setup-invite" else name.upper())
     return tuple(methods)
 
 
@@ -138,18 +162,19 @@ def _algorithms(value: Any) -> tuple[Algorithm, ...]:
     items = value if isinstance(value, list) else [value]
     if not items:
         raise ValueError(f"needs at least one of {allowed}")
-    try:
-        algorithms = tuple(Algorithm(str(item).upper()) for item in items)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a list of {allowed}") from None
+    algorithms = []
+    for item in items:
+        if str(item).upper() not in [*Algorithm]:
+            raise ValueError(f"{_shown(item)} is not one of {allowed}")
+        algorithms.append(Algorithm(str(item).upper()))
     if len(set(algorithms)) != len(algorithms):
         raise ValueError("names an algorithm twice")
-    return algorithms
+    return tuple(algorithms)
 
 
 def _prefix(value: Any) -> IPv4Network | IPv6Network:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not an address or prefix, such as 192.0.2.0/24")
+        raise ValueError(f"{_shown(value)} is not an address or prefix, such as 192.0.2.0/24")
     try:
         return ip_network(value)
     except ValueError:
@@ -162,30 +187,43 @@ def _prefix(value: Any) -> IPv4Network | IPv6Network:
 
 
 def _address(value: Any) -> str:
-    try:
-        return str(ip_address(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is not an IPv4 or IPv6 address") from None
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return str(ip_address(value))
+    raise ValueError(f"{_shown(value)} is not an IPv4 or IPv6 address")
 
 
 def _proxy_set(value: Any) -> tuple[ProxyAddress, ...]:
     items = value if isinstance(value, list) else [value]
-    servers = []
-    for uri in items:
-        match = _SIP_URI.fullmatch(uri) if isinstance(uri, str) else None
-        if match is None:
-            raise ValueError(f"{uri!r} is not a SIP URI, such as sip:192.0.2.1:5060;transport=tcp")
-        port = int(match[2]) if match[2] else None
-        if port is not None and not 0 < port < 65536:
-            raise ValueError(f"{uri!r}: {port} is not within 1..65535")
-        servers.append(ProxyAddress(uri, match[1].strip("[]"), port))
-    return tuple(servers)
+    return tuple(map(_proxy_address, items))
+
+
+def _proxy_address(uri: Any) -> ProxyAddress:
+    match = _SIP_URI.fullmatch(uri) if isinstance(uri, str) else None
+    if match is None:
+        example = "sip:192.0.2.1:5060;transport=tcp"
+        raise ValueError(f"{_shown(uri)} is not a SIP URI of a host, such as {example}")
+    host, port = match[1].strip("[]"), int(match[2]) if match[2] else None
+    if port is not None and not 0 < port < 65536:
+        raise ValueError(f"{uri!r}: {port} is not within 1..65535")
+    if match[1][0] == "[" or host.replace(".", "").isdigit():
+        try:
+            ip_address(host)
+        except ValueError:
+            raise ValueError(f"{uri!r}: {host} is not an IPv4 or IPv6 address") from None
+    return ProxyAddress(uri, host, port)
+
+
+def _server_auth_mode(value: Any) -> Any:
+    if value == 1 and type(value) is int:
+        raise ValueError("1 is not supported (nor by the box): use radius, and radius.attributes")
+    return value
 
 
 def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    raise ValueError(f"{value!r} is not one of true, false")
+    raise ValueError(f"{_shown(value)} is not one of true, false")
 
 
 class CheckDigestURI(StrEnum):
@@ -223,7 +261,7 @@ class RadiusServerKeys(_Strict):
 
     address: Annotated[str, BeforeValidator(_address)]
     port: _Port = 1812
-    secret: _Secret
+    secret: _Secret = Field(repr=False)
 
 
 class RadiusKeys(_Strict):
@@ -248,7 +286,9 @@ class RadiusKeys(_Strict):
 class RuleKeys(_Strict):
     """The keys of a classification rule."""
 
-    address: Annotated[IPv4Network | IPv6Network, BeforeValidator(_prefix)]
+    address: Annotated[
+        IPv4Network | IPv6Network, BeforeValidator(_prefix, json_schema_input_type=str)
+    ]
     port: _Port | None = None
     transport: Annotated[Transport, _words(Transport)] | None = None
     from_host: Annotated[str, _HOST] | None = None
@@ -263,9 +303,7 @@ class RuleKeys(_Strict):
 class SharedKeys(_Strict):
     """The keys that stand at the top for all IP Groups, and that each may set for itself."""
 
-    realm: (
-        Annotated[str, _text(_REALM, "a host name, such as example.com")] | None
-    ) = None
+    realm: Annotated[str, _text(_REALM, "a host name, such as example.com")] | None = None
     auth_nonce_duration: Annotated[int, _seconds(30, 600)] | None = None
     auth_challenge_method: (
         Annotated[ChallengeMethod, _words(ChallengeMethod, {0: "401", 1: "407"})] | None
@@ -273,12 +311,23 @@ class SharedKeys(_Strict):
     auth_qop: Annotated[AuthQop, _words(AuthQop, {0: "auth", 1: "auth-int", 2: "both"})] | None = (
         None
     )
-    auth_algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(_algorithms)] | None = None
+    auth_algorithms: (
+        Annotated[
+            tuple[Algorithm, ...],
+            BeforeValidator(_algorithms, json_schema_input_type=Algorithm | list[Algorithm]),
+        ]
+        | None
+    ) = None
     max_auth_attempts: Annotated[int, _number(1, MAX_ATTEMPTS)] | None = None
     lockout_duration: Annotated[int, _seconds(1, 86400)] | None = None
     attempt_window: Annotated[int, _seconds(1, 3600)] | None = None
     server_auth_mode: (
-        Annotated[ServerAuthMode, _words(ServerAuthMode, {0: "local", 2: "radius"})] | None
+        Annotated[
+            ServerAuthMode,
+            _words(ServerAuthMode, {0: "local", 2: "radius"}),
+            BeforeValidator(_server_auth_mode, json_schema_input_type=ServerAuthMode | int),
+        ]
+        | None
     ) = None
     radius: RadiusKeys | None = None
     check_digest_uri: Annotated[CheckDigestURI, _words(CheckDigestURI)] | None = None
@@ -303,9 +352,7 @@ DEFAULTS = SharedKeys(
 class IPGroupKeys(SharedKeys):
     """The keys of an IP Group."""
 
-    name: Annotated[
-        str, _text(re.compile(r"[^\x00-\x1f\x7f]{1,64}"), "a name of 1 to 64 characters")
-    ]
+    name: Annotated[str, _text(_NAME, "a name of 1 to 64 printable characters")]
     type: Annotated[IPGroupType, _words(IPGroupType, {0: "server", 1: "user"})]
     authentication_mode: Annotated[
         AuthenticationMode,
@@ -313,13 +360,21 @@ class IPGroupKeys(SharedKeys):
             AuthenticationMode, {0: "user-authenticates", 1: "sbc-as-client", 2: "sbc-as-server"}
         ),
     ] = AuthenticationMode.USER_AUTHENTICATES
-    authentication_method_list: Annotated[tuple[str, ...], BeforeValidator(_methods)] | None = None
+    authentication_method_list: (
+        Annotated[
+            tuple[str, ...], BeforeValidator(_methods, json_schema_input_type=str | list[str])
+        ]
+        | None
+    ) = None
     classification: tuple[RuleKeys, ...] = ()
-    proxy_set: Annotated[tuple[ProxyAddress, ...], BeforeValidator(_proxy_set)] = ()
+    proxy_set: Annotated[
+        tuple[ProxyAddress, ...],
+        BeforeValidator(_proxy_set, json_schema_input_type=str | list[str]),
+    ] = ()
     username_as_server: _Secret | None = None
-    password_as_server: _Secret | None = None
+    password_as_server: _Secret | None = Field(default=None, repr=False)
     username_as_client: _Secret | None = None
-    password_as_client: _Secret | None = None
+    password_as_client: _Secret | None = Field(default=None, repr=False)
     route_to: str | None = None
 
 

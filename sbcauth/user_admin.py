@@ -1,21 +1,29 @@
 """Changing User Info: what the commands do, each in one transaction."""
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import peewee
 
 from sbcauth.database import UserInfo, open_for_writing
 from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
-from sbcauth.users import LONGEST_NAME
+from sbcauth.users import LONGEST_NAME, User, may_be_a_name
 
-_COLUMNS = {
+HA1_COLUMNS = {
     Algorithm.MD5: "ha1_md5",
     Algorithm.SHA_256: "ha1_sha256",
     Algorithm.SHA_512_256: "ha1_sha512_256",
 }
+
+_SHOWN = 40  # characters of a name that cannot be one
+
+_INSERT = f"""
+    INSERT INTO user_info ({", ".join(User._fields)}) VALUES ({", ".join("?" * len(User._fields))})
+    ON CONFLICT (ip_group, username, realm) DO NOTHING
+"""  # noqa: S608 - constants only
 
 _NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
 
@@ -29,23 +37,32 @@ class UserTable:
     def __init__(self, url: str) -> None:
         self._database = open_for_writing(url)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
     def add(
         self, ip_group: str, username: str, realm: str, password: str, local_user: str | None = None
     ) -> UserInfo:
         """Add a user; its address of record is the user name up to an `@`, unless given.
 
-        Raises UserExists, and UserInfoError where a name is too long to be looked up.
+        Raises UserExists, and UserInfoError where no user can be named so.
         """
-        if max(len(name.encode()) for name in (username, realm, local_user or "")) > LONGEST_NAME:
-            raise UserInfoError(f"a name of more than {LONGEST_NAME} bytes is never looked up")
-        row = UserInfo(
-            ip_group=ip_group,
-            username=username,
-            realm=realm,
-            local_user=local_user or username.partition("@")[0],
-            **hashes(username, realm, password),
-        )
-        with self._transaction():
+        names = {
+            "ip_group": ip_group,
+            "username": username,
+            "realm": realm,
+            "local_user": local_user or default_local_user(username),
+        }
+        check_names(names)
+        row = UserInfo(**names, **hashes(username, realm, password))
+        with self.transaction():
             try:
                 row.save(force_insert=True)
             except peewee.IntegrityError as error:
@@ -79,8 +96,8 @@ class UserTable:
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(getattr(UserInfo, column) == value)
-        with self._transaction():
-            yield from query
+        with self.transaction():
+            yield from query.iterator()
 
     def set_password(self, row: UserInfo, password: str) -> None:
         """Replace the password."""
@@ -92,29 +109,78 @@ class UserTable:
 
     def remove(self, row: UserInfo) -> None:
         """Remove the user."""
-        with self._transaction():
+        with self.transaction():
             row.delete_instance()
 
     def _update(self, row: UserInfo, **values: Any) -> None:
-        with self._transaction():
-            UserInfo.update(updated_at=_NOW, **values).where(UserInfo.id == row.id).execute()
+        with self.transaction():
+            query = UserInfo.update(updated_at=_NOW, **values).where(UserInfo.id == row.id)
+            if not query.execute():
+                raise NoSuchUser(f"{row.username} has just been removed from {row.ip_group}")
+
+    def clear(self) -> None:
+        """Remove all users."""
+        with self.transaction():
+            UserInfo.delete().execute()
+
+    def insert(self, users: Sequence[User]) -> list[int]:
+        """Add users; return the places of those that were not, for they exist already."""
+        with self.transaction(), self._database.atomic() as savepoint:
+            if self._insert(users) == len(users):
+                return []
+            savepoint.rollback()
+            return [place for place, user in enumerate(users) if not self._insert([user])]
+
+    def _insert(self, users: Sequence[User]) -> int:
+        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
+        return connection.executemany(_INSERT, users).rowcount
+
+    def columns(self, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield these columns of all users, in the order of IP Group and user name."""
+        query = UserInfo.select(*(getattr(UserInfo, name) for name in names))
+        query = query.order_by(UserInfo.ip_group, UserInfo.username, UserInfo.realm)
+        with self.transaction():
+            yield from query.tuples().iterator()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """Do all that is done within, or nothing where an exception comes; `keep` it or not."""
         try:
-            with self._database.atomic():
+            with self._database.atomic() as transaction:
                 yield
-        except peewee.PeeweeException as error:
+                if not keep:
+                    transaction.rollback()
+        except (sqlite3.Error, peewee.PeeweeException) as error:
             raise Unavailable(f"{self._database.database}: {error}") from error
+
+
+def default_local_user(username: str) -> str:
+    """Return the address of record's user part of a user who is given none."""
+    return username.partition("@")[0]
+
+
+def check_names(names: Mapping[str, str]) -> None:
+    """Raise UserInfoError where one of `names`, by column, can be no user's."""
+    for column, name in names.items():
+        if not may_be_a_name(name):
+            raise UserInfoError(
+                f"{column} {_shown(name)} is not a name of 1 to {LONGEST_NAME} bytes "
+                "without control characters"
+            )
+
+
+def _shown(name: str) -> str:
+    return ascii(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
 
 
 def hashes(username: str, realm: str, password: str) -> dict[str, str]:
     """Return H(A1) for each algorithm, by column; the password itself is kept nowhere."""
     return {
-        column: ha1(algorithm, username, realm, password) for algorithm, column in _COLUMNS.items()
+        column: ha1(algorithm, username, realm, password)
+        for algorithm, column in HA1_COLUMNS.items()
     }
 
 
 def algorithms(row: UserInfo) -> list[str]:
     """Return the algorithms that the user has an H(A1) for."""
-    return [str(algorithm) for algorithm, column in _COLUMNS.items() if getattr(row, column)]
+    return [str(algorithm) for algorithm, column in HA1_COLUMNS.items() if getattr(row, column)]

@@ -78,7 +78,7 @@ class UserDirectory:
         try:
             version = self._look()
         except (OSError, sqlite3.Error, peewee.PeeweeException):
-            self._close()  # the look-up says what is wrong
+            self.close()  # the look-up says what is wrong
             return
         if version != self._version:
             self._known.clear()
@@ -100,7 +100,7 @@ class UserDirectory:
     def _select(self, query: str, key: _Key) -> tuple[User, ...]:
         known = self._known.get((query, *key))
         if known is None:
-            if not all(map(_may_be_a_name, key)):
+            if not all(map(may_be_a_name, key)):
                 return ()
             known = self._read(query, key)
             if len(self._known) >= CACHE_SIZE:
@@ -112,7 +112,7 @@ class UserDirectory:
         try:
             rows = self._connected().execute(query, key).fetchall()
         except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
-            self._close()
+            self.close()
             raise Unavailable(f"User Info {self._path}: {error}") from error
         return tuple(User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
 
@@ -121,29 +121,39 @@ class UserDirectory:
         file = self._path.stat()
         identity = (file.st_dev, file.st_ino)
         if self._version[:2] != identity:
-            self._close()
+            self.close()
         (counter,) = self._connected().execute("PRAGMA data_version").fetchone()
         return (*identity, counter)
 
     def _connected(self) -> sqlite3.Connection:
         """Return this process's connection; one that came through a fork is the parent's."""
-        if self._connection is None or self._opened_by != os.getpid():
+        if self._opened_by != os.getpid():
+            self.close()
+        if self._connection is None:
             self._path.stat()  # SQLite's own message does not say what is missing
             self._connection = open_for_reading(self._path, PATIENCE)
             self._opened_by = os.getpid()
         return self._connection
 
-    def _close(self) -> None:
-        if self._connection is not None and self._opened_by == os.getpid():
-            self._connection.close()
+    def close(self) -> None:
+        """Close the connection and forget every answer; the next look-up opens it again."""
+        if self._connection is not None:
+            if self._opened_by == os.getpid():
+                self._connection.close()
+            else:
+                _INHERITED.append(self._connection)
         self._connection = None
         self._version = ()
         self._known.clear()
 
 
-def _may_be_a_name(text: str) -> bool:
-    """Tell whether a user can be named so; what is longer, or no UTF-8, must not fill the cache."""
+_INHERITED: list[sqlite3.Connection] = []
+"""A parent's connections, kept: to close one here would break SQLite's locks there."""
+
+
+def may_be_a_name(text: str) -> bool:
+    """Tell whether a user can be named so; anything else must not fill the cache."""
     try:
-        return len(text.encode()) <= LONGEST_NAME
+        return 0 < len(text.encode()) <= LONGEST_NAME and text.isprintable()
     except UnicodeEncodeError:
         return False

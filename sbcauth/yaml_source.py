@@ -1,8 +1,17 @@
-"""YAML with its places: plain values, and where in the file each of them stands."""
+"""YAML with its places: plain values, and where in the file each of them stands.
 
+Only plain YAML is read: mappings, lists, words and decimal numbers. Aliases and tags are refused,
+and so are numbers that YAML 1.1 reads in another base. No complaint shows the text of a value:
+it may be a password that begins with `*`, `&` or `!`.
+"""
+
+import re
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.reader import ReaderError
 
 from sbcauth.exceptions import Complaint, ConfigError
 
@@ -10,6 +19,11 @@ Path = tuple[str | int, ...]
 """The way from the top of a document to a value: keys, and places in lists."""
 
 _DEEPEST = 20
+_TAG = "tag:yaml.org,2002:"
+_READ = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null")}
+_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # "\uD800" is YAML, but no text that can be written
+_QUOTED = re.compile(r" '[^'<\\]{2,}'")  # what PyYAML quotes of the file, except its tokens
 
 
 class Place(NamedTuple):
@@ -19,13 +33,14 @@ class Place(NamedTuple):
     column: int
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Source:
     """A document: its value, and the places of its values and of its keys."""
 
     file: str
-    value: Any
-    values: dict[Path, Place]
-    keys: dict[Path, Place]
+    value: Any = field(repr=False)
+    values: dict[Path, Place] = field(repr=False)
+    keys: dict[Path, Place] = field(repr=False)
 
     def complaint(self, path: Path, message: str, *, at_key: bool = False) -> Complaint:
         """Return a complaint about what is at `path`, or about the nearest thing around it."""
@@ -35,7 +50,7 @@ class Source(NamedTuple):
             around = around[:-1]
         place = places.get(around, Place(1, 1))
         named = path[:-1] if at_key else path
-        return Complaint(self.file, *place, dotted(named), message)
+        return _complaint(self.file, place, named, message)
 
 
 def dotted(path: Path) -> str:
@@ -44,26 +59,59 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
+def place_after(text: str) -> Place:
+    """Return the place that follows `text`, which is the beginning of a file."""
+    return Place(text.count("\n") + 1, len(text) - text.rfind("\n"))
+
+
 def read(file: str, text: str) -> Source:
     """Return the one document in `text`.
 
-    Raises ConfigError where it is no YAML, or gives a key twice.
+    Raises ConfigError where it is no plain YAML, or gives a key twice.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_PlainLoader)
+    except ReaderError as error:
+        place = place_after(text[: error.position])
+        message = f"no YAML: the character U+{error.character:04X} is not allowed"
+        raise ConfigError([_complaint(file, place, (), message)]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        words = " ".join(filter(None, (error.context, error.problem)))
-        raise ConfigError([Complaint(file, line, column, "", f"no YAML: {words}")]) from error
-    except yaml.YAMLError as error:
-        words = " ".join(str(error).split())
-        raise ConfigError([Complaint(file, 1, 1, "", f"no YAML: {words}")]) from error
+        place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+        words = _QUOTED.sub("", " ".join(filter(None, (error.context, error.problem))))
+        raise ConfigError([_complaint(file, place, (), f"no YAML: {words}")]) from None
     reader = _Reader(file)
     value = reader.value_of(node, ()) if node is not None else None
     if reader.complaints:
         raise ConfigError(reader.complaints)
     return Source(file, value, reader.values, reader.keys)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Composes a document, and refuses at once what could make a small file large."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            words = "anchors (&) and aliases (*) are not read: put text that begins so in quotes"
+            raise ComposerError(None, None, words, event.start_mark)
+        if self._depth > _DEEPEST:
+            raise ComposerError(None, None, "nested too deep", event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+# A date and the words `=` and `<<` are text here.
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [resolver for resolver in resolvers if resolver[0] in _READ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class _Reader:
@@ -78,22 +126,18 @@ class _Reader:
 
     def value_of(self, node: yaml.Node, path: Path) -> Any:
         self.values[path] = _place(node)
-        if len(path) > _DEEPEST:
-            self._complain(node, path, "is nested too deep")
-            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value_of(item, (*path, i)) for i, item in enumerate(node.value)]
-        try:
-            return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError, OverflowError):
-            self._complain(node, path, f"is no {node.tag.rpartition(':')[2]} of YAML")
-            return None
+        return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or _SURROGATE.search(key_node.value):
+                self._complain(key_node, path, "a key must be a word")
+                continue
             key = str(key_node.value)
             if key in mapping:
                 self._complain(key_node, path, f"key '{key}' is given twice")
@@ -101,9 +145,38 @@ class _Reader:
             mapping[key] = self.value_of(value_node, (*path, key))
         return mapping
 
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+        if node.tag not in _READ:
+            self._complain(node, path, "tags (!) are not read: put text that begins so in quotes")
+            return None
+        if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(node.value):
+            message = (
+                "is a number in another base to YAML, for a leading zero or a colon: "
+                "write it without, or put it in quotes"
+            )
+            self._complain(node, path, message)
+            return None
+        if _SURROGATE.search(node.value):
+            self._complain(node, path, "has half a character (U+D800 to U+DFFF)")
+            return None
+        try:
+            return self._loader.construct_object(node)
+        except (yaml.YAMLError, ValueError, LookupError):
+            self._complain(node, path, f"is no {node.tag.removeprefix(_TAG)} that can be read")
+            return None
+
     def _complain(self, node: yaml.Node, path: Path, message: str) -> None:
-        self.complaints.append(Complaint(self._file, *_place(node), dotted(path), message))
+        self.complaints.append(_complaint(self._file, _place(node), path, message))
 
 
 def _place(node: yaml.Node) -> Place:
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _complaint(file: str, place: Place, path: Path, message: str) -> Complaint:
+    return Complaint(file, *place, _printable(dotted(path)), _printable(message))
+
+
+def _printable(text: str) -> str:
+    """Return `text` on one line that every terminal can show: keys may hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
