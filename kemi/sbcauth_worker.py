@@ -5,6 +5,7 @@ a routing function that returns no int. So each function here catches everything
 an int: above zero, the request goes on; zero, it has been answered and the route ends.
 """
 
+import gc
 import os
 import sys
 import time
@@ -61,7 +62,7 @@ class Worker:
             now = time.time()
             service = self._services.value(now)
             decision = service.decide(request, now)
-            ksr.log(logline.outcome(request, decision), decision)
+            ksr.log(request, decision)
             return _apply(decision, request, service)
         except Exception:
             return _fail(request)
@@ -88,6 +89,7 @@ def start() -> Worker:
             )
             ksr.set_dialog_key(dialog_key(load_or_create(config.nonce_key_file)))
             _started.append(Worker(services))
+            gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:
             for line in str(error).splitlines():
                 KSR.crit(f"sbcauth: {line}\n")
@@ -107,7 +109,7 @@ def _apply(decision: Decision, request: Request, service: Service) -> int:
             ksr.set_route(service.route(ip_group, request.method, accepted=False))
             return ReturnCode.PASSED
         case Accept(ip_group, username, local_user, realm):
-            ksr.remove_credentials(realm)
+            ksr.remove_credentials(request, realm)
             ksr.set_account(username, local_user)
             ksr.set_route(service.route(ip_group, request.method, accepted=True))
             return ReturnCode.ACCEPTED
@@ -125,7 +127,7 @@ def _fail(request: Request | None) -> int:
     trace = traceback.format_exc().strip().replace("\n", " | ")
     KSR.err(f"sbcauth: a bug, please report it: {logline.word(trace, 2000)}\n")
     if request:
-        ksr.log(logline.outcome(request, _BUG), _BUG)
+        ksr.log(request, _BUG)
     try:
         ksr.reply(_BUG.status, _BUG.phrase, ())
     except Exception as error:

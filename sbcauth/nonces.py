@@ -21,6 +21,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from hashlib import blake2s
 from hmac import compare_digest
 from typing import NamedTuple
@@ -124,5 +125,6 @@ def _mac(key: bytes, body: bytes) -> bytes:
     return blake2s(body, digest_size=_MAC, key=key, person=b"nonce").digest()
 
 
+@lru_cache(4096)  # 1 µs saved for each phone that comes again
 def _source_tag(key: bytes, source: str) -> bytes:
     return blake2s(source.encode(), digest_size=6, key=key, person=b"source").digest()
