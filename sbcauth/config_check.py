@@ -54,6 +54,9 @@ def check(keys: FileKeys) -> Iterator[Finding]:
         yield from _check_route(path, group, servers)
         yield from _check_credentials(path, group)
         yield from _check_classification(path, group)
+        if group.authentication_mode is AuthenticationMode.SBC_AS_CLIENT:
+            message = "this version does not answer a peer's challenge yet: it goes to the sender"
+            yield Finding((*path, "authentication_mode"), message, False)
         if group.authentication_mode is AuthenticationMode.SBC_AS_SERVER:
             yield from _check_as_server(path, group, keys)
     yield from _overlaps(keys)
@@ -115,6 +118,8 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
 
 
 def _check_radius(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+    message = "no external server can be asked by this version yet: its users get 503"
+    yield Finding((*path, "server_auth_mode"), message, False)
     radius: RadiusKeys | None = setting(group, keys, "radius")
     if radius is None or not radius.servers:
         yield Finding((*path, "server_auth_mode"), "radius needs radius.servers", True)

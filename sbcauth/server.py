@@ -18,6 +18,7 @@ from sbcauth.ip_groups import (
     IPGroup,
     IPGroups,
     IPGroupType,
+    ServerAuthMode,
     UnclassifiedRequests,
 )
 from sbcauth.nonce_counts import NonceCounts
@@ -176,6 +177,8 @@ class AuthServer:
 
         An account that is unknown or disabled takes the same path as a wrong response.
         """
+        if claim.group.server_auth_mode is ServerAuthMode.RADIUS:
+            raise Unavailable("server_auth_mode radius: no external server can be asked yet")
         account = self._account(claim)
         right = response_is_right(
             account.ha1, claim.request.method, claim.credentials, claim.request.body

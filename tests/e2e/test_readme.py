@@ -1,0 +1,86 @@
+"""The README is followed by the letter: its commands run, and its configuration loads."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from kamailio import REPOSITORY, SBCAUTH
+
+from sbcauth.config import load
+
+README = (REPOSITORY / "README.md").read_text()
+SHIPPED = ("sbcauth.yaml", "sample.sh", "setup.sh", "Makefile")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a folder that looks like a fresh clone in which `make setup` was run."""
+    for name in SHIPPED:
+        shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / ".venv").symlink_to(REPOSITORY / ".venv")
+    return tmp_path
+
+
+def console_commands() -> list[str]:
+    """Return what the README has people type with the command line."""
+    typed = re.findall(r"^\$ \.venv/bin/(sbcauth .*)$", README, re.MULTILINE)
+    assert len(typed) >= 4
+    return typed
+
+
+def test_make_run_prints_a_command_that_registers_the_sample_user(checkout: Path) -> None:
+    # What `make run` does once everything is installed.
+    with (checkout / "log").open("w") as log:
+        server = subprocess.Popen(
+            ["./sample.sh"], cwd=checkout, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        printed = ""
+        for _ in range(100):
+            printed = (checkout / "log").read_text()
+            if "Listening on" in printed:
+                break
+            time.sleep(0.1)
+        (command,) = re.findall(r"^ +(sipsak .*)$", printed, re.MULTILINE)
+        time.sleep(1)
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+
+
+def test_commands_of_the_readme_run(checkout: Path) -> None:
+    for command in console_commands():
+        arguments = shlex.split(command)[1:]
+        if arguments[:2] in (["user", "add"], ["user", "set-password"]):
+            arguments.append("--password-stdin")
+        done = subprocess.run(
+            [SBCAUTH, *arguments],
+            cwd=checkout,
+            input="a-long-password\n",
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def test_configuration_of_the_readme_loads(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for text in blocks:
+        (tmp_path / "sbcauth.yaml").write_text(text)
+        config = load(tmp_path / "sbcauth.yaml", {**os.environ, "CARRIER_PASSWORD": "secret"})
+        assert not config.warnings
+
+
+def test_files_that_the_readme_names_exist() -> None:
+    for name in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (REPOSITORY / name).exists(), name
