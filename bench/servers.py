@@ -59,14 +59,14 @@ class Server:
         self.prepare()
         (self.folder / "run").mkdir(mode=0o700)
         with (self.folder / "kamailio.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - no shell, our own arguments
+            self._process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=lambda: os.sched_setaffinity(0, _SERVER_CPUS),  # noqa: PLW1509
+                preexec_fn=lambda: os.sched_setaffinity(0, _SERVER_CPUS),
             )
         self._wait_until_ready()
         return self
@@ -120,9 +120,10 @@ class Server:
 
         /proc/PID/schedstat counts nanoseconds, where utime and stime count ticks.
         """
-        return sum(
-            int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in self.pids
-        ) / 1000
+        return (
+            sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in self.pids)
+            / 1000
+        )
 
     def private_memory(self) -> list[int]:
         """Return what each UDP worker keeps to itself, in KiB."""
@@ -170,7 +171,7 @@ class Server:
 
 
 class Ours(Server):
-    """This server, with its kamailio.cfg as it is."""
+    """Our server, with its kamailio.cfg as it is."""
 
     def __init__(
         self, folder: Path, users: int, workers: int, *, name: str = "ours", config: str = CONFIG

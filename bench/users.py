@@ -37,10 +37,7 @@ def fill_user_info(path: Path, users: int, ip_group: str = "Phones") -> None:
         SCHEMA.read_text(),
         "INSERT INTO user_info (ip_group, local_user, username, realm, ha1_md5, ha1_sha256)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            (ip_group, username(user), username(user), REALM, *_ha1(user))
-            for user in range(users)
-        ),
+        ((ip_group, username(user), username(user), REALM, *_ha1(user)) for user in range(users)),
     )
 
 

@@ -1,9 +1,8 @@
 """Asking a running Kamailio: JSON-RPC 2.0 over the local socket of its module jsonrpcs."""
 
 import json
-import os
+import secrets
 import socket
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,11 @@ class RpcError(SbcAuthError):
     """The server answered that it will not."""
 
 
+def rpc_socket(config_file: Path) -> Path:
+    """Return the socket of the server that `sbcauth run` starts with this configuration."""
+    return config_file.parent / "run" / "rpc.sock"
+
+
 class Rpc:
     """The commands of a running server; every call opens and closes its own socket."""
 
@@ -33,24 +37,28 @@ class Rpc:
         Raises NotRunning where nothing answers within the timeout (seconds), RpcError where
         the command fails.
         """
-        question = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": 1}
+        number = secrets.randbelow(1 << 31)
+        question = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": number}
         answer = self._exchange(json.dumps(question).encode())
+        if not isinstance(answer, dict) or answer.get("id") != number:
+            raise RpcError(f"{method}: the answer is not to this question")
         if "error" in answer:
             raise RpcError(f"{method}: {answer['error'].get('message', 'failed')}")
         return answer.get("result")
 
-    def _exchange(self, question: bytes) -> dict[str, Any]:
-        with (
-            tempfile.TemporaryDirectory(prefix="sbcauth-") as folder,
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking,
-        ):
+    def _exchange(self, question: bytes) -> Any:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
             asking.settimeout(self._timeout)
-            asking.bind(os.path.join(folder, "reply"))  # noqa: PTH118 - a socket's name
+            asking.bind("")  # a name without a file, which a server of another user can answer
             try:
                 asking.sendto(question, str(self._path))
-                answer: dict[str, Any] = json.loads(asking.recv(_LONGEST_REPLY))
+                return json.loads(asking.recv(_LONGEST_REPLY))
+            except TimeoutError:
+                raise NotRunning(f"{self._path}: no answer within {self._timeout:g} s") from None
             except PermissionError as error:
                 raise NotRunning(f"{self._path}: {error.strerror}; try as root") from error
             except OSError as error:
-                raise NotRunning(f"no server answers on {self._path}: {error}") from error
-            return answer
+                reason = error.strerror or error
+                raise NotRunning(f"no server answers on {self._path}: {reason}") from error
+            except ValueError as error:
+                raise RpcError(f"{self._path}: the answer is no JSON") from error

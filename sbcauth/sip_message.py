@@ -10,13 +10,14 @@ from sbcauth.exceptions import SbcAuthError
 from sbcauth.ip_groups import host_of
 from sbcauth.request import Request, to_bytes
 
-_REQUEST_LINE = re.compile(r"^\s*([A-Z]+) (\S+) SIP/2\.0\s*$", re.MULTILINE)
-_COMPACT = {"f": "from", "t": "to", "i": "call-id", "v": "via"}
+_REQUEST_LINE = re.compile(r"^[\ufeff\s]*([A-Z]+) (\S+) SIP/2\.0\s*$", re.MULTILINE)
+_COMPACT = {"f": "from", "t": "to", "i": "call-id", "v": "via", "l": "content-length"}
 _VIA = re.compile(
     r"SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[^\]]+\]|[^\s:;,]+)(?:\s*:\s*(\d+))?", re.IGNORECASE
 )
 _URI = re.compile(r"<([^>]*)>|(\S+?)(?=[;\s]|$)")
-_USER = re.compile(r"sips?:([^@;:]*)(?::[^@]*)?@", re.IGNORECASE)
+_USER = re.compile(r"sips?:([^@:]*)(?::[^@]*)?@", re.IGNORECASE)
+_EMPTY_LINE = re.compile(r"\r?\n\r?\n")
 
 
 class NotARequest(SbcAuthError):
@@ -31,7 +32,7 @@ def parse_request(text: str) -> Request:
     line = _REQUEST_LINE.search(text)
     if line is None:
         raise NotARequest("no request line, such as: REGISTER sip:example.com SIP/2.0")
-    head, _, body = text[line.end() :].lstrip("\r\n").replace("\r\n", "\n").partition("\n\n")
+    head, *rest = _EMPTY_LINE.split(text[line.end() :].lstrip("\r\n"), maxsplit=1)
     fields = _fields(head)
 
     def first(name: str) -> str:
@@ -52,14 +53,20 @@ def parse_request(text: str) -> Request:
         first("call-id"),
         tuple(fields.get("authorization", ())),
         tuple(fields.get("proxy-authorization", ())),
-        to_bytes(body),
+        _body("".join(rest), first("content-length")),
     )
+
+
+def _body(text: str, length: str) -> bytes:
+    """Return the body as it was sent: its lines end in CR LF, which a paste may have lost."""
+    body = to_bytes(text if "\r\n" in text else text.replace("\n", "\r\n"))
+    return body[: int(length)] if length.isdecimal() else body
 
 
 def _fields(head: str) -> dict[str, list[str]]:
     """Return the header fields by name in lower case; folded lines are put together."""
     fields: dict[str, list[str]] = {}
-    for line in re.sub(r"\n[ \t]+", " ", head).splitlines():
+    for line in re.sub(r"\r?\n[ \t]+", " ", head).split("\n"):
         name, colon, value = line.partition(":")
         if colon:
             name = name.strip().lower()

@@ -1,8 +1,9 @@
 """Changing User Info: what the commands do, each in one transaction."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, Self
 
 import peewee
@@ -10,6 +11,7 @@ import peewee
 from sbcauth.database import UserInfo, open_for_writing
 from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
+from sbcauth.ip_groups import IPGroup, IPGroupType
 from sbcauth.users import LONGEST_NAME, User, may_be_a_name
 
 HA1_COLUMNS = {
@@ -152,6 +154,36 @@ class UserTable:
                     transaction.rollback()
         except (sqlite3.Error, peewee.PeeweeException) as error:
             raise Unavailable(f"{self._database.database}: {error}") from error
+
+
+def strays(table: UserTable, ip_groups: Iterable[IPGroup]) -> Iterator[str]:
+    """Yield a line for each user whose IP Group or realm is no longer configured."""
+    realms = {group.name: group.realm for group in ip_groups}
+    for row in table.all():
+        if row.ip_group not in realms:
+            yield f"user {row.username}: there is no IP Group {row.ip_group}"
+        elif row.realm != realms[row.ip_group]:
+            yield (
+                f"user {row.username}: the password is bound to the realm {row.realm}, but that of "
+                f"the IP Group {row.ip_group} is {realms[row.ip_group]}: "
+                "remove the user and add it again"
+            )
+
+
+def ip_group_named(ip_groups: Iterable[IPGroup], name: str) -> IPGroup:
+    """Return the IP Group of this name; raises UserInfoError where there is none."""
+    groups = {group.name: group for group in ip_groups}
+    if name not in groups:
+        near = get_close_matches(name, groups, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(groups)}"
+        raise UserInfoError(f"there is no IP Group {name!a}; {hint}")
+    return groups[name]
+
+
+def only_ip_group_of_users(ip_groups: Iterable[IPGroup]) -> IPGroup | None:
+    """Return the IP Group of type user where there is only one: it need not be named."""
+    of_users = [group for group in ip_groups if group.type is IPGroupType.USER]
+    return of_users[0] if len(of_users) == 1 else None
 
 
 def default_local_user(username: str) -> str:

@@ -22,6 +22,7 @@ COLUMNS = (
 _READ = (*COLUMNS, "password", "ip_group_id")
 _NAMES = {"ipgroupname": "ip_group"} | {name.replace("_", ""): name for name in _READ}
 _LONGEST_LINE = 8192  # bytes
+_OPEN_QUOTE = "a quotation mark is open at the end of the line"
 
 
 class BadFile(Exception):
@@ -70,19 +71,19 @@ class _Lines:
 
 def _csv_rows(lines: _Lines, first: str, text: Iterator[str]) -> Iterator[Row]:
     delimiter = ";" if ";" in first and "," not in first else ","
-    (header,) = csv.reader([first or "\n"], delimiter=delimiter)
-    columns = _columns(header, lines.number)
+    columns = _columns(next(csv.reader(first.splitlines(), delimiter=delimiter), []), lines.number)
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     while True:
         line = lines.number + 1
         try:
             values = next(reader, None)
         except csv.Error as error:
-            raise BadFile(line, f"no CSV: {error}") from None
+            message = _OPEN_QUOTE if lines.number > line else f"no CSV: {error}"
+            raise BadFile(line, message) from None
         if values is None:
             return
         if lines.number > line:
-            raise BadFile(line, "a quotation mark is open at the end of the line")
+            raise BadFile(line, _OPEN_QUOTE)
         if values:
             yield Row(line, columns, values)
 

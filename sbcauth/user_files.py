@@ -4,19 +4,22 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import islice
 from typing import IO, Any, BinaryIO
 
 from sbcauth import user_csv
 from sbcauth.exceptions import UserInfoError
 from sbcauth.ip_groups import IPGroup
-from sbcauth.user_admin import UserTable, check_names, default_local_user, hashes
+from sbcauth.user_admin import (
+    UserTable,
+    check_names,
+    default_local_user,
+    hashes,
+    ip_group_named,
+)
 from sbcauth.users import User
 
-_YES_OR_NO = {"": True, "yes": True, "true": True, "1": True} | dict.fromkeys(
-    ("no", "false", "0"), False
-)
+_ENABLED = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _HA1_LENGTHS = {"ha1_md5": 32, "ha1_sha256": 64, "ha1_sha512_256": 64}
 _HEX = re.compile(r"[0-9a-f]+")
 _MOST_COMPLAINTS = 20
@@ -48,7 +51,7 @@ class UserFile:
         self._name = name
         self._groups = {group.name: group for group in ip_groups}
         self._default = default
-        self._complaints: list[str] = []
+        self._complaints: list[tuple[int, str]] = []
         self._more = 0
 
     def users(self) -> Iterator[tuple[int, User]]:
@@ -65,16 +68,17 @@ class UserFile:
     def complain(self, line: int, message: str) -> None:
         """Note what is wrong with the row on a line."""
         if len(self._complaints) < _MOST_COMPLAINTS:
-            self._complaints.append(f"{self._name}:{line}: {message}")
+            self._complaints.append((line, message))
         else:
             self._more += 1
 
     def check(self) -> None:
         """Raise BadUserFile where something was wrong."""
+        said = [f"{self._name}:{line}: {message}" for line, message in sorted(self._complaints)]
         if self._more:
-            self._complaints.append(f"{self._name}: {self._more} more rows are wrong")
-        if self._complaints:
-            raise BadUserFile("\n".join(self._complaints))
+            said.append(f"{self._name}: {self._more} more rows are wrong")
+        if said:
+            raise BadUserFile("\n".join(said))
 
     def _user(self, row: user_csv.Row) -> User:
         if len(row.values) != len(row.columns):
@@ -84,12 +88,12 @@ class UserFile:
         username = value.get("username") or value.get("local_user", "")
         names = {
             "ip_group": group.name,
-            "local_user": value.get("local_user") or default_local_user(username),
             "username": username,
             "realm": value.get("realm") or group.realm,
+            "local_user": value.get("local_user") or default_local_user(username),
         }
         check_names(names)
-        enabled = _YES_OR_NO.get(value.get("enabled", "").lower())
+        enabled = _ENABLED.get(value.get("enabled", "").lower())
         if enabled is None:
             raise _BadRow("enabled is neither yes nor no")
         return User(**names, enabled=enabled, **_ha1s(value, username, names["realm"]))
@@ -102,11 +106,7 @@ class UserFile:
                 raise _BadRow(f"{place!a} is no place of an IP Group (0..{len(names) - 1})")
             return self._groups[names[int(place)]]
         if name := value.get("ip_group"):
-            if name in self._groups:
-                return self._groups[name]
-            near = get_close_matches(name, self._groups, n=1, cutoff=0.5)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise _BadRow(f"there is no IP Group {name!a}{hint}")
+            return self._groups.get(name) or ip_group_named(self._groups.values(), name)
         if self._default is None:
             raise _BadRow("names no IP Group; --ip-group is for such rows")
         return self._default

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from pathlib import Path
 from typing import NamedTuple
 
 import peewee
@@ -113,7 +114,8 @@ class UserDirectory:
             rows = self._connected().execute(query, key).fetchall()
         except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
             self.close()
-            raise Unavailable(f"User Info {self._path}: {error}") from error
+            hint = _missing_right(self._path)
+            raise Unavailable(f"User Info {self._path}: {error}{hint}") from error
         return tuple(User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
 
     def _look(self) -> tuple[int, ...]:
@@ -145,6 +147,21 @@ class UserDirectory:
         self._connection = None
         self._version = ()
         self._known.clear()
+
+
+def _missing_right(path: Path) -> str:
+    """Return what the process may not do but must: SQLite's own message misleads.
+
+    Readers write, too: SQLite keeps a log and its index beside the file. Opening the file as
+    `immutable` would do without them, and would not see what was changed.
+    """
+    if not os.access(path, os.F_OK):
+        return ""  # that message is the system's own, and clear
+    if not os.access(path, os.R_OK):
+        return "; this process may not read it"
+    if not os.access(path.parent, os.W_OK):
+        return f"; this process must be able to write in {path.parent}"
+    return ""
 
 
 _INHERITED: list[sqlite3.Connection] = []

@@ -3,12 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from sbcauth import __version__
-from sbcauth.cli import config, user
+from sbcauth.cli import config, lockout, user
 from sbcauth.cli.explain import explain
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
@@ -23,6 +23,7 @@ _typer = typer.Typer(
 )
 _typer.add_typer(user.commands, name="user")
 _typer.add_typer(config.commands, name="config")
+_typer.add_typer(lockout.commands, name="lockout")
 _typer.command()(run)
 _typer.command()(reload)
 _typer.command()(explain)
@@ -48,16 +49,40 @@ def main(
     context.obj = config_file
 
 
+_WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]
+"""Click's UsageError, which Typer has within itself."""
+
+
 def app() -> None:
-    """Run the command line; 0 is success, 1 a refusal, 2 wrong usage."""
+    """Run the command line; 0 is success, 1 a refusal, 2 wrong usage.
+
+    What goes wrong is told in one line for each complaint, and never as a traceback.
+    """
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        _typer()
+        sys.exit(_typer(standalone_mode=False))
     except SbcAuthError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        _refuse(str(error))
+    except _WrongUsage as error:
+        _refuse(_usage(error), code=2)
+    except typer.Abort:
+        _refuse("aborted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        print(f"{error.filename or 'sbcauth'}: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        _refuse(f"{error.filename or 'sbcauth'}: {error.strerror}")
+
+
+def _usage(error: Any) -> str:
+    """Return what is wrong with the arguments; or the help, where there are none at all."""
+    message: str = error.format_message()
+    if "\n" in message:
+        return message
+    command = error.ctx.command_path if error.ctx else "sbcauth"
+    return f"{command}: {message.rstrip('.')}; see {command} --help"
+
+
+def _refuse(message: str, code: int = 1) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)

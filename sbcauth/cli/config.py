@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
@@ -11,7 +11,7 @@ from sbcauth.cli.output import print_json
 from sbcauth.config import Config, load
 from sbcauth.config_show import effective, json_schema
 from sbcauth.database import sqlite_path
-from sbcauth.user_admin import UserTable
+from sbcauth.user_admin import UserTable, strays
 
 commands = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
 
@@ -25,10 +25,10 @@ def check(context: typer.Context) -> None:
     config = load(context.obj, os.environ)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    strays = list(_strays(config))
-    for stray in strays:
+    unfit = _strays(config)
+    for stray in unfit:
         print(stray, file=sys.stderr)
-    if strays:
+    if unfit:
         raise typer.Exit(1)
     print(f"{context.obj}: {len(config.ip_groups)} IP Groups, no mistake found")
 
@@ -58,17 +58,8 @@ def schema() -> None:
     print_json(json_schema())
 
 
-def _strays(config: Config) -> Any:
-    """Yield a line for each user whose IP Group or realm is no longer configured."""
+def _strays(config: Config) -> list[str]:
     if not sqlite_path(config.database).exists():
-        return
-    realms = {group.name: group.realm for group in config.ip_groups}
-    for row in UserTable(config.database).all():
-        if row.ip_group not in realms:
-            yield f"user {row.username}: there is no IP Group {row.ip_group}"
-        elif row.realm != realms[row.ip_group]:
-            yield (
-                f"user {row.username}: the password is bound to the realm {row.realm}, but that of "
-                f"the IP Group {row.ip_group} is {realms[row.ip_group]}: "
-                "remove the user and add it again"
-            )
+        return []
+    with UserTable(config.database) as table:
+        return list(strays(table, config.ip_groups))

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def explain(
     raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     request = parse_request(raw.decode("utf-8", "surrogateescape"))
     if source:
-        request = request._replace(source_address=source)
+        request = request._replace(source_address=_address(source))
     service = Service(config, LocalState(), started_at=0)
     decision = service.decide(request, time.time())
     print_table(
@@ -40,3 +41,10 @@ def explain(
         ((s.number, s.name, s.outcome) for s in steps(service.ip_groups, request, decision)),
     )
     print(f"Answer: {answer(decision)}")
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise typer.BadParameter(f"{text!a} is no IP address", param_hint="--source") from None

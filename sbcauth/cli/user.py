@@ -3,26 +3,47 @@
 import os
 import secrets
 import sys
-from difflib import get_close_matches
+import warnings
+from collections.abc import Sequence
+from getpass import GetPassWarning
 from typing import Annotated, Any
 
 import typer
 
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.config import Config, load
+from sbcauth.cli.user_files import export, import_
+from sbcauth.config import load
 from sbcauth.database import UserInfo
-from sbcauth.exceptions import NoSuchUser, UserInfoError
-from sbcauth.ip_groups import IPGroup, IPGroupType
-from sbcauth.user_admin import UserTable, algorithms
+from sbcauth.exceptions import UserInfoError
+from sbcauth.ip_groups import IPGroup
+from sbcauth.user_admin import (
+    UserTable,
+    algorithms,
+    check_names,
+    ip_group_named,
+    only_ip_group_of_users,
+)
 
 commands = typer.Typer(help="Manage the users of User Info.", no_args_is_help=True)
 
 _SHORTEST = 8
 _GENERATED_BYTES = 15  # 20 characters, 120 bits
 
-Username = Annotated[str, typer.Argument(help="The user name of the digest.")]
-IPGroupOption = Annotated[str | None, typer.Option("--ip-group", help="The user's IP Group.")]
-RealmOption = Annotated[str | None, typer.Option(help="Where a user name has several realms.")]
+
+def _name(parameter: typer.CallbackParam, name: str | None) -> str | None:
+    """Return `name`; what no user can be named, such as bytes, is not looked for either."""
+    if name is not None:
+        check_names({str(parameter.name): name})
+    return name
+
+
+Username = Annotated[str, typer.Argument(callback=_name, help="The user name of the digest.")]
+IPGroupOption = Annotated[
+    str | None, typer.Option("--ip-group", callback=_name, help="The user's IP Group.")
+]
+RealmOption = Annotated[
+    str | None, typer.Option(callback=_name, help="Where a user name has several realms.")
+]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
@@ -47,11 +68,11 @@ def add(
     Example: sbcauth user add 1001 --ip-group Phones
     """
     config = load(context.obj, os.environ)
-    group = _ip_group(config, ip_group)
+    group = _ip_group(config.ip_groups, ip_group)
     password = _password(username, password_stdin, generate)
-    row = UserTable(config.database).add(
-        group.name, username, realm or group.realm, password, local_user
-    )
+    with UserTable(config.database) as table:
+        row = table.add(group.name, username, realm or group.realm, password, local_user)
+    _print_generated(password, generate)
     print(f"added {row.username} to {row.ip_group}, for sip:{row.local_user}@{row.realm}")
 
 
@@ -61,7 +82,11 @@ def list_(context: typer.Context, ip_group: IPGroupOption = None, as_json: AsJSO
 
     Example: sbcauth user list --ip-group Phones
     """
-    users = [_public(row) for row in _table(context).all(ip_group)]
+    config = load(context.obj, os.environ)
+    with UserTable(config.database) as table:
+        users = [_public(row) for row in table.all(ip_group)]
+    if ip_group is not None and not users:  # one that is no longer configured may have users yet
+        ip_group_named(config.ip_groups, ip_group)
     if as_json:
         print_json(users)
     else:
@@ -110,7 +135,9 @@ def set_password(
     """
     table = _table(context)
     row = table.find(username, ip_group, realm)
-    table.set_password(row, _password(username, password_stdin, generate))
+    password = _password(username, password_stdin, generate)
+    table.set_password(row, password)
+    _print_generated(password, generate)
     print(f"changed the password of {username} in {row.ip_group}")
 
 
@@ -159,8 +186,13 @@ def remove(
     print(f"removed {username} from {row.ip_group}")
 
 
+commands.command("import")(import_)
+commands.command()(export)
+
+
 def _table(context: typer.Context) -> UserTable:
-    return UserTable(load(context.obj, os.environ).database)
+    """Return User Info, open until the command ends."""
+    return context.with_resource(UserTable(load(context.obj, os.environ).database))
 
 
 def _set_enabled(
@@ -172,32 +204,22 @@ def _set_enabled(
     print(f"{'enabled' if enabled else 'disabled'} {username} in {row.ip_group}")
 
 
-def _ip_group(config: Config, name: str | None) -> IPGroup:
+def _ip_group(ip_groups: Sequence[IPGroup], name: str | None) -> IPGroup:
     """Return the IP Group that a new user goes to; the only one of type user is the default."""
-    groups = {group.name: group for group in config.ip_groups}
-    if name in groups:
-        return groups[name]
-    of_users = [group for group in config.ip_groups if group.type is IPGroupType.USER]
-    if name is None:
-        if len(of_users) == 1:
-            return of_users[0]
-        names = ", ".join(group.name for group in of_users) or "none"
-        raise UserInfoError(f"say which --ip-group; those of type user are: {names}")
-    near = get_close_matches(name, groups, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(groups)}"
-    raise NoSuchUser(f"there is no IP Group {name!r}; {hint}")
+    if name is not None:
+        return ip_group_named(ip_groups, name)
+    if group := only_ip_group_of_users(ip_groups):
+        return group
+    raise UserInfoError(f"say which --ip-group: {', '.join(group.name for group in ip_groups)}")
 
 
 def _password(username: str, from_stdin: bool, generate: bool) -> str:
     """Return a new password; it is never taken from the command line, where others see it."""
+    if generate and from_stdin:
+        raise typer.BadParameter("--generate and --password-stdin exclude each other")
     if generate:
-        password = secrets.token_urlsafe(_GENERATED_BYTES)
-        print(f"password: {password}")
-        return password
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return secrets.token_urlsafe(_GENERATED_BYTES)
+    password = _read_password() if from_stdin else _ask_password()
     if not password:
         raise UserInfoError("the password is empty")
     if len(password) < _SHORTEST or password == username or password.isdigit():
@@ -207,6 +229,33 @@ def _password(username: str, from_stdin: bool, generate: bool) -> str:
             file=sys.stderr,
         )
     return password
+
+
+def _read_password() -> str:
+    line = sys.stdin.buffer.readline() if sys.stdin else b""
+    try:
+        return line.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise UserInfoError("the password is not UTF-8") from None
+
+
+def _ask_password() -> str:
+    """Ask for the password twice; never where it would be seen while it is typed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)
+            password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    except GetPassWarning:
+        raise UserInfoError(
+            "there is no terminal to ask for the password on; --password-stdin reads it"
+        ) from None
+    return password
+
+
+def _print_generated(password: str, generated: bool) -> None:
+    """Print a password that was made here, once it is in force: nobody knows it yet."""
+    if generated:
+        print(f"password: {password}")
 
 
 def _public(row: UserInfo) -> dict[str, Any]:

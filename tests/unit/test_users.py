@@ -2,7 +2,8 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from sbcauth.users import FRESHNESS, User, UserDirectory
 NOTICED_WITHIN = 0.4
 """Seconds after which a change must be seen."""
 REALM = "example.com"
+NOBODY = 65534
 NOW = 1000.0
 
 
@@ -364,6 +366,53 @@ def test_locked_database_is_unavailable_after_a_short_wait_and_read_once_it_is_f
     locking.close()
     directory.refresh(NOW + 2)
     assert find(directory)
+
+
+@pytest.mark.parametrize(
+    ("folder_mode", "file_mode", "said"),
+    [
+        (0o755, 0o644, "; this process must be able to write in {folder}"),
+        (0o755, 0o600, "; this process may not read it"),
+        (0o700, 0o644, "Permission denied"),
+        (0o777, 0o644, ""),
+    ],
+)
+def test_right_that_a_worker_has_not_is_named(folder_mode: int, file_mode: int, said: str) -> None:
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is its owner's alone
+        folder = Path(name)
+        file = folder / "sbcauth.db"
+        with UserTable(f"sqlite:///{file}") as table:
+            table.add("Phones", "1001", REALM, "secret")
+        file.chmod(file_mode)
+        folder.chmod(folder_mode)
+        message = as_nobody(lambda: find(UserDirectory(f"sqlite:///{file}")))
+        folder.chmod(0o700)
+    assert message.startswith(f"User Info {file}: ") == bool(said)
+    assert said.format(folder=folder) in message
+    assert message.count("; ") <= 1
+
+
+def as_nobody(look_up: Callable[[], object]) -> str:
+    """Look a user up in a process without rights; return what is said, or nothing."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            look_up()
+        except BaseException as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        message = pipe.read().decode()
+    os.waitpid(child, 0)
+    return message
 
 
 def test_writer_does_not_keep_readers_waiting(directory: UserDirectory, file: Path) -> None:

@@ -1,0 +1,95 @@
+"""`sbcauth lockout`: who is locked out now, and letting them in again."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sbcauth.cli.output import print_json, print_table
+from sbcauth.exceptions import SbcAuthError
+from sbcauth.lockouts import Lockout, Wanted, clear_all, lockouts
+from sbcauth.lockouts import clear as clear_these
+from sbcauth.rpc import Rpc, rpc_socket
+
+commands = typer.Typer(help="Show who is locked out, and let them in again.", no_args_is_help=True)
+
+Username = Annotated[str | None, typer.Argument(help="The user name of the digest.")]
+IPGroupOption = Annotated[str | None, typer.Option("--ip-group", help="In this IP Group.")]
+SourceOption = Annotated[str | None, typer.Option("--source", help="From this address.")]
+SocketOption = Annotated[
+    Path | None,
+    typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`."),
+]
+
+
+class NobodyLockedOut(SbcAuthError):
+    """There is no lockout to be cleared."""
+
+
+@commands.command("list")
+def list_(
+    context: typer.Context,
+    username: Username = None,
+    ip_group: IPGroupOption = None,
+    source: SourceOption = None,
+    socket: SocketOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List who is locked out now.
+
+    Example: sbcauth lockout list --ip-group Phones
+    """
+    now = time.time()
+    found = lockouts(_rpc(context, socket), now, Wanted(ip_group, source, username))
+    if as_json:
+        print_json([_public(each, now) for each in found])
+    else:
+        print_table(
+            ("IP Group", "User name", "Source", "Seconds left"),
+            ((each.ip_group, each.username, each.source, int(each.until - now)) for each in found),
+        )
+
+
+@commands.command()
+def clear(
+    context: typer.Context,
+    username: Username = None,
+    ip_group: IPGroupOption = None,
+    source: SourceOption = None,
+    socket: SocketOption = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Let everybody in again.")] = False,
+) -> None:
+    """Let those in again who are locked out and fit all that is given.
+
+    Example: sbcauth lockout clear 1001 --source 192.0.2.7
+    """
+    wanted = Wanted(ip_group, source, username)
+    if everybody == any(each is not None for each in wanted):
+        raise typer.BadParameter("say whom: USERNAME, --ip-group, --source; or --all alone")
+    rpc = _rpc(context, socket)
+    if everybody:
+        print(f"cleared {clear_all(rpc)} lockouts")
+        return
+    found = lockouts(rpc, time.time(), wanted)
+    if not found:
+        raise NobodyLockedOut("nobody is locked out who fits; sbcauth lockout list shows them all")
+    clear_these(rpc, found)
+    for each in found:
+        print(f"cleared {each.username} from {each.source} in {each.ip_group}")
+
+
+def _rpc(context: typer.Context, socket: Path | None) -> Rpc:
+    return Rpc(socket or rpc_socket(context.obj))
+
+
+def _public(lockout: Lockout, now: float) -> dict[str, Any]:
+    until = datetime.fromtimestamp(lockout.until, UTC)
+    return {
+        "ip_group": lockout.ip_group,
+        "username": lockout.username,
+        "source": lockout.source,
+        "until": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "seconds_left": int(lockout.until - now),
+    }

@@ -1,0 +1,75 @@
+"""`sbcauth user import` and `export`: users in bulk."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import open as open_with_progress
+
+from sbcauth.config import load
+from sbcauth.user_admin import UserTable, ip_group_named, only_ip_group_of_users
+from sbcauth.user_files import UserFile, export_users, import_users
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A CSV file; its first row names the columns.")],
+    ip_group: Annotated[
+        str | None, typer.Option("--ip-group", help="The IP Group of rows that name none.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the whole table: all others are removed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")
+    ] = False,
+) -> None:
+    """Add the users of a CSV file, all or none; files of an AudioCodes SBC are read as they are.
+
+    Columns: local_user, username, ip_group, realm, enabled, and password or else ha1_md5,
+    ha1_sha256, ha1_sha512_256.
+
+    Example: sbcauth user import users.csv --dry-run
+    """
+    config = load(context.obj, os.environ)
+    default = only_ip_group_of_users(config.ip_groups)
+    if ip_group:
+        default = ip_group_named(config.ip_groups, ip_group)
+    progress = Console(stderr=True)
+    with (
+        UserTable(config.database) as table,
+        open_with_progress(
+            file, "rb", description="import", console=progress, disable=not progress.is_terminal
+        ) as content,
+    ):
+        source = UserFile(content, str(file), config.ip_groups, default)
+        counts = import_users(table, source, replace=replace, dry_run=dry_run)
+    done = "would import" if dry_run else "imported"
+    parts = ", ".join(f"{count} to {group}" for group, count in sorted(counts.items()))
+    print(f"{done} {counts.total()} users{f': {parts}' if parts else ''}")
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(help="The file to write, for its owner alone; else stdout.")
+    ] = None,
+) -> None:
+    """Write all users as CSV, with H(A1) in place of passwords; `import` reads it.
+
+    Whoever has an H(A1) can authenticate with it: keep the file as you would passwords.
+
+    Example: sbcauth user export users.csv
+    """
+    with UserTable(load(context.obj, os.environ).database) as table:
+        if file is None:
+            export_users(table, sys.stdout)
+            return
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.fchmod(descriptor, 0o600)  # it may have been there
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as output:
+            count = export_users(table, output)
+    print(f"exported {count} users to {file}")

@@ -1,0 +1,537 @@
+"""The command `sbcauth`, as a person runs it: what it prints, and its exit code."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SBCAUTH = str(Path(sys.executable).with_name("sbcauth"))
+PASSWORD = "correct horse battery staple"
+CONFIG = """\
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, setup-invite]
+    classification: [{address: 192.0.2.0/24}]
+  - name: Meeting Rooms
+    type: user
+    classification: [{address: 198.51.100.0/24}]
+  - name: Carrier
+    type: server
+    proxy_set: [sip:203.0.113.1]
+    username_as_client: us
+    password_as_client: hunter2-is-secret
+"""
+REGISTER = """\
+REGISTER sip:example.com SIP/2.0
+Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK1
+From: <sip:1001@example.com>;tag=1
+To: <sip:1001@example.com>
+Call-ID: 1
+CSeq: 1 REGISTER
+
+"""
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "sbcauth.yaml"
+    file.write_text(CONFIG)
+    return file
+
+
+@pytest.fixture
+def run(config: Path) -> Run:
+    """Run a command in the folder of the configuration."""
+
+    def run_command(*arguments: str, stdin: str | bytes = "", **environment: str) -> Done:
+        done = subprocess.run(
+            [SBCAUTH, *arguments],
+            cwd=config.parent,
+            env={**os.environ, "SBCAUTH_CONFIG": str(config), "COLUMNS": "200", **environment},
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        text = Done(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert "Traceback" not in text.stderr
+        return text
+
+    return run_command
+
+
+@pytest.fixture
+def succeed(run: Run) -> Callable[..., str]:
+    """Run a command that must succeed, and return what it prints."""
+
+    def succeed_at(*arguments: str, stdin: str = "") -> str:
+        done = run(*arguments, stdin=stdin)
+        assert (done.returncode, done.stderr) == (0, ""), done.args
+        return done.stdout
+
+    return succeed_at
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """Run a command that must say no in one line, and return that line."""
+
+    def refused_at(*arguments: str, code: int = 1, stdin: str | bytes = "", **env: str) -> str:
+        done = run(*arguments, stdin=stdin, **env)
+        assert (done.returncode, done.stdout) == (code, ""), done.args
+        assert done.stderr.count("\n") == 1
+        return done.stderr.rstrip("\n")
+
+    return refused_at
+
+
+@pytest.fixture
+def user(succeed: Callable[..., str]) -> None:
+    """The user 1001 of the Phones."""
+    add = ("user", "add", "1001", "--ip-group", "Phones", "--password-stdin")
+    assert succeed(*add, stdin=f"{PASSWORD}\n") == (
+        "added 1001 to Phones, for sip:1001@example.com\n"
+    )
+
+
+def user_1001(succeed: Callable[..., str]) -> dict[str, object]:
+    shown: dict[str, object] = json.loads(succeed("user", "show", "1001", "--json"))
+    return shown
+
+
+# Where the configuration is
+
+
+def test_configuration_is_named_by_option_environment_or_folder(
+    run: Run, config: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIG.replace("example.com", "other.example"))
+    for done, realm in (
+        (run("config", "show", SBCAUTH_CONFIG=""), "example.com"),
+        (run("config", "show", SBCAUTH_CONFIG=str(other)), "other.example"),
+        (run("--config", str(config), "config", "show", SBCAUTH_CONFIG="x"), "example.com"),
+    ):
+        assert f"realm: {realm}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["config", "check"], ["config", "show"], ["reload"], ["run"], ["explain", "-"]),
+        *(["user", "add", "1001"], ["user", "list"], ["user", "show", "1001"]),
+        *(["user", "set-password", "1001"], ["user", "enable", "1001"], ["user", "remove", "1001"]),
+        *(["user", "disable", "1001"], ["user", "import", "x.csv"], ["user", "export"]),
+    ],
+    ids=" ".join,
+)
+def test_bad_configuration_is_refused_by_every_command(
+    command: list[str], refused: Callable[..., str], config: Path
+) -> None:
+    config.write_text(f"relm: x\n{CONFIG}")
+    assert refused(*command) == f"{config}:1:1: unknown key 'relm' (did you mean 'realm'?)"
+    config.unlink()
+    assert refused(*command) == f"{config}:1:1: No such file or directory"
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "sbcauth: No such command 'nonsense'; see sbcauth --help"),
+        (["user", "nonsense"], "sbcauth user: No such command 'nonsense'; see sbcauth user --help"),
+        (["user", "show"], "sbcauth user show: Missing argument "),
+        (["user", "show", "1001", "--jsn"], "sbcauth user show: No such option: --jsn"),
+        (["user", "add", "1001", "--password", "x"], "sbcauth user add: No such option: --passw"),
+        (["user", "list", "extra"], "sbcauth user list: Got unexpected extra argument"),
+        (["run", "--workers", "many"], "sbcauth run: Invalid value for '--workers': "),
+        (["run", "--workers", "0"], "sbcauth run: Invalid value for '--workers': "),
+        (["user", "import"], "sbcauth user import: Missing argument "),
+        (["explain"], "sbcauth explain: Missing argument "),
+        (
+            ["explain", "-", "--source", "home"],
+            "sbcauth explain: Invalid value for --source: 'home",
+        ),
+        (["lockout", "clear"], "sbcauth lockout clear: Invalid value: say whom: "),
+        (["lockout", "clear", "1001", "--all"], "sbcauth lockout clear: Invalid value: say whom"),
+        (["--config"], "sbcauth: Option '--config' requires an argument; "),
+    ],
+)
+def test_wrong_usage_is_two_and_one_line(
+    arguments: list[str], said: str, refused: Callable[..., str]
+) -> None:
+    assert refused(*arguments, code=2, stdin=REGISTER).startswith(said)
+
+
+@pytest.mark.parametrize("command", [[], ["user"], ["config"], ["lockout"]])
+def test_command_without_arguments_shows_its_help(command: list[str], run: Run) -> None:
+    done = run(*command)
+    assert done.returncode == 2
+    assert "Usage: sbcauth" in done.stderr
+
+
+def test_version_is_printed(succeed: Callable[..., str]) -> None:
+    assert re.fullmatch(r"sbcauth \d+\.\d+\S*\n", succeed("--version"))
+
+
+# Users
+
+
+@pytest.mark.usefixtures("user")
+def test_user_is_shown_without_any_secret(succeed: Callable[..., str], config: Path) -> None:
+    shown = user_1001(succeed)
+    times = {shown.pop("created_at"), shown.pop("updated_at")}
+    assert len(times) == 1
+    assert shown == {
+        "ip_group": "Phones",
+        "username": "1001",
+        "local_user": "1001",
+        "realm": "example.com",
+        "enabled": True,
+        "algorithms": ["MD5", "SHA-256", "SHA-512-256"],
+    }
+    for shown_to_people in (succeed("user", "show", "1001"), succeed("user", "list")):
+        assert "1001" in shown_to_people
+        assert not re.search(r"[0-9a-f]{32}", shown_to_people)
+    assert (config.parent / "sbcauth.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("user")
+def test_users_are_listed_for_people_and_for_programs(succeed: Callable[..., str]) -> None:
+    add = ("user", "add", "alice@example.com", "--password-stdin", "--local-user", "2001")
+    succeed(*add, "--ip-group", "Meeting Rooms", stdin=f"{PASSWORD}\n")
+    assert succeed("user", "list") == (
+        "IP Group\tUser name\tLocal user\tRealm\tEnabled\n"
+        "Meeting Rooms\talice@example.com\t2001\texample.com\tyes\n"
+        "Phones\t1001\t1001\texample.com\tyes\n"
+    )
+    listed = json.loads(succeed("user", "list", "--ip-group", "Phones", "--json"))
+    assert [each["username"] for each in listed] == ["1001"]
+    assert json.loads(succeed("user", "list", "--ip-group", "Carrier", "--json")) == []
+
+
+@pytest.mark.usefixtures("user")
+def test_user_is_changed_and_removed(succeed: Callable[..., str], run: Run) -> None:
+    assert succeed("user", "disable", "1001") == "disabled 1001 in Phones\n"
+    assert user_1001(succeed)["enabled"] is False
+    assert succeed("user", "enable", "1001") == "enabled 1001 in Phones\n"
+    assert user_1001(succeed)["enabled"] is True
+    before = succeed("user", "export")
+    said = succeed("user", "set-password", "1001", "--password-stdin", stdin=f"{PASSWORD} new\n")
+    assert said == "changed the password of 1001 in Phones\n"
+    assert succeed("user", "export") != before
+    assert succeed("user", "remove", "1001") == "removed 1001 from Phones\n"
+    assert succeed("user", "list", "--json") == "[]\n"
+
+
+@pytest.mark.usefixtures("user")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "1002"], "no user 1002; sbcauth user list shows them all"),
+        (["show", "1001", "--ip-group", "Carrier"], "no user 1001 in the IP Group Carrier; "),
+        (["remove", "1001", "--realm", "x"], "no user 1001; "),
+        (["add", "1001", "--ip-group", "Phones", "--generate"], "1001 exists already in the IP "),
+        (["add", "1002", "--ip-group", "Fones"], "there is no IP Group 'Fones'; did you mean 'Ph"),
+        (["add", "1002"], "say which --ip-group: Phones, Meeting Rooms, Carrier"),
+        (["add", "", "--ip-group", "Phones", "--generate"], "username '' is not a name of 1 to"),
+        (["import", "missing.csv"], "missing.csv: No such file or directory"),
+        (["export", "missing/users.csv"], "missing/users.csv: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_done_is_one_and_one_line(arguments: list[str], said: str, run: Run) -> None:
+    done = run("user", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("stdin", "said"),
+    [(b"", "the password is empty"), (b"\n", "the password is empty"), (b"\xff\n", "is not UTF-8")],
+)
+def test_password_that_is_none_is_refused(
+    stdin: bytes, said: str, refused: Callable[..., str]
+) -> None:
+    add = ("user", "add", "1001", "--ip-group", "Phones", "--password-stdin")
+    assert said in refused(*add, stdin=stdin)
+
+
+@pytest.mark.parametrize("password", ["hunter2", "1001", "12345678"])
+def test_password_that_scanners_guess_first_is_warned_of(password: str, run: Run) -> None:
+    add = ("user", "add", "1001", "--ip-group", "Phones", "--password-stdin")
+    done = run(*add, stdin=f"{password}\n")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: scanners guess")
+    assert password not in done.stderr
+
+
+def test_generated_password_is_strong_and_printed_once(succeed: Callable[..., str]) -> None:
+    passwords = set()
+    for username in ("1001", "1002"):
+        said = succeed("user", "add", username, "--ip-group", "Phones", "--generate")
+        match = re.match(r"password: (\S{20,})\nadded ", said)
+        assert match
+        passwords.add(match[1])
+    assert len(passwords) == 2
+
+
+def test_user_name_that_is_not_utf_8_is_refused(config: Path) -> None:
+    arguments = [os.fsencode(SBCAUTH), b"user", b"add", b"\xff", b"--ip-group", b"Phones"]
+    done = subprocess.run(
+        [*arguments, b"--generate"], cwd=config.parent, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert b"is not a name" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def at_a_terminal(config: Path, *arguments: str, typed: str) -> tuple[int, str]:
+    """Run a command at a terminal, where a person types; return its code and all that it shows."""
+    child, terminal = pty.fork()
+    if child == 0:
+        signal.alarm(30)
+        os.chdir(config.parent)
+        os.execv(SBCAUTH, [SBCAUTH, *arguments])  # noqa: S606 - no shell is wanted
+    shown = b""
+    for line in typed.splitlines():
+        asked = b""
+        while not asked.endswith(b": "):
+            asked += os.read(terminal, 1024)
+        shown += asked
+        os.write(terminal, f"{line}\n".encode())
+    while True:
+        try:
+            part = os.read(terminal, 1024)
+        except OSError:  # the terminal is closed
+            break
+        if not part:
+            break
+        shown += part
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+
+def test_password_is_asked_for_twice_and_not_shown(config: Path, run: Run) -> None:
+    add = ("user", "add", "1001", "--ip-group", "Phones")
+    code, shown = at_a_terminal(config, *add, typed=f"{PASSWORD}\n{PASSWORD}\n")
+    assert code == 0, shown
+    assert PASSWORD not in shown
+    assert "added 1001 to Phones" in shown
+    assert run("user", "show", "1001").returncode == 0
+
+
+def test_table_on_a_terminal_shows_what_programs_get(
+    config: Path, user: None, succeed: Callable[..., str]
+) -> None:
+    code, shown = at_a_terminal(config, "user", "list", typed="")
+    assert code == 0
+    assert re.search(r"Phones +1001 +1001 +example\.com +yes", shown)
+
+
+# Users in bulk
+
+
+def test_file_is_imported_and_exported(succeed: Callable[..., str], config: Path) -> None:
+    file = config.parent / "users.csv"
+    file.write_text("LocalUser,UserName,Password,IPGroupName\nJohn,johnd,2798,Phones\n")
+    assert succeed("user", "import", "users.csv", "--dry-run") == (
+        "would import 1 users: 1 to Phones\n"
+    )
+    assert json.loads(succeed("user", "list", "--json")) == []
+    assert succeed("user", "import", "users.csv") == "imported 1 users: 1 to Phones\n"
+    exported = succeed("user", "export")
+    assert exported.startswith("local_user,username,ip_group,realm,enabled,ha1_md5,")
+    assert succeed("user", "export", "out.csv") == "exported 1 users to out.csv\n"
+    assert (config.parent / "out.csv").read_text() == exported
+    assert (config.parent / "out.csv").stat().st_mode & 0o777 == 0o600
+    succeed("user", "import", "--replace", "out.csv")
+    assert succeed("user", "export") == exported
+
+
+def test_exported_file_that_was_there_becomes_its_owner_s_alone(
+    succeed: Callable[..., str], config: Path
+) -> None:
+    file = config.parent / "out.csv"
+    file.write_text("x" * 10_000)
+    file.chmod(0o644)
+    succeed("user", "export", "out.csv")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "x" not in file.read_text()
+
+
+def test_bad_rows_are_named_and_nothing_is_imported(run: Run, config: Path) -> None:
+    (config.parent / "users.csv").write_text(
+        "username,password,ip_group\n1001,x,Phones\n1002,,Phones\n1003,x,Fones\n1004,x,\n"
+    )
+    done = run("user", "import", "users.csv")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        "users.csv:3: has neither a password nor an H(A1)",
+        "users.csv:4: there is no IP Group 'Fones'; did you mean 'Phones'?",
+        "users.csv:5: names no IP Group; --ip-group is for such rows",
+    ]
+    assert run("user", "list", "--json").stdout == "[]\n"
+
+
+def test_rows_that_name_no_ip_group_go_to_the_one_that_is_given(
+    succeed: Callable[..., str], config: Path
+) -> None:
+    (config.parent / "users.csv").write_text("username,password\n1001,x\n")
+    said = succeed("user", "import", "users.csv", "--ip-group", "Meeting Rooms")
+    assert said == "imported 1 users: 1 to Meeting Rooms\n"
+
+
+def test_import_shows_its_progress_on_a_terminal(config: Path) -> None:
+    rows = "".join(f"{number},x,Phones\n" for number in range(3000))
+    (config.parent / "users.csv").write_text(f"username,password,ip_group\n{rows}")
+    code, shown = at_a_terminal(config, "user", "import", "users.csv", typed="")
+    assert code == 0
+    assert "0:00:00" in shown
+    assert "imported 3000 users: 3000 to Phones" in shown
+
+
+# The database
+
+
+def test_database_that_is_none_is_named(refused: Callable[..., str], config: Path) -> None:
+    (config.parent / "sbcauth.db").write_text("no database " * 1000)
+    said = refused("user", "list")
+    assert said.startswith(f"{config.parent}/sbcauth.db: ")
+    assert "not a database" in said
+
+
+def test_output_that_nobody_reads_any_more_is_no_error(run: Run, config: Path) -> None:
+    rows = "".join(f"{number},x,Phones\n" for number in range(20_000))
+    (config.parent / "users.csv").write_text(f"username,password,ip_group\n{rows}")
+    assert run("user", "import", "users.csv").returncode == 0
+    for command in ("list", "export"):
+        done = subprocess.run(  # noqa: S602 - a pipe is what is tested
+            f"{SBCAUTH} user {command} | head -1",
+            shell=True,
+            cwd=config.parent,
+            capture_output=True,
+            check=True,
+        )
+        assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
+
+
+# The configuration
+
+
+def test_configuration_is_checked(succeed: Callable[..., str], run: Run, config: Path) -> None:
+    assert succeed("config", "check") == f"{config}: 3 IP Groups, no mistake found\n"
+    config.write_text(CONFIG.replace("setup-invite", "REGSITER"))
+    warned = run("config", "check")
+    assert warned.returncode == 0
+    assert warned.stderr.startswith(f"warning: {config}:6:")
+    config.write_text(CONFIG.replace("realm: example.com", "max_auth_attempts: 0\nauth_qop: x"))
+    done = run("config", "check")
+    assert (done.returncode, done.stdout) == (1, "")
+    said = done.stderr.splitlines()
+    assert all(line.startswith(f"{config}:") for line in said)
+    assert [line.split(": ")[1] for line in said][:2] == ["max_auth_attempts", "auth_qop"]
+
+
+@pytest.mark.usefixtures("user")
+def test_check_names_users_that_the_configuration_no_longer_fits(run: Run, config: Path) -> None:
+    config.write_text(CONFIG.replace("realm: example.com", "realm: other.example"))
+    done = run("config", "check")
+    assert done.returncode == 1
+    assert "user 1001: the password is bound to the realm example.com" in done.stderr
+    config.write_text(CONFIG.replace("name: Phones", "name: Desks"))
+    assert "user 1001: there is no IP Group Phones" in run("config", "check").stderr
+
+
+def test_check_makes_no_database(succeed: Callable[..., str], config: Path) -> None:
+    succeed("config", "check")
+    assert [path.name for path in config.parent.iterdir()] == ["sbcauth.yaml"]
+
+
+def test_configuration_is_shown_with_secrets_masked(succeed: Callable[..., str]) -> None:
+    for shown in (succeed("config", "show"), succeed("config", "show", "--json")):
+        assert "hunter2" not in shown
+        assert "********" in shown
+    shown = json.loads(succeed("config", "show", "--json"))
+    assert [group["name"] for group in shown["ip_groups"]] == ["Phones", "Meeting Rooms", "Carrier"]
+    assert shown["ip_groups"][0]["authentication_mode"] == "sbc-as-server"
+
+
+def test_schema_for_editors_is_json(succeed: Callable[..., str]) -> None:
+    assert "ip_groups" in json.loads(succeed("config", "schema"))["properties"]
+
+
+def test_reload_leaves_a_stamp_for_the_server(succeed: Callable[..., str], config: Path) -> None:
+    said = succeed("reload")
+    assert said == f"{config}: 3 IP Groups, to be taken up within a second\n"
+    assert (config.parent / "sbcauth.reload").exists()
+
+
+def test_bad_configuration_leaves_no_stamp(refused: Callable[..., str], config: Path) -> None:
+    config.write_text(CONFIG.replace("type: user", "type: users", 1))
+    assert "'users' is not one of user, server" in refused("reload")
+    assert not (config.parent / "sbcauth.reload").exists()
+
+
+# Explaining
+
+
+def test_request_is_explained_step_by_step(succeed: Callable[..., str], config: Path) -> None:
+    (config.parent / "register.sip").write_text(REGISTER)
+    said = succeed("explain", "register.sip")
+    assert said == succeed("explain", "-", stdin=REGISTER)
+    *steps, answer = said.splitlines()
+    assert [line.split("\t")[1] for line in steps] == [
+        *("Name", "Never challenged", "Classification", "Authentication Mode"),
+        *("Authentication Method List", "Credentials"),
+    ]
+    assert answer == "Answer: 401 with 1 challenge"
+
+
+def test_request_is_explained_as_if_from_another_address(succeed: Callable[..., str]) -> None:
+    said = succeed("explain", "-", "--source", "198.51.100.1", stdin=REGISTER)
+    assert "Meeting Rooms" in said
+    assert said.endswith("Answer: it goes on as it is\n")
+    said = succeed("explain", "-", "--source", "2001:db8::1", stdin=REGISTER)
+    assert "(unclassified)" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (["missing.sip"], b"", "missing.sip: No such file or directory"),
+        (["."], b"", ".: Is a directory"),
+        (["-"], b"", "no request line, such as: REGISTER sip:example.com SIP/2.0"),
+        (["-"], b"\xff\0\x1b[31m", "no request line, such as: "),
+    ],
+)
+def test_what_cannot_be_explained_is_one_line(
+    arguments: list[str], stdin: bytes, said: str, refused: Callable[..., str]
+) -> None:
+    assert refused("explain", *arguments, stdin=stdin).startswith(said)
+
+
+# A server that does not run
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["clear", "1001"], ["clear", "--all"]])
+def test_lockouts_of_a_server_that_does_not_run_are_refused(
+    arguments: list[str], refused: Callable[..., str]
+) -> None:
+    assert refused("lockout", *arguments).startswith("no server answers on ")
+    said = refused("lockout", *arguments, "--socket", "other.sock")
+    assert said == "no server answers on other.sock: No such file or directory"
