@@ -24,5 +24,9 @@ check: ## lint, formatting and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
+bench: ## measure what authentication costs, here and in Kamailio's own modules
+	@./setup.sh test
+	@.venv/bin/python -m bench
+
 clean: ## remove what was installed and made here, but no configuration and no user
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis run

@@ -224,13 +224,10 @@ class IPGroups:
             return next(routed, group.realm)
         return group.realm
 
-    def next_hops(self, name: str, method: str, *, accepted: bool) -> tuple[str, ...]:
-        """Return the URIs of the servers that requests of the IP Group `name` are routed to.
-
-        A REGISTER that we have accepted ourselves stays here.
-        """
+    def next_hops(self, name: str) -> tuple[str, ...]:
+        """Return the URIs of the servers that requests of the IP Group `name` are routed to."""
         group = self.by_name[name]
-        if group.route_to is None or (accepted and method == "REGISTER"):
+        if group.route_to is None:
             return ()
         return tuple(server.uri for server in self.by_name[group.route_to].proxy_set)
 

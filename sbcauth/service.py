@@ -29,6 +29,15 @@ class Service:
     def __init__(self, config: Config, shared: SharedState, started_at: int) -> None:
         self._users = UserDirectory(config.database)
         self.ip_groups = IPGroups(config.ip_groups)
+        self._routes = {
+            (name, kept): Route(
+                name,
+                self.ip_groups.realm_of_users(name),
+                () if kept else self.ip_groups.next_hops(name),
+            )
+            for name in self.ip_groups.by_name
+            for kept in (False, True)
+        }
         self._server = AuthServer(
             self.ip_groups,
             self._users,
@@ -44,8 +53,8 @@ class Service:
         return self._server.decide(request, int(now))
 
     def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
-        """Return where a request of the IP Group goes; None where it has none."""
-        if not ip_group:
-            return None
-        hops = self.ip_groups.next_hops(ip_group, method, accepted=accepted)
-        return Route(ip_group, self.ip_groups.realm_of_users(ip_group), hops)
+        """Return where a request of the IP Group goes; None where it has none.
+
+        A REGISTER that we have accepted ourselves stays here.
+        """
+        return self._routes.get((ip_group, accepted and method == "REGISTER"))

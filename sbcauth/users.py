@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections import OrderedDict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class UserDirectory:
 
     def __init__(self, url: str) -> None:
         self._path = sqlite_path(url)
-        self._known: dict[_Key, tuple[User, ...]] = {}
+        self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, ...] = ()
         self._opened_by = 0
@@ -105,7 +106,7 @@ class UserDirectory:
                 return ()
             known = self._read(query, key)
             if len(self._known) >= CACHE_SIZE:
-                del self._known[next(iter(self._known))]
+                self._known.popitem(last=False)
             self._known[query, *key] = known
         return known
 

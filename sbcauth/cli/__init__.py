@@ -58,6 +58,8 @@ def app() -> None:
 
     What goes wrong is told in one line for each complaint, and never as a traceback.
     """
+    if sys.stdout is None:
+        _refuse("standard output is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         sys.exit(_typer(standalone_mode=False))

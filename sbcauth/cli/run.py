@@ -27,7 +27,7 @@ def command(
     *,
     cfg: Path | None = None,
     workers: int = 4,
-    shared_memory: int = 64,
+    shared_memory: int = 256,
     verbose: bool = False,
 ) -> list[str]:
     """Return the command line that runs Kamailio; sizes are in megabytes.
@@ -70,7 +70,7 @@ def run(
         Path | None, typer.Option(help="Another kamailio.cfg than the one that comes along.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes a socket.")] = 4,
-    shared_memory: Annotated[int, typer.Option(min=16, help="Shared memory in megabytes.")] = 64,
+    shared_memory: Annotated[int, typer.Option(min=16, help="Shared memory in megabytes.")] = 256,
     verbose: Annotated[bool, typer.Option(help="Log everything that Kamailio does.")] = False,
 ) -> None:
     """Run Kamailio with the authentication server in the foreground; SIGTERM stops it.

@@ -5,7 +5,7 @@ import secrets
 import sys
 import warnings
 from collections.abc import Sequence
-from getpass import GetPassWarning
+from getpass import GetPassWarning, getpass
 from typing import Annotated, Any
 
 import typer
@@ -219,7 +219,10 @@ def _password(username: str, from_stdin: bool, generate: bool) -> str:
         raise typer.BadParameter("--generate and --password-stdin exclude each other")
     if generate:
         return secrets.token_urlsafe(_GENERATED_BYTES)
-    password = _read_password() if from_stdin else _ask_password()
+    try:
+        password = _read_password() if from_stdin else _ask_password()
+    except UnicodeDecodeError:
+        raise UserInfoError("the password is not UTF-8") from None
     if not password:
         raise UserInfoError("the password is empty")
     if len(password) < _SHORTEST or password == username or password.isdigit():
@@ -233,22 +236,20 @@ def _password(username: str, from_stdin: bool, generate: bool) -> str:
 
 def _read_password() -> str:
     line = sys.stdin.buffer.readline() if sys.stdin else b""
-    try:
-        return line.decode().rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise UserInfoError("the password is not UTF-8") from None
+    return line.decode().rstrip("\r\n")
 
 
 def _ask_password() -> str:
-    """Ask for the password twice; never where it would be seen while it is typed."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", GetPassWarning)
-            password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    except GetPassWarning:
-        raise UserInfoError(
-            "there is no terminal to ask for the password on; --password-stdin reads it"
-        ) from None
+    """Ask for the password, on the terminal alone, until it is the same twice."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GetPassWarning)  # else it would be seen while it is typed
+        try:
+            while (password := getpass("Password: ")) != getpass("The same again: "):
+                print("the two differ", file=sys.stderr)
+        except GetPassWarning:
+            raise UserInfoError(
+                "there is no terminal to ask for the password on; --password-stdin reads it"
+            ) from None
     return password
 
 

@@ -7,10 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+
+from sbcauth import cli
 
 SBCAUTH = str(Path(sys.executable).with_name("sbcauth"))
 PASSWORD = "correct horse battery staple"
@@ -289,6 +293,121 @@ def test_generated_password_is_strong_and_printed_once(succeed: Callable[..., st
         assert match
         passwords.add(match[1])
     assert len(passwords) == 2
+
+
+@pytest.mark.usefixtures("user")
+@pytest.mark.parametrize(
+    "arguments", [["add", "1001"], ["add", "1002", "--ip-group", "Fones"], ["set-password", "1002"]]
+)
+def test_generated_password_that_was_not_taken_is_not_printed(
+    arguments: list[str], refused: Callable[..., str]
+) -> None:
+    groups = () if "--ip-group" in arguments else ("--ip-group", "Phones")
+    refused("user", *arguments, *groups, "--generate")
+
+
+@pytest.mark.parametrize("command", ["add", "set-password"])
+@pytest.mark.usefixtures("user")
+def test_password_is_generated_or_read_but_not_both(
+    command: str, refused: Callable[..., str]
+) -> None:
+    options = ("--ip-group", "Phones", "--generate", "--password-stdin")
+    said = refused("user", command, "1001", *options, code=2, stdin=f"{PASSWORD}\n")
+    assert "exclude each other" in said
+
+
+@pytest.mark.usefixtures("user")
+def test_ip_group_that_has_no_users_must_be_configured_to_be_listed(
+    succeed: Callable[..., str], refused: Callable[..., str], config: Path
+) -> None:
+    said = refused("user", "list", "--ip-group", "Fones")
+    assert said == "there is no IP Group 'Fones'; did you mean 'Phones'?"
+    config.write_text(CONFIG.replace("name: Phones", "name: Desks"))
+    assert "1001" in succeed("user", "list", "--ip-group", "Phones")
+    assert succeed("user", "remove", "1001") == "removed 1001 from Phones\n"
+
+
+@pytest.mark.parametrize("command", ["show", "set-password", "enable", "disable", "remove"])
+@pytest.mark.parametrize("arguments", [["\udcff"], ["1001", "--ip-group", "\udcff"], [""]])
+def test_name_that_no_user_can_have_is_not_looked_for(
+    command: str, arguments: list[str], refused: Callable[..., str]
+) -> None:
+    assert "is not a name of 1 to 255 bytes" in refused("user", command, *arguments)
+
+
+@pytest.mark.parametrize("redirection", ["</dev/null", "<&-"])
+def test_password_is_not_asked_for_where_there_is_no_terminal(
+    redirection: str, config: Path
+) -> None:
+    done = in_a_shell(config, f"user add 1001 --ip-group Phones {redirection}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "there is no terminal to ask for the password on; --password-stdin reads it\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("redirection", "said"),
+    [
+        (">/dev/full", "sbcauth: No space left on device\n"),
+        (">&-", "standard output is closed\n"),
+    ],
+)
+def test_output_that_cannot_be_written_is_one_and_one_line(
+    redirection: str, said: str, config: Path
+) -> None:
+    done = in_a_shell(config, f"config show {redirection}")
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def in_a_shell(config: Path, command: str) -> Done:
+    """Run a command with redirections, away from any terminal."""
+    return subprocess.run(
+        ["sh", "-c", f"exec {SBCAUTH} {command}"],
+        cwd=config.parent,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+
+
+def test_password_is_asked_for_until_it_is_the_same_twice(config: Path, run: Run) -> None:
+    add = ("user", "add", "1001", "--ip-group", "Phones")
+    typed = f"{PASSWORD}\nmistyped\n{PASSWORD}\n{PASSWORD}\n"
+    code, shown = at_a_terminal(config, *add, typed=typed)
+    assert code == 0, shown
+    assert "the two differ" in shown
+    assert "mistyped" not in shown
+    assert run("user", "show", "1001").returncode == 0
+
+
+def test_interrupted_question_adds_nobody(config: Path) -> None:
+    add = ("user", "add", "1001", "--ip-group", "Phones")
+    code, shown = at_a_terminal(config, *add, typed="\x03")
+    assert code == 128 + signal.SIGINT
+    assert "Traceback" not in shown
+    assert not (config.parent / "sbcauth.db").exists()
+
+
+def commands(group: Any, *path: str) -> Iterator[list[str]]:
+    """Yield the names that lead to each command."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield [*path, name]
+
+
+COMMANDS = list(commands(get_command(cli._typer)))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_a_help_with_an_example(
+    command: list[str], succeed: Callable[..., str]
+) -> None:
+    said = succeed(*command, "--help")
+    assert re.search(rf"Example: sbcauth (--config \S+ )?{' '.join(command)}", said)
 
 
 def test_user_name_that_is_not_utf_8_is_refused(config: Path) -> None:

@@ -388,14 +388,19 @@ def test_password_is_in_no_repr() -> None:
 def test_requests_are_routed_to_the_proxy_set_of_route_to() -> None:
     servers = (ProxyAddress("sip:a", "a"), ProxyAddress("sip:b", "b"))
     groups = IPGroups([phones(route_to="Trunk"), trunk(proxy_set=servers)])
-    assert groups.next_hops("Phones", "INVITE", accepted=True) == ("sip:a", "sip:b")
-    assert groups.next_hops("Phones", "REGISTER", accepted=False) == ("sip:a", "sip:b")
-
-
-def test_register_that_was_accepted_here_stays_here() -> None:
-    groups = IPGroups([phones(route_to="Trunk"), trunk()])
-    assert groups.next_hops("Phones", "REGISTER", accepted=True) == ()
+    assert groups.next_hops("Phones") == ("sip:a", "sip:b")
 
 
 def test_group_without_route_to_has_no_next_hop() -> None:
-    assert IPGroups([phones()]).next_hops("Phones", "INVITE", accepted=True) == ()
+    assert IPGroups([phones()]).next_hops("Phones") == ()
+
+
+def test_requests_find_users_in_the_realm_of_their_group() -> None:
+    assert IPGroups([phones(realm="phones.example")]).realm_of_users("Phones") == "phones.example"
+
+
+def test_requests_of_a_peer_find_the_users_who_are_routed_to_it() -> None:
+    peer = trunk(realm="carrier.example")
+    groups = IPGroups([phones(realm="phones.example", route_to="Trunk"), peer])
+    assert groups.realm_of_users("Trunk") == "phones.example"
+    assert IPGroups([peer]).realm_of_users("Trunk") == "carrier.example"
