@@ -62,18 +62,28 @@ def app() -> None:
         _refuse("standard output is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        sys.exit(_typer(standalone_mode=False))
+        code = _typer(standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
     except SbcAuthError as error:
         _refuse(str(error))
     except _WrongUsage as error:
         _refuse(_usage(error), code=2)
     except typer.Abort:
         _refuse("aborted")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
+        _forget_what_cannot_be_written()
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
         _refuse(f"{error.filename or 'sbcauth'}: {error.strerror}")
+
+
+def _forget_what_cannot_be_written() -> None:
+    """Leave nothing in standard output that Python would try to write, and fail, at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: Any) -> str:

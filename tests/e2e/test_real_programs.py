@@ -104,7 +104,7 @@ def test_many_calls_at_the_same_time(sipp):
 )
 def test_sipsak_registers(server, user, password, content):
     done = subprocess.run(
-        ["sipsak", "-U", "-i", "-s", f"sip:{user}@127.0.0.1:{server.port}",
+        ["sipsak", "-H", "127.0.0.1", "-U", "-i", "-s", f"sip:{user}@127.0.0.1:{server.port}",
          "-u", user, "-a", password, "-x", "60", "-vv"],
         capture_output=True,
         timeout=30,
