@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from sbcauth.cli.output import print_json
+from sbcauth.cli.output import counted, print_json
 from sbcauth.config import Config, load
 from sbcauth.config_show import effective, json_schema
 from sbcauth.database import sqlite_path
@@ -30,7 +30,7 @@ def check(context: typer.Context) -> None:
         print(stray, file=sys.stderr)
     if unfit:
         raise typer.Exit(1)
-    print(f"{context.obj}: {len(config.ip_groups)} IP Groups, no mistake found")
+    print(f"{context.obj}: {counted(config.ip_groups, 'IP Group')}, no mistake found")
 
 
 @commands.command()

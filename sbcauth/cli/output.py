@@ -10,6 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 
+def counted(things: Sequence[object], name: str) -> str:
+    """Return how many there are, as in `1 IP Group` or `3 IP Groups`."""
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))

@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from sbcauth.cli.output import counted
 from sbcauth.config import load
 from sbcauth.reload import request_reload
 
@@ -20,4 +21,4 @@ def reload(context: typer.Context) -> None:
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     request_reload(config)
-    print(f"{context.obj}: {len(config.ip_groups)} IP Groups, to be taken up within a second")
+    print(f"{context.obj}: {counted(config.ip_groups, 'IP Group')}, to be taken up within a second")
