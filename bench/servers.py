@@ -231,9 +231,13 @@ class Unprotected(Server):
 
 
 _OUR_MODULES = re.compile(
-    r'^(?:loadmodule "app_python3\.so"|modparam\("app_python3",.*)\n', re.MULTILINE
+    r'^(?:loadmodule "(?:app_python3|rtimer)\.so"|modparam\("(?:app_python3|rtimer)",.*)\n',
+    re.MULTILINE,
 )
-_OUR_ROUTE = re.compile(r"^route\[AUTHENTICATION\] \{\n.*?^\}\n", re.MULTILINE | re.DOTALL)
+_OUR_ROUTES = re.compile(
+    r"^route\[(?:AUTHENTICATION|SBCAUTH_RADIUS|SBCAUTH_VERDICT)\] \{\n.*?^\}\n",
+    re.MULTILINE | re.DOTALL,
+)
 _ROUTING = "####### Routing #######\n"
 
 
@@ -241,8 +245,8 @@ def _peer_cfg(peer: str) -> str:
     """Return kamailio.cfg with the modules and the route[AUTHENTICATION] of a peer."""
     shared = kamailio_cfg().read_text()
     shared = _OUR_MODULES.sub("", shared)
-    shared, routes = _OUR_ROUTE.subn("", shared)
-    if routes != 1 or shared.count(_ROUTING) != 1 or "python" in _code(shared):
+    shared, routes = _OUR_ROUTES.subn("", shared)
+    if routes != 3 or shared.count(_ROUTING) != 1 or "python" in _code(shared):
         raise RuntimeError("kamailio.cfg is not as this benchmark knows it")
     return shared.replace(_ROUTING, (_PEERS / f"{peer}.cfg").read_text())
 

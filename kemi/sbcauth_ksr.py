@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import KSR
 
-from sbcauth.decision import Accept, Challenge, Decision, Pass, Reason
+from sbcauth.decision import Accept, Ask, Challenge, Decision, Pass, Reason
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.logline import outcome
@@ -78,6 +78,28 @@ def drop() -> None:
     KSR.tm.t_release()
 
 
+def suspend(patience: float) -> tuple[int, int]:
+    """Put the request aside, and return by which two numbers its transaction is found again.
+
+    It is answered 408 by itself where nobody resumes it for `patience` seconds.
+    """
+    KSR.tm.t_set_fr(0, int(patience * 1000))
+    if KSR.tmx.t_suspend() < 0:
+        raise Unavailable("the request cannot be suspended")
+    return KSR.pv.get("$T(id_index)"), KSR.pv.get("$T(id_label)")
+
+
+def name_suspended(index: int, label: int) -> None:
+    """Tell the route block which request can go on; Kamailio's variables are signed."""
+    KSR.pv.seti("$var(sbcauth_index)", _signed(index))
+    KSR.pv.seti("$var(sbcauth_label)", _signed(label))
+
+
+def resume() -> None:
+    """Give a request that goes on the timers of any other."""
+    KSR.tm.t_reset_fr()
+
+
 def remove_credentials(request: Request, realm: str) -> None:
     """Take the credentials for our realm out of the request; others stay as they are.
 
@@ -120,7 +142,7 @@ def log(request: Request, decision: Decision) -> None:
     A line that Kamailio's `debug` leaves out is not made up in the first place.
     """
     match decision:
-        case Pass():
+        case Pass() | Ask():
             level, write = _DEBUG, KSR.dbg
         case Accept() | Challenge(reason=Reason.CHALLENGED | Reason.STALE_NONCE):
             level, write = _INFO, KSR.info
@@ -221,6 +243,10 @@ def _body() -> bytes:
     start = b64decode(get("$(rb{s.striptail,20000}{s.encode.base64})"))
     end = b64decode(get("$(rb{s.strip,20000}{s.encode.base64})"))
     return start + end[-20000:]
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >= 1 << 31 else number
 
 
 def _is_for(realm: str, field: str) -> bool:

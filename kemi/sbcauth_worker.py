@@ -15,12 +15,14 @@ from pathlib import Path
 
 import KSR
 import sbcauth_ksr as ksr
+from sbcauth_radius import Question, Ticket, Waiting
 
 from sbcauth import logline
 from sbcauth.config import load
-from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
-from sbcauth.exceptions import SbcAuthError
+from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.exceptions import SbcAuthError, Unavailable
 from sbcauth.nonce_keys import dialog_key, load_or_create
+from sbcauth.radius import LONGEST_WAIT, RadiusSettings, Verdict
 from sbcauth.reload import Reloaded
 from sbcauth.request import Request
 from sbcauth.service import Service
@@ -29,6 +31,7 @@ from sbcauth.service import Service
 class ReturnCode(IntEnum):
     """What `python_exec` returns to the route block."""
 
+    NOTHING_YET = -1
     ANSWERED = 0
     PASSED = 1
     ACCEPTED = 2
@@ -37,8 +40,10 @@ class ReturnCode(IntEnum):
 class Worker:
     """Kamailio's view of the authentication server; every process has its own copy."""
 
-    def __init__(self, services: Reloaded[Service]) -> None:
+    def __init__(self, services: Reloaded[Service], waiting: Waiting) -> None:
         self._services = services
+        self._waiting = waiting
+        self._verdict: tuple[Ticket, Verdict]
 
     def child_init(self, rank: int) -> int:
         """Start in a process of its own; the database opens with the first request."""
@@ -62,13 +67,67 @@ class Worker:
             now = time.time()
             service = self._services.value(now)
             decision = service.decide(request, now)
+            if isinstance(decision, Ask):
+                return self._ask(decision, request, now)
             ksr.log(request, decision)
             return _apply(decision, request, service)
         except Exception:
             return _fail(request)
 
+    def next_verdict(self, msg: object = None, *_: object) -> int:
+        """Wait for an external server, and say which request its verdict is on.
+
+        Called by the RADIUS process alone, which has nothing else to do.
+        """
+        try:
+            now = time.time()
+            self._waiting.show_life(now)
+            found = self._waiting.process.next_verdict(self._settings)
+            if found is None:
+                return ReturnCode.NOTHING_YET
+            self._verdict = found
+            ksr.name_suspended(found[0].index, found[0].label)
+            return ReturnCode.PASSED
+        except Exception:
+            _complain()
+            time.sleep(1)  # a bug that lasts must not fill the log
+            return ReturnCode.NOTHING_YET
+
+    def verdict(self, msg: object = None, *_: object) -> int:
+        """Decide again, with the verdict, on the request that waited for it."""
+        request = None
+        try:
+            ksr.resume()
+            request = ksr.read_request()
+            ticket, verdict = self._verdict
+            service = self._services.value(time.time())
+            decision = service.decide(request, ticket.arrived_at, verdict)
+            ksr.log(request, decision)
+            return _apply(decision, request, service)
+        except Exception:
+            return _fail(request)
+
+    def _ask(self, decision: Ask, request: Request, now: float) -> int:
+        """Have the request wait for the verdict of an external server."""
+        ksr.log(request, decision)
+        try:
+            self._waiting.check(now)
+            ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
+            self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
+        except Unavailable as cause:
+            refused = _unavailable(decision, cause)
+            ksr.log(request, refused)
+            ksr.reply(refused.status, refused.phrase, (f"Retry-After: {refused.retry_after}",))
+        return ReturnCode.ANSWERED
+
+    def _settings(self, ip_group: str) -> RadiusSettings | None:
+        group = self._services.value(time.time()).ip_groups.by_name.get(ip_group)
+        return group.radius if group else None
+
 
 _PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
+_MARGIN = 5.0
+"""Seconds that a verdict may wait in turn before the request is given up."""
 _BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
 _started: list[Worker] = []
 
@@ -88,7 +147,7 @@ def start() -> Worker:
                 config, os.environ, lambda config: Service(config, shared, now), _note
             )
             ksr.set_dialog_key(dialog_key(load_or_create(config.nonce_key_file)))
-            _started.append(Worker(services))
+            _started.append(Worker(services, Waiting()))
             gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:
             for line in str(error).splitlines():
@@ -122,10 +181,27 @@ def _apply(decision: Decision, request: Request, service: Service) -> int:
     return ReturnCode.ANSWERED
 
 
-def _fail(request: Request | None) -> int:
-    """Answer 500 to a request that met a bug, and leave its trace in the log."""
+def _unavailable(decision: Ask, cause: Unavailable) -> Reject:
+    return Reject(
+        cause.status,
+        cause.phrase,
+        Reason.UNAVAILABLE,
+        decision.ip_group,
+        decision.username,
+        cause.retry_after,
+        str(cause),
+    )
+
+
+def _complain() -> None:
+    """Write the trace of a bug into the log."""
     trace = traceback.format_exc().strip().replace("\n", " | ")
     KSR.err(f"sbcauth: a bug, please report it: {logline.word(trace, 2000)}\n")
+
+
+def _fail(request: Request | None) -> int:
+    """Answer 500 to a request that met a bug, and leave its trace in the log."""
+    _complain()
     if request:
         ksr.log(request, _BUG)
     try:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sbcauth.digest import Algorithm
 from sbcauth.ip_groups import AuthenticationMode, IPGroupType, RuleAction, ServerAuthMode
+from sbcauth.radius import LONGEST_WAIT
 from sbcauth.settings import FileKeys, IPGroupKeys, RadiusKeys, setting
 from sbcauth.yaml_source import Path
 
@@ -118,13 +119,14 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
 
 
 def _check_radius(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
-    message = "no external server can be asked by this version yet: its users get 503"
-    yield Finding((*path, "server_auth_mode"), message, False)
     radius: RadiusKeys | None = setting(group, keys, "radius")
     if radius is None or not radius.servers:
         yield Finding((*path, "server_auth_mode"), "radius needs radius.servers", True)
     elif radius.timeout * radius.tries <= 1.5:
         message = "gives up before a server that delays its Access-Reject by a second has answered"
+        yield Finding((*path, "radius"), message, False)
+    elif radius.value().patience > LONGEST_WAIT:
+        message = f"nobody waits for all tries: after {LONGEST_WAIT:.0f} seconds it is 503"
         yield Finding((*path, "radius"), message, False)
     if set(setting(group, keys, "auth_algorithms")) != {Algorithm.MD5}:
         message = "FreeRADIUS knows MD5 only, and rejects users of other algorithms"

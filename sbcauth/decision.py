@@ -34,6 +34,7 @@ class Reason(StrEnum):
     UNCLASSIFIED = "unclassified"
     MALFORMED_CREDENTIALS = "malformed-credentials"
     # no verdict
+    ASKED = "asked"
     UNAVAILABLE = "unavailable"
     INTERNAL_ERROR = "internal-error"
 
@@ -86,4 +87,16 @@ class Drop(NamedTuple):
     reason: Reason
 
 
-Decision = Pass | Accept | Challenge | Reject | Drop
+class Ask(NamedTuple):
+    """An external server must be asked; its verdict comes with a second decision.
+
+    `attributes` are those of an Access-Request, as they are on the wire.
+    """
+
+    ip_group: str
+    username: str
+    attributes: bytes
+    reason: Reason = Reason.ASKED
+
+
+Decision = Pass | Accept | Challenge | Reject | Drop | Ask

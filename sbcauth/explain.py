@@ -7,7 +7,7 @@ step before it what let the request go on.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.ip_groups import IPGroup, IPGroups
 from sbcauth.request import Request
 
@@ -67,6 +67,7 @@ MEANINGS = {
     Reason.IDENTITY_MISMATCH: "the response is right, but for another's address of record",
     Reason.UNCLASSIFIED: "no IP Group takes requests from there, or a deny rule refuses them",
     Reason.MALFORMED_CREDENTIALS: "the credentials cannot be read",
+    Reason.ASKED: "the external server is asked, and its verdict makes a decision of its own",
     Reason.UNAVAILABLE: "a database or server that is needed does not answer",
     Reason.INTERNAL_ERROR: "a bug; the log has its trace",
 }
@@ -82,6 +83,8 @@ def steps(ip_groups: IPGroups, request: Request, decision: Decision) -> Iterator
     meaning = MEANINGS[decision.reason]
     if isinstance(decision, Reject) and decision.detail:
         meaning = f"{meaning}: {decision.detail}"
+    if isinstance(decision, Ask):
+        meaning = f"{meaning}: {_question(group, decision)}"
     yield Step(last, _STEP_NAMES[last - 1], f"{meaning} ({decision.reason})", final=True)
 
 
@@ -98,6 +101,16 @@ def answer(decision: Decision) -> str:
             return f"{status} {phrase}"
         case Drop():
             return "no answer"
+        case Ask():
+            return "it waits for the verdict of the external server"
+
+
+def _question(group: IPGroup | None, decision: Ask) -> str:
+    """Return who would be asked about whom."""
+    radius = group.radius if group else None
+    servers = ", then ".join(map(str, radius.servers)) if radius else "nobody"
+    kind = f" in attributes of {radius.attributes}" if radius else ""
+    return f"{servers}, about the user name {decision.username}{kind}"
 
 
 def _went_on(number: int, group: IPGroup | None, request: Request) -> str:

@@ -8,7 +8,7 @@ Text from the network is escaped and cut, so that a line is a line, of bounded l
 
 import re
 
-from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reject
+from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reject
 from sbcauth.request import Request
 
 MAX_VALUE = 80
@@ -29,6 +29,8 @@ def outcome(request: Request, decision: Decision) -> str:
             verdict = f"decision=challenge status={status} reason={reason}"
         case Reject(status, _, reason, ip_group, username):
             verdict = f"decision=reject status={status} reason={reason}"
+        case Ask(ip_group, username, reason=reason):
+            verdict = f"decision=ask reason={reason}"
         case Drop(reason):  # pragma: no branch - the set is closed
             verdict, ip_group, username = f"decision=drop reason={reason}", "", ""
     line = (

@@ -29,6 +29,11 @@ class Request(NamedTuple):
     body: bytes = b""
 
     @property
+    def claimed_user(self) -> str:
+        """Return the user part of the address of record that the request speaks for."""
+        return self.to_user if self.method == "REGISTER" else self.from_user
+
+    @property
     def source(self) -> str:
         """Return what counts as one source: an IPv4 address, or an IPv6 prefix of 64 bits."""
         if ":" not in self.source_address:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from sbcauth.attempts import Attempts, Claimant
 from sbcauth.challenges import Challenger
-from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.digest import Algorithm, Credentials, ha1, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.ip_groups import (
@@ -23,6 +23,7 @@ from sbcauth.ip_groups import (
 )
 from sbcauth.nonce_counts import NonceCounts
 from sbcauth.nonces import CLOCK_DRIFT, JudgedNonce, NonceKey, NonceState
+from sbcauth.radius import Answer, Verdict, access_request
 from sbcauth.request import Request
 from sbcauth.shared_state import SharedState
 from sbcauth.users import User
@@ -95,8 +96,12 @@ class AuthServer:
             else Reject(403, "Forbidden", Reason.UNCLASSIFIED)
         )
 
-    def decide(self, request: Request, now: int) -> Decision:
-        """Return what is to be done with `request` at `now` (seconds since 1970)."""
+    def decide(self, request: Request, now: int, verdict: Verdict | None = None) -> Decision:
+        """Return what is to be done with `request`, which came at `now` (seconds since 1970).
+
+        Where that is to Ask an external server, ask again with its verdict: all the rest may
+        have changed in the meantime.
+        """
         # 1. Never challenged (RFC 3261, 22.1)
         if request.method in ("ACK", "CANCEL"):
             return Pass(Reason.NEVER_CHALLENGED)
@@ -119,13 +124,7 @@ class AuthServer:
         try:
             credentials = challenger.answer(request)
         except BadCredentials as bad:
-            return Reject(
-                bad.status,
-                bad.phrase,
-                Reason.MALFORMED_CREDENTIALS,
-                group.name,
-                detail=str(bad),
-            )
+            return _malformed(group, bad)
         if credentials is None:
             status, headers = challenger.challenge(request, now, stale=False)
             return Challenge(status, headers, Reason.CHALLENGED, group.name)
@@ -133,7 +132,7 @@ class AuthServer:
 
         # 6. Locked out, 7. Validation, 8. Identification
         try:
-            return self._lock_out(claim) or self._validate(claim) or self._identify(claim)
+            return self._lock_out(claim) or self._validate(claim) or self._identify(claim, verdict)
 
         # 9. Doubt never lets a request pass
         except Unavailable as cause:
@@ -172,18 +171,40 @@ class AuthServer:
             return self._challenge_again(claim, Reason.STALE_NONCE, stale=True)
         return None
 
-    def _identify(self, claim: Claim) -> Decision:
+    def _identify(self, claim: Claim, verdict: Verdict | None) -> Decision:
         """Measure the response against the account that it claims to be of.
 
         An account that is unknown or disabled takes the same path as a wrong response.
         """
         if claim.group.server_auth_mode is ServerAuthMode.RADIUS:
-            raise Unavailable("server_auth_mode radius: no external server can be asked yet")
+            return self._judge(claim, verdict) if verdict else self._ask(claim)
         account = self._account(claim)
         right = response_is_right(
             account.ha1, claim.request.method, claim.credentials, claim.request.body
         )
         if account.refusal or not right:
+            return self._wrong(claim, account.refusal or Reason.WRONG_CREDENTIALS)
+        return self._right(claim, account)
+
+    def _ask(self, claim: Claim) -> Decision:
+        """Have an external server measure the response, unless no answer could make it good."""
+        group, credentials = claim.group, claim.credentials
+        if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
+            return self._challenge_again(claim, Reason.REPLAYED, stale=True)
+        if group.radius is None:
+            raise Unavailable("server_auth_mode is radius, but there are no radius.servers")
+        try:
+            attributes = access_request(group.radius.attributes, claim.request, credentials)
+        except BadCredentials as bad:
+            return _malformed(group, bad)
+        return Ask(group.name, credentials.username, attributes)
+
+    def _judge(self, claim: Claim, verdict: Verdict) -> Decision:
+        """Go by the verdict of an external server; where there is none, nobody passes."""
+        if verdict.answer is Answer.NONE:
+            raise Unavailable(verdict.detail)
+        account = self._external_account(claim)
+        if account.refusal or verdict.answer is not Answer.ACCEPT:
             return self._wrong(claim, account.refusal or Reason.WRONG_CREDENTIALS)
         return self._right(claim, account)
 
@@ -235,6 +256,20 @@ class AuthServer:
         refusal = None if user.enabled else Reason.DISABLED_USER
         return Account(known_ha1 or self._decoy, user.local_user, refusal)
 
+    def _external_account(self, claim: Claim) -> Account:
+        """Return the account of a user name that an external server knows the password of.
+
+        A user speaks for the address of record of that name, unless User Info has another.
+        """
+        group, username = claim.group, claim.credentials.username
+        if group.type is IPGroupType.SERVER:
+            return Account(self._decoy)
+        user = self._users.find(group.name, username, group.realm)
+        if user is None:
+            return Account(self._decoy, username.removesuffix(f"@{group.realm}"))
+        refusal = None if user.enabled else Reason.DISABLED_USER
+        return Account(self._decoy, user.local_user, refusal)
+
     def _challenge_again(self, claim: Claim, reason: Reason, *, stale: bool = False) -> Decision:
         """Give a new nonce in place of one that is no good; this counts for nothing."""
         if claim.group.reject_invalid_nonce:
@@ -259,6 +294,11 @@ def _claim(
     return Claim(group, challenger, request, credentials, nonce, claimant, now)
 
 
+def _malformed(group: IPGroup, bad: BadCredentials) -> Reject:
+    reason = Reason.MALFORMED_CREDENTIALS
+    return Reject(bad.status, bad.phrase, reason, group.name, detail=str(bad))
+
+
 def _forbid(claim: Claim, reason: Reason) -> Reject:
     return Reject(403, "Forbidden", reason, claim.group.name, claim.credentials.username)
 
@@ -268,7 +308,7 @@ def _claimed_user(request: Request) -> str:
 
     Escapes are undone, so that `%31001` is 1001 (RFC 3261, 19.1.4).
     """
-    user = request.to_user if request.method == "REGISTER" else request.from_user
+    user = request.claimed_user
     return unquote(user, errors="surrogateescape") if "%" in user else user
 
 

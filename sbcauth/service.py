@@ -6,6 +6,7 @@ from sbcauth.config import Config
 from sbcauth.decision import Decision
 from sbcauth.ip_groups import IPGroups
 from sbcauth.nonce_keys import load_or_create
+from sbcauth.radius import Verdict
 from sbcauth.request import Request
 from sbcauth.server import AuthServer
 from sbcauth.shared_state import SharedState
@@ -47,10 +48,13 @@ class Service:
             started_at,
         )
 
-    def decide(self, request: Request, now: float) -> Decision:
-        """Return what is to be done with `request` at `now` (seconds since 1970)."""
+    def decide(self, request: Request, now: float, verdict: Verdict | None = None) -> Decision:
+        """Return what is to be done with `request`, which came at `now` (seconds since 1970).
+
+        `verdict` is of the external server, where it has been asked.
+        """
         self._users.refresh(now)
-        return self._server.decide(request, int(now))
+        return self._server.decide(request, int(now), verdict)
 
     def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
         """Return where a request of the IP Group goes; None where it has none.

@@ -22,6 +22,7 @@ CORE = {
     "ip_groups": {"attempts", "digest", "request"},
     "challenges": {"digest", "exceptions", "ip_groups", "nonces", "request"},
     "logline": {"decision", "request"},
+    "radius": {"digest", "exceptions", "request"},
 }
 """The pure rooms, and the other rooms that each may import; of packages, none."""
 
@@ -37,7 +38,7 @@ STORING = {"database", "digest", "exceptions", "installation"}
 PACKAGES = {
     "peewee": {"database", "user_admin", "users"},
     "pydantic": {"config", "settings"},
-    "pyrad": {"radius"},
+    "pyrad": {"radius_packets"},
     "rich": {"cli"},
     "typer": {"cli"},
     "yaml": {"cli", "config", "yaml_source"},

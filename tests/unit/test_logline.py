@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.logline import MAX_VALUE, outcome, word
 from sbcauth.request import Request
 
@@ -60,6 +60,10 @@ END = (
             "sbcauth: decision=reject status=503 reason=unavailable ip_group=Phones "
             + END.format("bob")
             + ' detail="database is locked"',
+        ),
+        (
+            Ask("Phones", "bob", b"\x01\x05bob"),
+            "sbcauth: decision=ask reason=asked ip_group=Phones " + END.format("bob"),
         ),
         (
             Drop(Reason.UNCLASSIFIED),

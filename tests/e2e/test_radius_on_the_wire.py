@@ -1,0 +1,453 @@
+"""`server_auth_mode: radius`, with a real FreeRADIUS and what may become of one."""
+
+import re
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from freeradius import FreeRadius
+from kamailio import REPOSITORY, free_port, wait_for
+from phone import Dialog, Phone
+
+SECRET = "a secret with \u00e4 and #"
+PORTS = {name: free_port() for name in ("main", "second", "unsigned", "silent", "restarted")}
+
+
+def group(number: int, name: str, ports: list[int], *keys: str, secret: str = SECRET) -> str:
+    """Return an IP Group of phones at 127.`number`.0.0/16 that RADIUS knows."""
+    servers = "".join(
+        f"        - {{address: 127.0.0.1, port: {port}, secret: '{secret}'}}\n" for port in ports
+    )
+    radius = "".join(f"      {key}\n" for key in keys)
+    return f"""\
+  - name: {name}
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE, MESSAGE]
+    classification: [{{address: 127.{number}.0.0/16}}]
+    server_auth_mode: radius
+    radius:
+{radius}      servers:
+{servers}"""
+
+
+QUICK = ("timeout: 300ms", "tries: 1", "dead_time: 0")
+CONFIG = f"""
+realm: example.com
+auth_challenge_method: auto
+auth_qop: both
+ip_groups:
+{group(0, "Phones", [PORTS["main"]], "dead_time: 0")}
+{group(41, "Standard", [PORTS["main"]], "attributes: rfc5090", "dead_time: 0")}
+{group(42, "Misconfigured", [PORTS["main"]], *QUICK, secret="another")}
+{group(43, "Unsigned", [PORTS["unsigned"]], *QUICK)}
+{group(44, "Silent", [PORTS["silent"]], "timeout: 1500ms", "tries: 1", "dead_time: 0")}
+{group(45, "Pair", [PORTS["silent"], PORTS["second"]], "timeout: 200ms", "dead_time: 1m")}
+{group(46, "Restarted", [PORTS["restarted"]], "timeout: 200ms", "tries: 1", "dead_time: 1s")}
+  - name: Trunk
+    type: server
+    authentication_mode: sbc-as-server
+    authentication_method_list: [setup-invite, MESSAGE]
+    proxy_set: ["sip:127.47.0.1"]
+    server_auth_mode: radius
+    radius: {{servers: [{{address: 127.0.0.1, port: {PORTS["main"]}, secret: '{SECRET}'}}]}}
+  - name: Local
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{{address: 127.48.0.0/16}}]
+"""
+USERS = {"Local/1001": "a local secret"}
+KNOWN = {
+    **{name: f"secret of {name}" for name in ("1001", "1002", "1003@example.com", "trunk")},
+    'b\\"ob': "secret of bob",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def radius(tmp_path_factory):
+    """The FreeRADIUS that most IP Groups ask."""
+    folder = tmp_path_factory.mktemp("radius")
+    with FreeRadius(folder / "main", KNOWN, port=PORTS["main"], secret=SECRET) as radius:
+        yield radius
+
+
+@pytest.fixture(scope="module")
+def silent():
+    """A port at which questions arrive and are not answered."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", PORTS["silent"]))
+        yield server
+
+
+def drain(silent):
+    """Return the questions that have arrived."""
+    found = []
+    silent.setblocking(False)
+    try:
+        while True:
+            found.append(silent.recv(4096))
+    except BlockingIOError:
+        return found
+
+
+@pytest.fixture
+def user(phone):
+    """A phone whose password is the one that RADIUS knows."""
+    return lambda name="1001", **how: phone(name, f"secret of {name}", **{"expires": 0, **how})
+
+
+def asks(phone, method="REGISTER", uri="", **how):
+    """Send a request that answers its challenge, and do not wait."""
+    challenge = phone.request(method, uri)
+    phone.send(phone.build(method, uri, answering=challenge, **how))
+
+
+def unavailable(server, phone):
+    """Return the detail of the last outcome, which must be that there was no verdict."""
+    outcome = server.outcomes(phone.call_id)[-1]
+    assert outcome["reason"] == "unavailable"
+    return outcome["detail"]
+
+
+# The verdict
+
+
+def test_user_whom_radius_knows_registers(user, radius):
+    phone = user()
+    assert phone.register().status == 200
+    assert radius.verdicts("1001")[-1] == "OK"
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_nonce_is_used_again_until_the_phone_stops_counting(user, transport):
+    phone = user(transport=transport)
+    challenge = phone.request("REGISTER")
+    for count in (1, 2, 3):
+        assert phone.request("REGISTER", answering=challenge, nc=count).status == 200
+    replay = phone.request("REGISTER", answering=challenge, nc=3)
+    assert (replay.status, replay.challenges[0].stale) == (401, True)
+
+
+def test_replay_is_refused_without_asking(user, radius):
+    phone = user()
+    challenge = phone.request("REGISTER")
+    assert phone.request("REGISTER", answering=challenge).status == 200
+    before = radius.verdicts("1001")
+    assert phone.request("REGISTER", answering=challenge).status == 401
+    assert radius.verdicts("1001") == before
+
+
+def test_three_rejects_are_403_and_lock_out(user, radius):
+    phone = user(address="127.0.3.1")
+    answers = [phone.register(password="wrong").status for _ in range(3)]
+    assert answers == [401, 401, 403]
+    before = radius.verdicts("1001")
+    assert phone.register().status == 403
+    assert radius.verdicts("1001") == before
+
+
+def test_unknown_user_is_as_a_wrong_password(user, server):
+    phone = user("eve")
+    assert phone.register().status == 401
+    assert server.reasons(phone.call_id) == ["challenged", "wrong-credentials"]
+
+
+def test_several_guesses_at_once_are_counted_one_by_one(user, radius):
+    """The right one among those that wait is too late after three wrong ones."""
+    radius.pause()
+    phones = [user(address="127.0.4.1") for _ in range(6)]
+    try:
+        for phone in phones:
+            asks(phone, password=None if phone is phones[-1] else "wrong")
+    finally:
+        radius.resume()
+    statuses = sorted(phone.response(phone.last_branch).status for phone in phones)
+    assert statuses in ([200, 401, 401, 403, 403, 403], [401, 401, 403, 403, 403, 403])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.41.0.1"])
+@pytest.mark.parametrize("qop", ["auth", "auth-int", ""])
+def test_both_dialects_and_every_qop(user, address, qop):
+    phone = user(address=address)
+    challenge = phone.request("MESSAGE", "sip:nobody@example.com").challenges[0]
+    how = {"answering": challenge, "qop": qop or "auth", "body": b"h\xe9llo\x00"}
+    expected = 404 if qop else 403  # neither is left out unpunished, where one is offered
+    if not qop:
+        how["answering"] = challenge._replace(qop=())
+        how["qop"] = ""
+    assert phone.request("MESSAGE", "sip:nobody@example.com", **how).status == expected
+    if qop == "auth-int":
+        raw = phone.build("MESSAGE", "sip:nobody@example.com", **how)
+        phone.send(raw.replace(b"h\xe9llo", b"hallo"))
+        assert phone.response(phone.last_branch).status == 407
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.41.0.1"])
+def test_user_name_with_a_quote_is_sent_as_it_was_meant(phone, address):
+    bob = phone('b"ob', "secret of bob", local_user="b%22ob", expires=0, address=address)
+    assert bob.register().status == 200
+
+
+def test_values_that_radius_cannot_carry_are_400(user, server):
+    phone = user()
+    answer = phone.register(digest_uri=f"sip:{'x' * 250}")
+    assert answer.status == 400
+    assert "uri is longer than 251 bytes" in server.outcomes(phone.call_id)[-1]["detail"]
+
+
+# Who speaks for whom
+
+
+def test_user_speaks_for_the_address_of_record_of_that_name_only(phone):
+    assert phone("1001", "secret of 1001", local_user="1002").register().status == 403
+    name = "1003@example.com"
+    assert phone(name, f"secret of {name}", local_user="1003").register().status == 200
+
+
+def test_user_info_says_who_else_a_user_is(phone, server):
+    server.add_user("1002", "not asked for", local_user="reception")
+    other = phone("1002", "secret of 1002", local_user="reception", expires=0)
+    assert wait_for(lambda: other.register().status == 200, 1)
+    assert phone("1002", "secret of 1002", expires=0).register().status == 403
+    server.administer("user", "disable", "1002", "--ip-group", "Phones")
+    assert wait_for(lambda: other.register().status == 401, 1)
+    server.administer("user", "remove", "1002", "--ip-group", "Phones")
+    assert wait_for(lambda: user_registers(phone), 1)
+
+
+def user_registers(phone):
+    return phone("1002", "secret of 1002", expires=0).register().status == 200
+
+
+def test_peer_server_speaks_for_everybody(phone):
+    trunk = phone("trunk", "secret of trunk", local_user="anybody", address="127.47.0.1")
+    assert trunk.authenticate("MESSAGE", "sip:nobody@example.com").status == 404
+
+
+# Servers that do not answer, or cannot be trusted
+
+
+def test_wrong_shared_secret_is_503_and_said(user, server, radius):
+    phone = user(address="127.42.0.1")
+    answer = phone.register()
+    assert (answer.status, answer.header("retry-after")) == (503, "5")
+    assert "shared secret" in unavailable(server, phone)
+    assert "invalid Message-Authenticator" in radius.log()
+
+
+def test_unsigned_accept_is_refused(user, server, tmp_path):
+    with FreeRadius(
+        tmp_path / "radius", KNOWN, port=PORTS["unsigned"], secret=SECRET, signs=False
+    ) as radius:
+        phone = user(address="127.43.0.1")
+        assert phone.register().status == 503
+        assert "a reply without Message-Authenticator" in unavailable(server, phone)
+        assert radius.verdicts("1001") == ["OK"]
+
+
+def test_second_server_takes_over_and_the_first_is_left_alone(user, server, silent, tmp_path):
+    with FreeRadius(tmp_path / "radius", KNOWN, port=PORTS["second"], secret=SECRET):
+        phone = user(address="127.45.0.1")
+        began = time.monotonic()
+        assert phone.register().status == 200
+        assert time.monotonic() - began >= 0.4
+        drain(silent)
+        began = time.monotonic()
+        assert phone.register().status == 200
+        assert time.monotonic() - began < 0.4
+        assert not drain(silent)
+
+
+def test_server_that_is_gone_is_503_until_it_is_back(user, server, tmp_path):
+    phone = user(address="127.46.0.1")
+    radius = FreeRadius(tmp_path / "radius", KNOWN, port=PORTS["restarted"], secret=SECRET)
+    with radius:
+        assert phone.register().status == 200
+    answer = phone.register()
+    assert (answer.status, answer.header("retry-after")) == (503, "5")
+    assert "Connection refused" in unavailable(server, phone)
+    assert phone.register().status == 503
+    assert "not asked" in unavailable(server, phone)
+    with radius:
+        assert wait_for(lambda: phone.register().status == 200, 5)
+
+
+# Requests that wait
+
+
+def test_retransmissions_while_it_waits_ask_once_and_are_answered_once(user, radius):
+    phone = user()
+    before = len(radius.verdicts("1001"))
+    radius.pause()
+    try:
+        asks(phone)
+        for _ in range(3):
+            time.sleep(0.1)
+            phone.send(phone.last_sent)
+    finally:
+        radius.resume()
+    assert phone.response(phone.last_branch).status == 200
+    assert phone.hears_nothing()
+    assert phone.resend().status == 200
+    assert len(radius.verdicts("1001")) == before + 1
+
+
+def cancel(phone):
+    """Send the CANCEL of the last INVITE."""
+    head = phone.last_sent.split(b"\r\n\r\n")[0].decode().split("\r\n")
+    kept = ("Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq")
+    lines = [head[0], *(line for line in head[1:] if line.startswith(kept)), "Content-Length: 0"]
+    phone.send("\r\n".join([*lines, "", ""]).replace("INVITE", "CANCEL").encode())
+
+
+def test_caller_who_gives_up_while_it_waits_is_not_put_through(user, radius):
+    caller, callee = user(), user("1002", expires=60)
+    assert callee.register().status == 200
+    challenge = caller.request("INVITE", "sip:1002@example.com")
+    radius.pause()
+    try:
+        caller.send(caller.build("INVITE", "sip:1002@example.com", answering=challenge))
+        assert caller.response(caller.last_branch, provisional=True).status == 100
+        cancel(caller)
+        replies = [caller.response(caller.last_branch) for _ in range(2)]
+    finally:
+        radius.resume()
+    assert sorted(reply.status for reply in replies) == [200, 487]
+    caller.acknowledge(max(replies, key=lambda reply: reply.status))
+    assert callee.hears_nothing()
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_call_is_put_through_and_completes(user, transport):
+    caller = user(transport=transport)
+    callee = user("1002", transport=transport, expires=60)
+    assert callee.register().status == 200
+    asks(caller, "INVITE", "sip:1002@example.com", headers=["X-Kept: as it was"])
+    incoming = callee.incoming("INVITE")
+    assert incoming.header("proxy-authorization") == ""
+    assert incoming.header("x-kept") == "as it was"
+    callee.reply(incoming, 180, "Ringing")
+    callee.reply(incoming, 200)
+    ours = Dialog.opened_by(caller, caller.response(caller.last_branch))
+    ours.acknowledge()
+    callee.incoming("ACK")
+    ours.send("BYE")
+    callee.reply(callee.incoming("BYE"), 200)
+    assert caller.response().status == 200
+
+
+def test_others_are_served_while_200_requests_wait(user, phone, server, silent):
+    waiting = [user(address="127.44.0.1") for _ in range(200)]
+    drain(silent)
+    asked = []
+    for each in waiting:
+        asks(each)
+        asked += drain(silent)
+    assert wait_for(lambda: asked.extend(drain(silent)) or len(asked) == 200, 1)
+    local = phone("1001", "a local secret", address="127.48.0.1", expires=0)
+    took = []
+    for _ in range(20):
+        began = time.monotonic()
+        assert local.register().status == 200
+        took.append(time.monotonic() - began)
+    assert sorted(took)[10] < 0.1
+    answers = [each.response(each.last_branch) for each in waiting]
+    assert {(answer.status, answer.header("retry-after")) for answer in answers} == {(503, "5")}
+
+
+def test_hung_up_connection_does_no_harm(user, silent, server):
+    phone = user(address="127.44.0.1", transport="tcp")
+    asks(phone)
+    phone.close()
+    assert wait_for(lambda: server.reasons(phone.call_id)[-1] == "unavailable")
+
+
+# Another cfg, another configuration
+
+
+def test_timers_of_transactions_hold_for_what_follows_and_not_for_the_wait(
+    start_server, silent, radius, tmp_path
+):
+    """A next hop is given up after 0.3 s here, a RADIUS server after 0.8 s."""
+    cfg = tmp_path / "kamailio.cfg"
+    text = (REPOSITORY / "kamailio.cfg").read_text()
+    assert '"fr_timer", 5000)' in text
+    cfg.write_text(text.replace('"fr_timer", 5000)', '"fr_timer", 300)'))
+    slow = group(44, "Silent", [PORTS["silent"]], "timeout: 800ms", "tries: 1", "dead_time: 0")
+    fast = group(0, "Phones", [PORTS["main"]])
+    config = f"realm: example.com\nip_groups:\n{slow}{fast}"
+    server = start_server(config, options=("--cfg", str(cfg)))
+    with Phone(server, address="127.44.0.1") as phone:
+        assert phone.register().status == 503
+    with Phone(server, "1001", "secret of 1001") as phone:
+        assert phone.register().status == 200
+        began = time.monotonic()
+        assert phone.authenticate("MESSAGE", phone.uri).status == 408
+        assert time.monotonic() - began < 2
+
+
+def test_reload_changes_servers_and_loses_no_request(start_server, silent, radius):
+    slow = group(0, "Phones", [PORTS["silent"]], "timeout: 1s", "tries: 1")
+    server = start_server(f"realm: example.com\nip_groups:\n{slow}")
+    with Phone(server, "1001", "secret of 1001") as first:
+        asks(first)
+        good = group(0, "Phones", [PORTS["main"]], "timeout: 1s", "tries: 1")
+        server.config_file.write_text(f"realm: example.com\nip_groups:\n{good}")
+        server.administer("reload")
+        with Phone(server, "1001", "secret of 1001") as second:
+            assert wait_for(lambda: second.register().status == 200, 3)
+        assert first.response(first.last_branch).status == 503
+    assert SECRET not in server.log()
+
+
+def test_deployment_without_the_process_says_so(start_server, radius, tmp_path):
+    """Without the two lines of rtimer nobody would ever answer."""
+    cfg = tmp_path / "kamailio.cfg"
+    text = (REPOSITORY / "kamailio.cfg").read_text()
+    cfg.write_text(re.sub(r'modparam\("rtimer".*', "", text))
+    config = f"realm: example.com\nip_groups:\n{group(0, 'Phones', [PORTS['main']])}"
+    server = start_server(config, options=("--cfg", str(cfg)))
+    with Phone(server, "1001", "secret of 1001") as phone:
+        assert phone.register().status == 503
+        assert "there is no RADIUS process" in unavailable(server, phone)
+
+
+# Secrets, and what is told
+
+
+def test_shared_secret_is_nowhere_to_be_seen(user, server):
+    assert user(address="127.42.0.1").register().status == 503
+    assert user().register().status == 200
+    assert SECRET not in server.log()
+    assert SECRET not in server.administer("config", "show")
+    assert SECRET not in server.administer("config", "check")
+    for pid in server.processes():
+        assert SECRET not in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_explain_says_who_would_be_asked(user, server, tmp_path):
+    phone = user()
+    challenge = phone.request("REGISTER")
+    raw = phone.build("REGISTER", answering=challenge)
+    (tmp_path / "register.sip").write_bytes(raw)
+    told = server.administer("explain", str(tmp_path / "register.sip"))
+    told = re.sub(r"\s+", " ", told)
+    assert f"127.0.0.1:{PORTS['main']}" in told
+    assert "it waits for the verdict of the external server" in told
+
+
+def test_process_is_idle_while_nobody_asks(server):
+    """What it costs where no IP Group uses RADIUS."""
+    before = cpu(server)
+    time.sleep(1)
+    assert cpu(server) - before < 0.05
+
+
+def cpu(server):
+    """Return the CPU time of all processes, in seconds."""
+    found = 0
+    for pid in server.processes():
+        found += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+    return found / 1e9
