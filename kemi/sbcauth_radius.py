@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.radius import Answer, RadiusSettings, Verdict
+from sbcauth.radius import RadiusSettings, Verdict
 from sbcauth.radius_client import RadiusClient
 
 _PIPE_SIZE = 1 << 20
@@ -144,9 +144,6 @@ class RadiusProcess:
     def _read(self) -> None:
         questions, self._buffer = decode(self._buffer + os.read(self._questions, _PIPE_SIZE))
         for ticket, ip_group, attributes in questions:
-            settings = self._settings_of(ip_group)
-            if settings:
-                self._client.ask(ticket, attributes, settings)
-            else:  # this process has taken up another configuration than the worker
-                changed = Verdict(Answer.NONE, "the configuration has just been changed")
-                self._verdicts.append((ticket, changed))
+            # None where this process has taken up another configuration than the worker
+            settings = self._settings_of(ip_group) or RadiusSettings(servers=())
+            self._client.ask(ticket, attributes, settings)

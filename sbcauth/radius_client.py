@@ -119,7 +119,7 @@ class RadiusClient(Generic[Ticket]):
             self._selector.register(line, selectors.EVENT_READ, call)
             self._send(call)
             return
-        self._give_up(question.ticket, "; ".join(question.complaints))
+        self._give_up(question.ticket, "; ".join(question.complaints) or "no server to ask")
 
     def _may_be_asked(self, server: RadiusServer, settings: RadiusSettings) -> bool:
         """Tell whether a server may answer; the first to be told so after a silence finds out."""

@@ -181,7 +181,7 @@ def test_name_that_a_user_can_have_is_found(
 def test_any_name_from_the_network_is_answered(
     name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    file = tmp_path_factory.getbasetemp() / "any.db"
+    file = tmp_path_factory.getbasetemp() / "any-name.db"
     with UserTable(f"sqlite:///{file}"):
         directory = UserDirectory(f"sqlite:///{file}")
         assert find(directory, name) is None
