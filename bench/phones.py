@@ -79,6 +79,12 @@ class Phones:
             phone = self._phone(user)
             yield phone.start(_ask(phone, b"REGISTER", _REGISTRAR, b"401"))
 
+    def leave_waiting(self, users: Iterable[int]) -> Iterator[Start]:
+        """REGISTER, 401, REGISTER with credentials; whatever comes of it is left alone."""
+        for user in users:
+            phone = self._phone(user)
+            yield phone.start(_leave_waiting(phone, password(user)))
+
     def options(self, users: Iterable[int]) -> Iterator[Start]:
         """OPTIONS, 200: a method that is not on the Authentication Method List."""
         for user in users:
@@ -194,6 +200,13 @@ def _register(phone: _Phone, secret: str) -> Conversation:
     reply = yield (phone.request(b"REGISTER", _REGISTRAR, 2, credentials),)
     _expect(reply, *((b"401", b"403") if secret == "wrong" else (b"200",)))
     return ()
+
+
+def _leave_waiting(phone: _Phone, secret: str) -> Conversation:
+    reply = yield (phone.request(b"REGISTER", _REGISTRAR, 1),)
+    _expect(reply, b"401")
+    credentials = phone.credentials(reply, b"REGISTER", _REGISTRAR, secret)
+    return (phone.request(b"REGISTER", _REGISTRAR, 2, credentials),)
 
 
 def _invite(phone: _Phone, secret: str, qop: bytes, body: bytes) -> Conversation:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bench.measure import Bed, Series, Settings, beds, compare
 from bench.phones import BODY, Phones, Start
+from bench.radius import waiting_for_radius
 from bench.report import Result
 from bench.servers import CONFIG, Native, Ours, Server, Unprotected
 
@@ -175,6 +176,7 @@ ROWS: dict[str, Callable[[Settings], Result]] = {
     "f": floods,
     "g": latency,
     "j": wrong_passwords,
+    "k": waiting_for_radius,
 }
 """The rows by their letters."""
 
