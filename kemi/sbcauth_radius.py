@@ -24,7 +24,7 @@ from sbcauth.radius import RadiusSettings, Verdict
 from sbcauth.radius_client import RadiusClient
 
 _PIPE_SIZE = 1 << 20
-"""Bytes in the pipe: some two thousand questions."""
+"""Bytes in the pipe: some four thousand questions."""
 _OTHER_FILES = 100
 """How many files and sockets are left to the rest of the process."""
 _MOST_WAITING = 1000

@@ -34,10 +34,10 @@ class AccessRequest:
             reply = self._packet.CreateReply(packet=datagram)
         except PacketError as error:
             raise UntrustedReply(f"a reply that cannot be read ({error})") from None
-        if not self._packet.VerifyReply(reply):
-            raise UntrustedReply("a reply that was not signed with our shared secret")
         if not self._packet.VerifyReply(reply, enforce_ma=True):
-            raise UntrustedReply("a reply without Message-Authenticator")
+            if self._packet.VerifyReply(reply):
+                raise UntrustedReply("a reply without Message-Authenticator")
+            raise UntrustedReply("a reply not signed with our shared secret")
         if reply.code in _ANSWERS:
             return Verdict(_ANSWERS[reply.code])
         return Verdict(Answer.NONE, f"a reply of code {reply.code} is no verdict")

@@ -1,14 +1,19 @@
 """`server_auth_mode: radius`, with a real FreeRADIUS and what may become of one."""
 
+import os
 import re
+import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
-from freeradius import FreeRadius
+import sip
+from freeradius import DOCS, FreeRadius
 from kamailio import REPOSITORY, free_port, wait_for
 from phone import Dialog, Phone
+
+from sbcauth.rpc import Rpc
 
 SECRET = "a secret with \u00e4 and #"
 PORTS = {name: free_port() for name in ("main", "second", "unsigned", "silent", "restarted")}
@@ -357,6 +362,54 @@ def test_others_are_served_while_200_requests_wait(user, phone, server, silent):
     assert {(answer.status, answer.header("retry-after")) for answer in answers} == {(503, "5")}
 
 
+def test_process_that_is_stuck_holds_up_nobody_and_loses_no_answer(start_server, radius):
+    """Questions fill the pipe; from then on requests get 503 at once."""
+    local = "127.48.0.1"
+    server = start_server(CONFIG)
+    server.add_user("1001", "a local secret", "Local")
+    (stuck,) = [
+        each["PID"]
+        for each in Rpc(server.folder / "run" / "rpc.sock").call("core.psx")
+        if "sbcauth_radius" in each["DSC"]
+    ]
+    with Phone(server, "1001", "secret of 1001") as phone:
+        assert phone.register().status == 200
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            assert fill(phone) == 503
+            with Phone(server, "1001", "a local secret", address=local) as other:
+                assert other.register().status == 200
+        finally:
+            os.kill(stuck, signal.SIGCONT)
+        statuses = set(rest(phone))
+        assert 404 in statuses
+        assert statuses <= {404, 407, 503}  # 407: overtaken by far higher nonce counts
+        assert phone.register().status == 200
+
+
+def fill(phone):
+    """Send requests until one is answered, which is when the pipe is full; return its status."""
+    to = ("MESSAGE", "sip:nobody@example.com")
+    challenge = phone.request(*to)
+    for count in range(1, 9000):
+        phone.send(phone.build(*to, answering=challenge, nc=count))
+        if count % 8 == 0:
+            try:
+                return sip.parse_response(phone.receive(0.001)).status
+            except TimeoutError:
+                continue
+    raise AssertionError("the pipe does not fill")
+
+
+def rest(phone):
+    """Yield the statuses of what is answered in the end."""
+    try:
+        while True:
+            yield sip.parse_response(phone.receive(1)).status
+    except TimeoutError:
+        return
+
+
 def test_hung_up_connection_does_no_harm(user, silent, server):
     phone = user(address="127.44.0.1", transport="tcp")
     asks(phone)
@@ -381,6 +434,7 @@ def test_timers_of_transactions_hold_for_what_follows_and_not_for_the_wait(
     server = start_server(config, options=("--cfg", str(cfg)))
     with Phone(server, address="127.44.0.1") as phone:
         assert phone.register().status == 503
+        assert phone.authenticate("INVITE", phone.uri).status == 503
     with Phone(server, "1001", "secret of 1001") as phone:
         assert phone.register().status == 200
         began = time.monotonic()
@@ -402,6 +456,46 @@ def test_reload_changes_servers_and_loses_no_request(start_server, silent, radiu
     assert SECRET not in server.log()
 
 
+DEPLOYMENT = (REPOSITORY / "docs" / "existing-deployment.md").read_text("utf-8")
+BEFORE = """\
+#!KAMAILIO
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "siputils.so"
+loadmodule "textops.so"
+"""
+AFTER = """
+	route(ON);
+}
+route[ON] {
+	send_reply("200", "Hello $avp(sbcauth_local_user)");
+}
+"""
+
+
+def test_existing_deployment_works_with_the_lines_of_the_documentation(
+    start_server, radius, tmp_path
+):
+    modules, call, *more = re.findall(r"^```\n(.*?)^```", DEPLOYMENT, re.M | re.S)
+    own_modules, parameters, routes = more
+    modules = modules.replace("/opt/sbcauth/kemi", str(REPOSITORY / "kemi"))
+    modules = re.sub("#!define .*", "", modules)  # `sbcauth run` does this
+    too_far = 'if (!mf_process_maxfwd_header("10")) { send_reply("483", "Too Many Hops"); exit; }'
+    begin = f"request_route {{\n{too_far}\n"
+    assert "# and on" in routes
+    routes = re.sub("# and on.*", "route(ON);", routes)
+    cfg = tmp_path / "kamailio.cfg"
+    cfg.write_text(BEFORE + own_modules + modules + parameters + begin + call + AFTER + routes)
+    config = f"realm: example.com\nip_groups:\n{group(0, 'Phones', [PORTS['main']])}"
+    server = start_server(config, options=("--cfg", str(cfg)))
+    with Phone(server, "1001", "secret of 1001") as phone:
+        answer = phone.register()
+        assert (answer.status, answer.phrase) == (200, "Hello 1001")
+        assert phone.register(password="wrong").status == 401
+
+
 def test_deployment_without_the_process_says_so(start_server, radius, tmp_path):
     """Without the two lines of rtimer nobody would ever answer."""
     cfg = tmp_path / "kamailio.cfg"
@@ -412,6 +506,20 @@ def test_deployment_without_the_process_says_so(start_server, radius, tmp_path):
     with Phone(server, "1001", "secret of 1001") as phone:
         assert phone.register().status == 503
         assert "there is no RADIUS process" in unavailable(server, phone)
+
+
+def test_configuration_of_the_documentation_works(start_server, tmp_path):
+    """The side of FreeRADIUS is that of the documentation in every test here."""
+    with FreeRadius(tmp_path / "radius", KNOWN, secret=SECRET) as radius:
+        config = DOCS.split("```yaml\n")[1].split("```")[0]
+        config = config.replace("192.0.2.20", f"127.0.0.1\n      port: {radius.port}")
+        config = config.replace("192.0.2.21", "127.0.0.1")
+        config = config.replace("${env:RADIUS_SECRET}", "${file:../secret}")
+        config = config.replace("${file:second-server.secret}", "${file:../secret}")
+        (tmp_path / "secret").write_text(f"{SECRET}\n")
+        server = start_server(config)
+        with Phone(server, "1001", "secret of 1001") as phone:
+            assert phone.register().status == 200
 
 
 # Secrets, and what is told

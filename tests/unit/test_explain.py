@@ -6,7 +6,14 @@ from conversation import Phone as AnyPhone
 
 from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.explain import MEANINGS, Step, answer, steps
-from sbcauth.ip_groups import AuthenticationMode, IPGroup, IPGroups, UnclassifiedRequests
+from sbcauth.ip_groups import (
+    AuthenticationMode,
+    IPGroup,
+    IPGroups,
+    ServerAuthMode,
+    UnclassifiedRequests,
+)
+from sbcauth.radius import RadiusServer, RadiusSettings
 from sbcauth.request import Request
 
 STEPS = [
@@ -137,3 +144,20 @@ def test_old_nonce_ends_at_validation() -> None:
 )
 def test_every_decision_has_its_answer(decision: Decision, words: str) -> None:
     assert answer(decision) == words
+
+
+def test_external_server_that_would_be_asked_is_named() -> None:
+    servers = (
+        RadiusServer("192.0.2.9", 1812, "hidden"),
+        RadiusServer("192.0.2.10", 1645, "hidden"),
+    )
+    by_radius = phones(server_auth_mode=ServerAuthMode.RADIUS, radius=RadiusSettings(servers))
+    recorder = Recorder(by_radius)
+    decision = phone(recorder).register()
+    last = recorder.explain(decision)[-1]
+    assert (last.number, last.final) == (8, True)
+    assert last.outcome == (
+        f"{MEANINGS[Reason.ASKED]}: 192.0.2.9:1812, then 192.0.2.10:1645, about the user name 1001 "
+        "in attributes of draft-sterman (asked)"
+    )
+    assert answer(decision) == "it waits for the verdict of the external server"

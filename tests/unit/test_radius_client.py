@@ -223,7 +223,7 @@ def test_nobody_is_asked_for_longer_than_a_phone_waits(
     ("how", "said"),
     [
         ({"ma": False}, "a reply without Message-Authenticator"),
-        ({"secret": "other"}, "a reply that was not signed with our shared secret"),
+        ({"secret": "other"}, "a reply not signed with our shared secret"),
     ],
 )
 def test_untrusted_reply_is_passed_over_and_remembered(
