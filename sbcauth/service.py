@@ -14,11 +14,15 @@ from sbcauth.users import UserDirectory
 
 
 class Route(NamedTuple):
-    """Where a request of an IP Group goes: the realm that it finds users in, and next hops."""
+    """Where a request of an IP Group goes: the realm that it finds users in, and next hops.
+
+    `next_hops` are the servers of the IP Group `route_to`; both are empty for what stays here.
+    """
 
     ip_group: str
     realm: str
     next_hops: tuple[str, ...]
+    route_to: str = ""
 
 
 class Service:
@@ -35,6 +39,7 @@ class Service:
                 name,
                 self.ip_groups.realm_of_users(name),
                 () if kept else self.ip_groups.next_hops(name),
+                "" if kept else self.ip_groups.by_name[name].route_to or "",
             )
             for name in self.ip_groups.by_name
             for kept in (False, True)
