@@ -4,6 +4,7 @@ Kamailio hands text over as UTF-8 and raises where bytes are none; those are fet
 hexadecimal, so that every byte reaches the digest as it was sent.
 """
 
+import traceback
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -14,7 +15,7 @@ import KSR
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Pass, Reason
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
-from sbcauth.logline import outcome
+from sbcauth.logline import outcome, word
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 from sbcauth.shared_state import Table, Value
@@ -33,23 +34,23 @@ _LONG_BODY = 49149
 
 def read_request() -> Request:
     """Return the request that Kamailio is routing."""
-    authorization = _fields("Authorization")
-    proxy_authorization = _fields("Proxy-Authorization")
+    authorization = fields("Authorization")
+    proxy_authorization = fields("Proxy-Authorization")
     wants_body = any("auth-int" in field.lower() for field in authorization + proxy_authorization)
     return Request(
-        _text("rm"),
-        _text("ou"),
-        _text("si"),
+        text("rm"),
+        text("ou"),
+        text("si"),
         int(KSR.pv.get("$sp")),
-        _text("pr").lower(),
-        _text("fU"),
-        _text("fd"),
-        _text("tU"),
+        text("pr").lower(),
+        text("fU"),
+        text("fd"),
+        text("tU"),
         KSR.siputils.has_totag() > 0,
-        _text("ci"),
+        text("ci"),
         authorization,
         proxy_authorization,
-        _body() if wants_body else b"",
+        body() if wants_body else b"",
     )
 
 
@@ -105,14 +106,14 @@ def remove_credentials(request: Request, realm: str) -> None:
 
     The only ones are those that were accepted: to find that out again would take 12 µs.
     """
-    fields = {
+    found = {
         "Authorization": request.authorization,
         "Proxy-Authorization": request.proxy_authorization,
     }
-    alone = sum(map(len, fields.values())) == 1
-    for name, values in fields.items():
+    alone = sum(map(len, found.values())) == 1
+    for name, values in found.items():
         for index, field in enumerate(values):
-            if alone or _is_for(realm, field):
+            if alone or is_for(realm, field):
                 KSR.textops.remove_hf_idx(name, index)
 
 
@@ -132,8 +133,8 @@ def set_route(route: Route | None) -> None:
         return
     KSR.pv.sets("$avp(sbcauth_ip_group)", route.ip_group)
     KSR.pv.sets("$avp(sbcauth_realm)", route.realm)
-    if route.route_to:
-        KSR.pv.sets("$avp(sbcauth_route_to)", route.route_to)
+    if route.peer:
+        KSR.pv.sets("$avp(sbcauth_peer)", route.peer)
     for uri in reversed(route.next_hops):  # an AVP's last value is its first
         KSR.pv.sets("$avp(sbcauth_next_hop)", uri)
 
@@ -152,6 +153,12 @@ def log(request: Request, decision: Decision) -> None:
             level, write = _NOTICE, KSR.notice
     if KSR.get_debug() >= level:
         write(f"{outcome(request, decision)}\n")
+
+
+def complain() -> None:
+    """Write the trace of the exception at hand, which is a bug."""
+    trace = traceback.format_exc().strip().replace("\n", " | ")
+    KSR.err(f"sbcauth: a bug, please report it: {word(trace, 2000)}\n")
 
 
 def definition(name: str) -> str:
@@ -203,11 +210,26 @@ class KamailioState:
             htable.sht_unlock(name, key)
         return result
 
+    def update_text(
+        self, table: Table, key: str, lifetime: int, change: Callable[[str], tuple[str, T]]
+    ) -> T:
+        """Change a text while no other process can, and return what `change` says of it."""
+        htable = KSR.htable
+        name = _HTABLES[table]
+        htable.sht_lock(name, key)
+        try:
+            new, result = change(htable.sht_get(name, key) or "")
+            if htable.sht_setxs(name, key, new, lifetime) < 0:
+                raise Unavailable(f"shared memory is full: htable {name}")
+        finally:
+            htable.sht_unlock(name, key)
+        return result
+
 
 _HTABLES = {table: f"sbcauth_{table}" for table in Table}
 
 
-def _fields(name: str) -> tuple[str, ...]:
+def fields(name: str) -> tuple[str, ...]:
     """Return the values of all header fields of this name."""
     found = []
     for index in range(_MAX_FIELDS):
@@ -221,7 +243,7 @@ def _fields(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _text(name: str) -> str:
+def text(name: str) -> str:
     """Return a pseudo-variable as text, empty where it is not set."""
     try:
         return KSR.pv.get(f"${name}") or ""
@@ -233,7 +255,7 @@ def _decode(pseudo_variable: str) -> str:
     return bytes.fromhex(KSR.pv.get(pseudo_variable) or "").decode("utf-8", "surrogateescape")
 
 
-def _body() -> bytes:
+def body() -> bytes:
     """Return the body, byte for byte.
 
     One that is too long to be encoded at once comes in two pieces that overlap, since
@@ -251,7 +273,8 @@ def _signed(number: int) -> int:
     return number - (1 << 32) if number >= 1 << 31 else number
 
 
-def _is_for(realm: str, field: str) -> bool:
+def is_for(realm: str, field: str) -> bool:
+    """Tell whether a header field's value has credentials for this realm."""
     try:
         return parse_credentials(field).realm == realm
     except BadCredentials:

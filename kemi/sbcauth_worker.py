@@ -9,15 +9,14 @@ import gc
 import os
 import sys
 import time
-import traceback
 from enum import IntEnum
 from pathlib import Path
 
 import KSR
 import sbcauth_ksr as ksr
+from sbcauth_client import ClientRoutes
 from sbcauth_radius import Question, Ticket, Waiting
 
-from sbcauth import logline
 from sbcauth.config import load
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.exceptions import SbcAuthError, Unavailable
@@ -37,11 +36,11 @@ class ReturnCode(IntEnum):
     ACCEPTED = 2
 
 
-class Worker:
+class Worker(ClientRoutes):
     """Kamailio's view of the authentication server; every process has its own copy."""
 
     def __init__(self, services: Reloaded[Service], waiting: Waiting) -> None:
-        self._services = services
+        super().__init__(services)
         self._waiting = waiting
         self._verdict: tuple[Ticket, Verdict]
 
@@ -65,7 +64,7 @@ class Worker:
             if ksr.is_retransmission(request):
                 return ReturnCode.ANSWERED
             now = time.time()
-            service = self._services.value(now)
+            service = self.services.value(now)
             decision = service.decide(request, now)
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
@@ -89,7 +88,7 @@ class Worker:
             ksr.name_suspended(found[0].index, found[0].label)
             return ReturnCode.PASSED
         except Exception:
-            _complain()
+            ksr.complain()
             time.sleep(1)  # a bug that lasts must not fill the log
             return ReturnCode.NOTHING_YET
 
@@ -100,7 +99,7 @@ class Worker:
             ksr.resume()
             request = ksr.read_request()
             ticket, verdict = self._verdict
-            service = self._services.value(time.time())
+            service = self.services.value(time.time())
             decision = service.decide(request, ticket.arrived_at, verdict)
             ksr.log(request, decision)
             return _apply(decision, request, service)
@@ -121,7 +120,7 @@ class Worker:
         return ReturnCode.ANSWERED
 
     def _settings(self, ip_group: str) -> RadiusSettings | None:
-        group = self._services.value(time.time()).ip_groups.by_name.get(ip_group)
+        group = self.services.value(time.time()).ip_groups.by_name.get(ip_group)
         return group.radius if group else None
 
 
@@ -193,15 +192,9 @@ def _unavailable(decision: Ask, cause: Unavailable) -> Reject:
     )
 
 
-def _complain() -> None:
-    """Write the trace of a bug into the log."""
-    trace = traceback.format_exc().strip().replace("\n", " | ")
-    KSR.err(f"sbcauth: a bug, please report it: {logline.word(trace, 2000)}\n")
-
-
 def _fail(request: Request | None) -> int:
     """Answer 500 to a request that met a bug, and leave its trace in the log."""
-    _complain()
+    ksr.complain()
     if request:
         ksr.log(request, _BUG)
     try:

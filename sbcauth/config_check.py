@@ -56,8 +56,7 @@ def check(keys: FileKeys) -> Iterator[Finding]:
         yield from _check_credentials(path, group)
         yield from _check_classification(path, group)
         if group.authentication_mode is AuthenticationMode.SBC_AS_CLIENT:
-            message = "this version does not answer a peer's challenge yet: it goes to the sender"
-            yield Finding((*path, "authentication_mode"), message, False)
+            yield from _check_as_client(path, group)
         if group.authentication_mode is AuthenticationMode.SBC_AS_SERVER:
             yield from _check_as_server(path, group, keys)
     yield from _overlaps(keys)
@@ -116,6 +115,15 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
     elif group.type is IPGroupType.SERVER and group.username_as_server is None:
         message = "is required: what the remote server must present (type server, sbc-as-server)"
         yield Finding((*path, "username_as_server"), message, True)
+
+
+def _check_as_client(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+    where = (*path, "authentication_mode")
+    if group.type is IPGroupType.USER and group.route_to is None:
+        yield Finding(where, "has no effect without route_to: no server is asked", False)
+    if group.type is IPGroupType.SERVER and not group.proxy_set:
+        message = "has no effect without proxy_set: a peer is known by its address"
+        yield Finding(where, message, False)
 
 
 def _check_radius(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:

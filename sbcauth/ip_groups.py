@@ -198,6 +198,11 @@ class IPGroups:
         for group in self.by_name.values():
             self._add(group)
         self._known: dict[str, tuple[_Candidate, ...]] = {}
+        self._peers = {
+            (_canonical(server.host), server.port or _usual_port(server.uri)): group
+            for group in reversed(self.by_name.values())
+            for server in group.proxy_set
+        }
 
     def classify(self, request: Request) -> IPGroup | None:
         """Return the IP Group that the request comes from, or None where it is unclassified."""
@@ -230,6 +235,30 @@ class IPGroups:
         if group.route_to is None:
             return ()
         return tuple(server.uri for server in self.by_name[group.route_to].proxy_set)
+
+    def peer_answered(self, name: str) -> IPGroup | None:
+        """Return the IP Group whose challenges we answer for senders of `name`, if any.
+
+        It is where `name` is routed to, where one of both is in mode sbc-as-client.
+        """
+        group = self.by_name[name]
+        if group.route_to is None:
+            return None
+        peer = self.by_name[group.route_to]
+        modes = (group.authentication_mode, peer.authentication_mode)
+        return peer if AuthenticationMode.SBC_AS_CLIENT in modes else None
+
+    def peer_at(self, address: str, port: int) -> IPGroup | None:
+        """Return the IP Group whose Proxy Set has a server at this address and port."""
+        return self._peers.get((_canonical(address), port))
+
+    def peer_of(self, uri: str) -> IPGroup | None:
+        """Return the IP Group whose Proxy Set has the server that a SIP URI leads to."""
+        match = _URI_HOST.match(uri)
+        if not match:
+            return None
+        port = _URI_PORT.match(uri, match.end())
+        return self.peer_at(match[1], int(port[1]) if port else _usual_port(uri))
 
     def _candidates(self, source: str) -> tuple[_Candidate, ...]:
         """Return what may fit requests from `source`, the most specific first."""
@@ -288,3 +317,20 @@ def host_of(uri: str) -> str:
     """Return the host part of a SIP URI, or nothing where it is another URI (RFC 3261, 19.1.1)."""
     match = _URI_HOST.match(uri)
     return match[1] if match else ""
+
+
+_URI_PORT = re.compile(r":(\d{1,5})(?![\d])")
+
+
+def _usual_port(uri: str) -> int:
+    """Return the port of a SIP URI that names none (RFC 3261, 19.1.2)."""
+    lower = uri.lower()
+    return 5061 if lower.startswith("sips:") or ";transport=tls" in lower else 5060
+
+
+def _canonical(host: str) -> str:
+    """Return an address in its one spelling, or a name in lower case."""
+    try:
+        return str(ip_address(host.strip("[]")))
+    except ValueError:
+        return host.lower()

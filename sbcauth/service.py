@@ -1,8 +1,11 @@
 """The server as one process runs it: built from the configuration, and kept up to date."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from sbcauth.client import ClientAccount, PeerChallenge, account_for
 from sbcauth.config import Config
+from sbcauth.cseq import CSeqSpaces
 from sbcauth.decision import Decision
 from sbcauth.ip_groups import IPGroups
 from sbcauth.nonce_keys import load_or_create
@@ -16,13 +19,13 @@ from sbcauth.users import UserDirectory
 class Route(NamedTuple):
     """Where a request of an IP Group goes: the realm that it finds users in, and next hops.
 
-    `next_hops` are the servers of the IP Group `route_to`; both are empty for what stays here.
+    `peer` is the IP Group of the next hops, where we answer its challenges.
     """
 
     ip_group: str
     realm: str
-    next_hops: tuple[str, ...]
-    route_to: str = ""
+    next_hops: tuple[str, ...] = ()
+    peer: str = ""
 
 
 class Service:
@@ -34,16 +37,8 @@ class Service:
     def __init__(self, config: Config, shared: SharedState, started_at: int) -> None:
         self._users = UserDirectory(config.database)
         self.ip_groups = IPGroups(config.ip_groups)
-        self._routes = {
-            (name, kept): Route(
-                name,
-                self.ip_groups.realm_of_users(name),
-                () if kept else self.ip_groups.next_hops(name),
-                "" if kept else self.ip_groups.by_name[name].route_to or "",
-            )
-            for name in self.ip_groups.by_name
-            for kept in (False, True)
-        }
+        self.cseqs = CSeqSpaces(shared)
+        self._routes = dict(_routes(self.ip_groups))
         self._server = AuthServer(
             self.ip_groups,
             self._users,
@@ -67,3 +62,28 @@ class Service:
         A REGISTER that we have accepted ourselves stays here.
         """
         return self._routes.get((ip_group, accepted and method == "REGISTER"))
+
+    def account_for(
+        self, challenge: PeerChallenge, sender: str, source: str, peer: str, now: float
+    ) -> ClientAccount | None:
+        """Return who answers the challenge of a peer, for a sender of the IP Group `source`.
+
+        Raises Unavailable.
+        """
+        groups = self.ip_groups.by_name
+        if source not in groups or peer not in groups:
+            return None  # removed while the request was on its way
+        self._users.refresh(now)
+        return account_for(
+            challenge, sender, groups[source], groups[peer], self._users.find_by_local_user
+        )
+
+
+def _routes(ip_groups: IPGroups) -> Iterator[tuple[tuple[str, bool], Route]]:
+    """Yield the route for each IP Group, and for whether the request stays here."""
+    for name in ip_groups.by_name:
+        realm = ip_groups.realm_of_users(name)
+        peer = ip_groups.peer_answered(name)
+        yield (name, True), Route(name, realm)
+        hops = ip_groups.next_hops(name)
+        yield (name, False), Route(name, realm, hops, peer.name if peer else "")

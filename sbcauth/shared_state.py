@@ -19,6 +19,7 @@ class Table(StrEnum):
     NONCE_COUNTS = "nonce_counts"
     ATTEMPTS = "attempts"
     LOCKOUTS = "lockouts"
+    CSEQ = "cseq"
 
 
 class SharedState(Protocol):
@@ -44,6 +45,11 @@ class SharedState(Protocol):
         `change` gets the number, 0 where there is none, and returns the new number and
         the result of the call; it must not do anything else.
         """
+
+    def update_text(
+        self, table: Table, key: str, lifetime: int, change: Callable[[str], tuple[str, T]]
+    ) -> T:
+        """Change a text likewise; it is empty where there is none, and never gets longer."""
 
 
 class LocalState:
@@ -73,5 +79,13 @@ class LocalState:
         """Change a number and return what `change` says of it."""
         old = self._values.get((table, key), 0)
         new, result = change(int(old))
+        self._values[table, key] = new
+        return result
+
+    def update_text(
+        self, table: Table, key: str, lifetime: int, change: Callable[[str], tuple[str, T]]
+    ) -> T:
+        """Change a text and return what `change` says of it."""
+        new, result = change(str(self._values.get((table, key), "")))
         self._values[table, key] = new
         return result

@@ -157,15 +157,22 @@ class UserTable:
 
 
 def strays(table: UserTable, ip_groups: Iterable[IPGroup]) -> Iterator[str]:
-    """Yield a line for each user whose IP Group or realm is no longer configured."""
-    realms = {group.name: group.realm for group in ip_groups}
+    """Yield a line for each user whose IP Group or realm is no longer configured.
+
+    A user may have the realm of the peer that the IP Group is routed to: that answers the peer's
+    challenges.
+    """
+    groups = {group.name: group for group in ip_groups}
     for row in table.all():
-        if row.ip_group not in realms:
+        group = groups.get(row.ip_group)
+        if group is None:
             yield f"user {row.username}: there is no IP Group {row.ip_group}"
-        elif row.realm != realms[row.ip_group]:
+            continue
+        peer = groups.get(group.route_to or "")
+        if row.realm not in (group.realm, peer and peer.realm):
             yield (
                 f"user {row.username}: the password is bound to the realm {row.realm}, but that of "
-                f"the IP Group {row.ip_group} is {realms[row.ip_group]}: "
+                f"the IP Group {row.ip_group} is {group.realm}: "
                 "remove the user and add it again"
             )
 

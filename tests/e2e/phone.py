@@ -57,7 +57,9 @@ class Endpoint:
     ) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         stream = transport != "udp"
+        self.server = server
         self.transport = transport
+        self.cseq = 0
         self._home = ("::1" if family == socket.AF_INET6 else "127.0.0.1", home or server.port)
         self._stream = stream
         self._buffer = b""
@@ -355,18 +357,20 @@ class Dialog:
         """Send the ACK to the answer of the last INVITE."""
         self._send("ACK", ())
 
-    def send(self, method: str, *, answering: Response | None = None) -> None:
+    def send(
+        self, method: str, *, answering: Response | None = None, headers: Iterable[str] = ()
+    ) -> None:
         """Send a request within the dialog."""
         self.cseq += 1
-        phone, headers = self.phone, ()
+        phone = self.phone
         if answering:
             arguments = (method, self._target, phone.username, phone.password)
             headers = (sip.answer(answering.challenges[0], *arguments),)
         self._send(method, headers)
 
-    def request(self, method: str) -> Response:
+    def request(self, method: str, *, answering: Response | None = None) -> Response:
         """Send a request within the dialog and return its final response."""
-        self.send(method)
+        self.send(method, answering=answering)
         return self.phone.response()
 
     def _send(self, method: str, headers: Iterable[str]) -> None:

@@ -682,7 +682,8 @@ def test_keys_that_do_not_go_together_are_a_mistake(
 @pytest.mark.parametrize(
     "text",
     [
-        phones("authentication_mode: sbc-as-client"),
+        phones("authentication_mode: sbc-as-client", "route_to: Carrier") + trunk(),
+        phones() + trunk("authentication_mode: sbc-as-client"),
         phones("auth_qop: none", "auth_algorithms: [MD5]"),
         phones(*AS_SERVER),
         phones("route_to: Carrier") + trunk(),
@@ -692,7 +693,7 @@ def test_keys_that_do_not_go_together_are_a_mistake(
     ],
 )
 def test_what_is_right_brings_neither_complaint_nor_warning(text: str, loaded: Load) -> None:
-    assert mistakes(loaded(text)) == []
+    assert warnings(loaded(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -737,6 +738,17 @@ def test_what_is_right_brings_neither_complaint_nor_warning(text: str, loaded: L
             "9:13: ip_groups[0].radius: nobody waits for all tries: after 30 seconds it is 503",
         ),
         (
+            phones("authentication_mode: sbc-as-client"),
+            "6:26: ip_groups[0].authentication_mode: "
+            "has no effect without route_to: no server is asked",
+        ),
+        (
+            phones() + "  - {name: C, type: server, authentication_mode: sbc-as-client,\n"
+            "     classification: [{address: 192.0.2.1}]}\n",
+            "6:50: ip_groups[1].authentication_mode: "
+            "has no effect without proxy_set: a peer is known by its address",
+        ),
+        (
             phones(*AS_SERVER, "server_auth_mode: radius", RADIUS, "auth_algorithms: [SHA-256]"),
             "10:22: ip_groups[0].auth_algorithms: "
             "FreeRADIUS knows MD5 only, and rejects users of other algorithms",
@@ -744,27 +756,7 @@ def test_what_is_right_brings_neither_complaint_nor_warning(text: str, loaded: L
     ],
 )
 def test_what_may_be_a_mistake_is_a_warning(text: str, said: str, loaded: Load) -> None:
-    assert mistakes(loaded(text)) == [said]
-
-
-def mistakes(config: Config) -> list[str]:
-    """Return the warnings but for those of what this version cannot do."""
-    return [warning for warning in warnings(config) if "this version" not in warning]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            phones("authentication_mode: sbc-as-client"),
-            "ip_groups[0].authentication_mode: "
-            "this version does not answer a peer's challenge yet: it goes to the sender",
-        ),
-    ],
-)
-def test_what_this_version_cannot_do_is_said(text: str, said: str, loaded: Load) -> None:
-    (warning,) = warnings(loaded(text))
-    assert warning.endswith(said)
+    assert warnings(loaded(text)) == [said]
 
 
 # What is no YAML, or no file
