@@ -1,6 +1,6 @@
 # What to do with sbcauth; `make` alone lists it.
 
-.PHONY: help setup run test check bench clean
+.PHONY: help setup run test check fuzz bench clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
 
@@ -23,6 +23,10 @@ check: ## lint, formatting and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+
+fuzz: ## half a million mutated requests, where `make test` sends twenty thousand
+	@./setup.sh test
+	@SBCAUTH_FUZZ=500000 $(PYTEST) -s tests/e2e/test_fuzz_on_the_wire.py
 
 bench: ## measure what authentication costs, here and in Kamailio's own modules
 	@./setup.sh test

@@ -133,6 +133,8 @@ def set_route(route: Route | None) -> None:
         return
     KSR.pv.sets("$avp(sbcauth_ip_group)", route.ip_group)
     KSR.pv.sets("$avp(sbcauth_realm)", route.realm)
+    if route.route_to:
+        KSR.pv.sets("$avp(sbcauth_route_to)", route.route_to)
     if route.peer:
         KSR.pv.sets("$avp(sbcauth_peer)", route.peer)
     for uri in reversed(route.next_hops):  # an AVP's last value is its first

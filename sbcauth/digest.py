@@ -172,12 +172,14 @@ def parse_parameters(text: str) -> dict[str, str]:
     start = _SCHEME.match(text)
     found = _PARAMETER.findall(text, start.end() if start else 0)
     parameters: dict[str, str] = {}
+    last = "the scheme"
     for name, doubly_quoted, quoted, token, junk in found:
-        if junk:
-            raise BadCredentials(f"unexpected {junk!r} between the parameters")
+        if junk:  # it is not shown: it may be a piece of the response
+            raise BadCredentials(f"no parameter where one should follow {last}")
         if "\\" in quoted:
             quoted = _QUOTED_PAIR.sub(r"\1", quoted)
-        parameters[name.lower()] = quoted or token or doubly_quoted
+        last = name.lower()
+        parameters[last] = quoted or token or doubly_quoted
     if len(parameters) != len(found):
         raise BadCredentials("a parameter is given twice")
     return parameters

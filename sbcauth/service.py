@@ -19,12 +19,14 @@ from sbcauth.users import UserDirectory
 class Route(NamedTuple):
     """Where a request of an IP Group goes: the realm that it finds users in, and next hops.
 
-    `peer` is the IP Group of the next hops, where we answer its challenges.
+    `next_hops` are the servers of the IP Group `route_to`; both are empty for what stays here.
+    `peer` is that IP Group, where we answer its challenges.
     """
 
     ip_group: str
     realm: str
     next_hops: tuple[str, ...] = ()
+    route_to: str = ""
     peer: str = ""
 
 
@@ -85,5 +87,5 @@ def _routes(ip_groups: IPGroups) -> Iterator[tuple[tuple[str, bool], Route]]:
         realm = ip_groups.realm_of_users(name)
         peer = ip_groups.peer_answered(name)
         yield (name, True), Route(name, realm)
-        hops = ip_groups.next_hops(name)
-        yield (name, False), Route(name, realm, hops, peer.name if peer else "")
+        hops, route_to = ip_groups.next_hops(name), ip_groups.by_name[name].route_to or ""
+        yield (name, False), Route(name, realm, hops, route_to, peer.name if peer else "")

@@ -17,7 +17,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Run the server that a module's CONFIG describes, with its USERS, for all of its tests.
 
     USERS maps user names to passwords; `Group/name` is a user of another IP Group than Phones.
-    The module may set WORKERS, PORT and what else to LISTEN on. After the last test all processes
+    The module may set WORKERS, PORT, what else to LISTEN on, and OPTIONS of `sbcauth run`. After
+    the last test all processes
     must still be there, and no bug in the log.
     """
     module = request.module
@@ -27,6 +28,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         workers=getattr(module, "WORKERS", 2),
         listen=getattr(module, "LISTEN", ()),
         port=getattr(module, "PORT", 0),
+        options=getattr(module, "OPTIONS", ()),
     )
     for user, password in getattr(module, "USERS", {}).items():
         ip_group, _, username = user.rpartition("/")

@@ -42,7 +42,7 @@ log {{
     auth = yes
 }}
 security {{
-    reject_delay = 0
+    reject_delay = {reject_delay}
     status_server = yes
 }}
 thread pool {{
@@ -64,7 +64,8 @@ modules {{
 class FreeRadius:
     """One FreeRADIUS that knows `users` by their passwords.
 
-    With `signs` false it leaves the Message-Authenticator out of its replies, as it comes.
+    With `signs` false it leaves the Message-Authenticator out of its replies, and with a
+    `reject_delay` of one second it holds an Access-Reject back: as it comes, it does both.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FreeRadius:
         port: int = 0,
         secret: str = "",
         signs: bool = True,
+        reject_delay: int = 0,
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
@@ -90,7 +92,7 @@ class FreeRadius:
         site = site.replace("a long secret of your own", self.secret)
         if not signs:
             site = re.sub(r"update reply \{[^}]*\}", "", site)
-        self._write("radiusd.conf", _MAIN.format(folder=folder) + site)
+        self._write("radiusd.conf", _MAIN.format(folder=folder, reject_delay=reject_delay) + site)
 
     def __enter__(self) -> Self:
         self.start()

@@ -16,7 +16,9 @@ from phone import Dialog, Phone
 from sbcauth.rpc import Rpc
 
 SECRET = "a secret with \u00e4 and #"
-PORTS = {name: free_port() for name in ("main", "second", "unsigned", "silent", "restarted")}
+PORTS = {
+    name: free_port() for name in ("main", "second", "unsigned", "silent", "restarted", "slow")
+}
 
 
 def group(number: int, name: str, ports: list[int], *keys: str, secret: str = SECRET) -> str:
@@ -50,6 +52,7 @@ ip_groups:
 {group(44, "Silent", [PORTS["silent"]], "timeout: 1500ms", "tries: 1", "dead_time: 0")}
 {group(45, "Pair", [PORTS["silent"], PORTS["second"]], "timeout: 200ms", "dead_time: 1m")}
 {group(46, "Restarted", [PORTS["restarted"]], "timeout: 200ms", "tries: 1", "dead_time: 1s")}
+{group(49, "Delayed", [PORTS["slow"]])}
   - name: Trunk
     type: server
     authentication_mode: sbc-as-server
@@ -250,6 +253,16 @@ def test_unsigned_accept_is_refused(user, server, tmp_path):
         assert phone.register().status == 503
         assert "a reply without Message-Authenticator" in unavailable(server, phone)
         assert radius.verdicts("1001") == ["OK"]
+
+
+def test_reject_that_freeradius_holds_back_is_waited_for(user, tmp_path):
+    with FreeRadius(
+        tmp_path / "radius", KNOWN, port=PORTS["slow"], secret=SECRET, reject_delay=1
+    ) as radius:
+        phone = user(address="127.49.0.1")
+        assert phone.register(password="wrong").status == 401
+        assert phone.register().status == 200
+        assert radius.verdicts("1001") == ["incorrect", "OK"]
 
 
 def test_second_server_takes_over_and_the_first_is_left_alone(user, server, silent, tmp_path):
@@ -506,6 +519,20 @@ def test_deployment_without_the_process_says_so(start_server, radius, tmp_path):
     with Phone(server, "1001", "secret of 1001") as phone:
         assert phone.register().status == 503
         assert "there is no RADIUS process" in unavailable(server, phone)
+
+
+def test_reload_hands_a_local_ip_group_over_to_radius(start_server, radius):
+    """No restart is needed: the process is always there."""
+    by_radius = group(0, "Phones", [PORTS["main"]])
+    local = by_radius.partition("    server_auth_mode")[0]
+    top = "realm: example.com\nmax_auth_attempts: 100\nip_groups:"
+    server = start_server(f"{top}\n{local}")
+    server.add_user("1001", "a local secret")
+    with Phone(server, "1001", "a local secret") as phone:
+        assert phone.register().status == 200
+        server.config_file.write_text(f"{top}\n{by_radius}")
+        server.administer("reload")
+        assert wait_for(lambda: phone.register(password="secret of 1001").status == 200, 3)
 
 
 def test_configuration_of_the_documentation_works(start_server, tmp_path):

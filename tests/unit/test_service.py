@@ -35,7 +35,7 @@ def test_only_a_registration_that_was_accepted_here_stays_here(
     service: Service, method: str, accepted: bool, next_hops: tuple[str, ...]
 ) -> None:
     route = service.route("Phones", method, accepted=accepted)
-    assert route == Route("Phones", "example.com", next_hops)
+    assert route == Route("Phones", "example.com", next_hops, "Trunk" if next_hops else "")
 
 
 def test_request_of_no_group_has_no_route(service: Service) -> None:
