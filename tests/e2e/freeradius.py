@@ -8,7 +8,6 @@ dictionaries are those of the package.
 """
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -64,8 +63,7 @@ modules {{
 class FreeRadius:
     """One FreeRADIUS that knows `users` by their passwords.
 
-    With `signs` false it leaves the Message-Authenticator out of its replies, and with a
-    `reject_delay` of one second it holds an Access-Reject back: as it comes, it does both.
+    It holds an Access-Reject back for `reject_delay` seconds; as it comes, for one.
     """
 
     def __init__(
@@ -75,7 +73,6 @@ class FreeRadius:
         *,
         port: int = 0,
         secret: str = "",
-        signs: bool = True,
         reject_delay: int = 0,
     ) -> None:
         self.folder = folder
@@ -90,8 +87,6 @@ class FreeRadius:
         site = documented("sites-available/sbcauth").replace("192.0.2.20", "127.0.0.1")
         site = site.replace("port = 1812", f"port = {self.port}").replace("192.0.2.1", "127.0.0.1")
         site = site.replace("a long secret of your own", self.secret)
-        if not signs:
-            site = re.sub(r"update reply \{[^}]*\}", "", site)
         self._write("radiusd.conf", _MAIN.format(folder=folder, reject_delay=reject_delay) + site)
 
     def __enter__(self) -> Self:

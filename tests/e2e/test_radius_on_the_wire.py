@@ -12,6 +12,7 @@ import sip
 from freeradius import DOCS, FreeRadius
 from kamailio import REPOSITORY, free_port, wait_for
 from phone import Dialog, Phone
+from radius_peer import ACCEPT, Peer
 
 from sbcauth.rpc import Rpc
 
@@ -245,14 +246,31 @@ def test_wrong_shared_secret_is_503_and_said(user, server, radius):
     assert "invalid Message-Authenticator" in radius.log()
 
 
-def test_unsigned_accept_is_refused(user, server, tmp_path):
-    with FreeRadius(
-        tmp_path / "radius", KNOWN, port=PORTS["unsigned"], secret=SECRET, signs=False
-    ) as radius:
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"secret": SECRET, "ma": False}, "a reply without Message-Authenticator"),
+        ({"secret": "guessed"}, "a reply not signed with our shared secret"),
+    ],
+)
+def test_accept_that_may_be_forged_is_refused(user, server, how, said):
+    with Peer(port=PORTS["unsigned"]) as peer:
         phone = user(address="127.43.0.1")
-        assert phone.register().status == 503
-        assert "a reply without Message-Authenticator" in unavailable(server, phone)
-        assert radius.verdicts("1001") == ["OK"]
+        asks(phone)
+        assert wait_for(lambda: peer.questions)
+        peer.answer(ACCEPT, **how)
+        assert phone.response(phone.last_branch).status == 503
+        assert said in unavailable(server, phone)
+
+
+def test_reply_that_is_signed_by_hand_is_as_good_as_freeradius_s(user):
+    """So the test above refuses what it means to."""
+    with Peer(port=PORTS["unsigned"]) as peer:
+        phone = user(address="127.43.0.1")
+        asks(phone)
+        assert wait_for(lambda: peer.questions)
+        peer.answer(ACCEPT, secret=SECRET)
+        assert phone.response(phone.last_branch).status == 200
 
 
 def test_reject_that_freeradius_holds_back_is_waited_for(user, tmp_path):

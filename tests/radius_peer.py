@@ -26,10 +26,10 @@ def signed(
 class Peer:
     """A UDP port on loopback; it answers when it is told to."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.bind((address, 0))
+        self._socket.bind((address, port))
         self._socket.setblocking(False)
         self.address = address
         self.port: int = self._socket.getsockname()[1]
