@@ -29,11 +29,11 @@ ANSWERS = {
     "esc01": 401,
     "escnull": 401,
     "esc02": None,  # that again
-    "lwsdisp": 404,  # OPTIONS is not on the list, and nobody is registered
+    "lwsdisp": 200,  # OPTIONS is not on the list; a ping tells nobody who is registered
     "longreq": 401,
     "dblreq": 400,  # what follows the body could be taken for another request by the next hop
-    "semiuri": 404,
-    "transports": 404,
+    "semiuri": 200,
+    "transports": 200,
     "mpart01": 401,
     "unreason": None,  # responses to nothing that was asked
     "noreason": None,
@@ -47,18 +47,18 @@ ANSWERS = {
     "ltgtruri": 400,
     "lwsruri": None,  # a first line that is none
     "lwsstart": None,
-    "trws": 404,  # white space is borne after the version
+    "trws": 200,  # white space is borne after the version
     "escruri": 401,
     "baddate": 401,  # nobody here reads a date
     "regbadct": 401,
-    "badaspec": 404,
-    "baddn": 404,
+    "badaspec": 200,
+    "baddn": 200,
     "badvers": None,  # a Via of another version
     "mismatch01": 400,
     "mismatch02": 400,
     "bigcode": None,  # a response
     # 3.2, transaction layer
-    "badbranch": 404,
+    "badbranch": 200,
     # 3.3, application layer
     "insuf": None,  # no From, To or Call-ID
     "unkscm": 400,
