@@ -192,7 +192,14 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
         auth_qop=in_force("auth_qop"),
         auth_algorithms=in_force("auth_algorithms"),
         attempt_limit=AttemptLimit(
-            in_force("max_auth_attempts"), in_force("lockout_duration"), in_force("attempt_window")
+            max_attempts=in_force("max_auth_attempts"),
+            lockout_duration=in_force("lockout_duration"),
+            window=in_force("attempt_window"),
+            max_lockout_duration=in_force("max_lockout_duration"),
+            max_failures_per_source=in_force("max_failures_per_source"),
+            max_failures_per_user=in_force("max_failures_per_user"),
+            trust_duration=in_force("trust_duration"),
+            trusted_sources=in_force("trusted_sources"),
         ),
         check_digest_uri=in_force("check_digest_uri") is CheckDigestURI.STRICT,
         reject_invalid_nonce=in_force("reject_invalid_nonce"),

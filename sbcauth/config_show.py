@@ -45,7 +45,12 @@ def _effective(group: IPGroup) -> dict[str, Any]:
         "auth_algorithms": [str(algorithm) for algorithm in group.auth_algorithms],
         "max_auth_attempts": group.attempt_limit.max_attempts,
         "lockout_duration": group.attempt_limit.lockout_duration,
+        "max_lockout_duration": group.attempt_limit.max_lockout_duration,
         "attempt_window": group.attempt_limit.window,
+        "max_failures_per_source": group.attempt_limit.max_failures_per_source,
+        "max_failures_per_user": group.attempt_limit.max_failures_per_user,
+        "trust_duration": group.attempt_limit.trust_duration,
+        "trusted_sources": [str(prefix) for prefix in group.attempt_limit.trusted_sources],
         "check_digest_uri": "strict" if group.check_digest_uri else "lenient",
         "reject_invalid_nonce": group.reject_invalid_nonce,
     }

@@ -27,6 +27,8 @@ class Reason(StrEnum):
     DISABLED_USER = "disabled-user"
     # refused
     LOCKED_OUT = "locked-out"
+    SOURCE_LOCKED_OUT = "source-locked-out"
+    USER_LOCKED_OUT = "user-locked-out"
     ALGORITHM_NOT_OFFERED = "algorithm-not-offered"
     QOP_NOT_OFFERED = "qop-not-offered"
     DIGEST_URI_MISMATCH = "digest-uri-mismatch"

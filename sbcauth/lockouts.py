@@ -1,8 +1,8 @@
 """Who is locked out of a running server, and letting them in again.
 
 The server keeps each lockout in its htable, under the key of its claimant, as words: when it
-ends, IP Group, source address, user name. Kamailio cannot dump a table of more than about a
-thousand, for its answer must fit a datagram.
+ends, how long it is, what is locked out, IP Group, source address, user name. Kamailio cannot
+dump a table of more than about a thousand, for its answer must fit a datagram.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,20 @@ _LOCKOUTS = f"sbcauth_{Table.LOCKOUTS}"
 _ATTEMPTS = f"sbcauth_{Table.ATTEMPTS}"
 
 
+class TooMany(RpcError):
+    """There are more lockouts than the server can tell at once."""
+
+
 class Lockout(NamedTuple):
-    """A pair of source and user name that is refused until then (seconds since 1970)."""
+    """Who is refused until then (seconds since 1970).
+
+    `what` is a `pair` of source and user name, or for strangers a `source` or a `user`;
+    `*` stands for all user names or all sources.
+    """
 
     key: str
     until: int
+    what: str
     ip_group: str
     source: str
     username: str
@@ -52,7 +61,7 @@ ANYBODY = Wanted()
 def lockouts(rpc: Rpc, now: float, wanted: Wanted = ANYBODY) -> list[Lockout]:
     """Return those who are locked out at `now`, in order of IP Group, user name and source.
 
-    Raises NotRunning where no server answers, RpcError where there are too many to be listed.
+    Raises NotRunning where no server answers, TooMany where they cannot all be listed.
     """
     found = [each for each in _dump(rpc) if each.until > now and wanted.fits(each)]
     return sorted(found, key=lambda each: (each.ip_group, each.username, each.source))
@@ -66,9 +75,15 @@ def clear(rpc: Rpc, found: list[Lockout]) -> None:
                 rpc.call("htable.delete", table, lockout.key)
 
 
-def clear_all(rpc: Rpc) -> int:
-    """Let everybody in again and forget all attempts; return how many were locked out."""
-    count = _count(rpc)
+def clear_all(rpc: Rpc, now: float) -> int:
+    """Let everybody in again and forget all attempts; return how many were locked out.
+
+    Where there are too many to be told apart, that counts lockouts that have ended of late too.
+    """
+    try:
+        count = len(lockouts(rpc, now))
+    except TooMany:
+        count = _count(rpc)
     for table in (_ATTEMPTS, _LOCKOUTS):
         rpc.call("htable.flush", table)
     return count
@@ -79,15 +94,15 @@ def _dump(rpc: Rpc) -> Iterator[Lockout]:
         slots = rpc.call("htable.dump", _LOCKOUTS)
     except NotRunning:
         count = _count(rpc)
-        raise RpcError(
-            f"{count} are locked out, more than the server can tell at once; "
+        raise TooMany(
+            f"{count} are or were locked out, more than the server can tell at once; "
             "sbcauth lockout clear --all lets them all in again"
         ) from None
     for slot in slots:
         for entry in slot["slot"]:
             words = str(entry["value"]).split(" ")
-            if len(words) == 4 and words[0].isdecimal():
-                yield Lockout(entry["name"], int(words[0]), *map(_printed, words[1:]))
+            if len(words) == 6 and words[0].isdecimal():
+                yield Lockout(entry["name"], int(words[0]), *map(_printed, words[2:]))
 
 
 def _count(rpc: Rpc) -> int:

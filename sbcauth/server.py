@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
-from sbcauth.attempts import Attempts, Claimant
+from sbcauth.attempts import Attempts, Claimant, Scope
 from sbcauth.challenges import Challenger
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.digest import Algorithm, Credentials, ha1, response_is_right
@@ -148,9 +148,8 @@ class AuthServer:
 
     def _lock_out(self, claim: Claim) -> Decision | None:
         """Refuse a claimant that has used up its attempts, before any hashing."""
-        if self._attempts.is_locked_out(claim.claimant, claim.now):
-            return _forbid(claim, Reason.LOCKED_OUT)
-        return None
+        scope = self._attempts.locked_out(claim.claimant, claim.group.attempt_limit, claim.now)
+        return _forbid(claim, _LOCKED_OUT[scope]) if scope else None
 
     def _validate(self, claim: Claim) -> Decision | None:
         """Answer credentials that no password can make good.
@@ -231,7 +230,7 @@ class AuthServer:
         claimed = _claimed_user(claim.request)
         if account.local_user not in (None, claimed):
             return _forbid(claim, Reason.IDENTITY_MISMATCH)
-        self._attempts.clear(claim.claimant)
+        self._attempts.succeed(claim.claimant, group.attempt_limit, claim.now)
         return Accept(group.name, credentials.username, claimed, group.realm)
 
     def _account(self, claim: Claim) -> Account:
@@ -286,12 +285,19 @@ def _claim(
     Whoever forges a stranger's address never sees the nonces sent there, so he cannot have
     the stranger locked out; and nonces collected elsewhere buy no further attempts.
     """
-    source = request.source
+    source, username = request.source, credentials.username
     nonce = challenger.judge(credentials, source, now)
+    claimant = Claimant(group.name, source, username)
     if nonce.source_tag:
-        source = f"nonce:{nonce.source_tag.hex()}"
-    claimant = Claimant(group.name, source, credentials.username)
+        claimant = Claimant.with_nonce_of_another(group.name, nonce.source_tag, username)
     return Claim(group, challenger, request, credentials, nonce, claimant, now)
+
+
+_LOCKED_OUT = {
+    Scope.PAIR: Reason.LOCKED_OUT,
+    Scope.SOURCE: Reason.SOURCE_LOCKED_OUT,
+    Scope.USER: Reason.USER_LOCKED_OUT,
+}
 
 
 def _malformed(group: IPGroup, bad: BadCredentials) -> Reject:

@@ -15,7 +15,7 @@ from unicodedata import category
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from sbcauth.attempts import MAX_ATTEMPTS
+from sbcauth.attempts import MAX_ATTEMPTS, MAX_FAILURES
 from sbcauth.digest import Algorithm
 from sbcauth.ip_groups import (
     AuthenticationMode,
@@ -36,6 +36,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _REALM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _NAME = re.compile(r"\S(.{0,62}\S)?")
 _SECRET = re.compile(r"\$\{(?:(env|file):([^}]+)\})?")
+_SOURCE_PREFIX = 64
 _SIP_URI = re.compile(
     r"sips?:(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?(?:;transport=(udp|tcp|tls|ws|wss))?",
     re.IGNORECASE | re.ASCII,
@@ -186,6 +187,14 @@ def _prefix(value: Any) -> IPv4Network | IPv6Network:
     raise ValueError(f"{value} has host bits set; the prefix is {network}")
 
 
+def _sources(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+    networks = tuple(map(_prefix, value if isinstance(value, list) else [value]))
+    for network in networks:
+        if network.version == 6 and network.prefixlen > _SOURCE_PREFIX:
+            raise ValueError(f"{network} is within a source, which is an IPv6 prefix of 64 bits")
+    return networks
+
+
 def _address(value: Any) -> str:
     if isinstance(value, str):
         with suppress(ValueError):
@@ -320,7 +329,18 @@ class SharedKeys(_Strict):
     ) = None
     max_auth_attempts: Annotated[int, _number(1, MAX_ATTEMPTS)] | None = None
     lockout_duration: Annotated[int, _seconds(1, 86400)] | None = None
+    max_lockout_duration: Annotated[int, _seconds(1, 86400)] | None = None
     attempt_window: Annotated[int, _seconds(1, 3600)] | None = None
+    max_failures_per_source: Annotated[int, _number(0, MAX_FAILURES)] | None = None
+    max_failures_per_user: Annotated[int, _number(0, MAX_FAILURES)] | None = None
+    trust_duration: Annotated[int, _seconds(60, 2_592_000)] | None = None
+    trusted_sources: (
+        Annotated[
+            tuple[IPv4Network | IPv6Network, ...],
+            BeforeValidator(_sources, json_schema_input_type=str | list[str]),
+        ]
+        | None
+    ) = None
     server_auth_mode: (
         Annotated[
             ServerAuthMode,
@@ -341,7 +361,12 @@ DEFAULTS = SharedKeys(
     auth_algorithms=[Algorithm.MD5],  # type: ignore[arg-type] # a list, as in the file
     max_auth_attempts=3,
     lockout_duration=60,
+    max_lockout_duration=900,
     attempt_window=60,
+    max_failures_per_source=30,
+    max_failures_per_user=100,
+    trust_duration=259_200,
+    trusted_sources=[],  # type: ignore[arg-type]
     server_auth_mode=ServerAuthMode.LOCAL,
     check_digest_uri=CheckDigestURI.LENIENT,
     reject_invalid_nonce=False,

@@ -19,6 +19,7 @@ class Table(StrEnum):
     NONCE_COUNTS = "nonce_counts"
     ATTEMPTS = "attempts"
     LOCKOUTS = "lockouts"
+    TRUSTED = "trusted"
     CSEQ = "cseq"
 
 

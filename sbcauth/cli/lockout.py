@@ -47,8 +47,11 @@ def list_(
         print_json([_public(each, now) for each in found])
     else:
         print_table(
-            ("IP Group", "User name", "Source", "Seconds left"),
-            ((each.ip_group, each.username, each.source, int(each.until - now)) for each in found),
+            ("IP Group", "Locked out", "User name", "Source", "Seconds left"),
+            (
+                (each.ip_group, each.what, each.username, each.source, int(each.until - now))
+                for each in found
+            ),
         )
 
 
@@ -70,7 +73,7 @@ def clear(
         raise typer.BadParameter("say whom: USERNAME, --ip-group, --source; or --all alone")
     rpc = _rpc(context, socket)
     if everybody:
-        print(f"cleared {clear_all(rpc)} lockouts")
+        print(f"cleared {clear_all(rpc, time.time())} lockouts")
         return
     found = lockouts(rpc, time.time(), wanted)
     if not found:
@@ -87,6 +90,7 @@ def _rpc(context: typer.Context, socket: Path | None) -> Rpc:
 def _public(lockout: Lockout, now: float) -> dict[str, Any]:
     until = datetime.fromtimestamp(lockout.until, UTC)
     return {
+        "what": lockout.what,
         "ip_group": lockout.ip_group,
         "username": lockout.username,
         "source": lockout.source,

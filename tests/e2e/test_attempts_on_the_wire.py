@@ -1,5 +1,6 @@
 """SPEC 3 step 8 and SPEC 4: three attempts, then 403, counted over all worker processes."""
 
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,14 @@ ip_groups:
     authentication_method_list: [REGISTER]
     max_auth_attempts: 1
     classification: [{{address: 127.6.0.0/16}}]
+  - name: Few
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    max_failures_per_source: 4
+    max_failures_per_user: 6
+    trusted_sources: 127.7.9.0/24
+    classification: [{{address: 127.7.0.0/16}}]
 """
 USERS = {
     "1001": "secret",
@@ -39,6 +48,9 @@ USERS = {
     "disabled": "secret",
     "Five/1001": "secret",
     "One/1001": "secret",
+    "Few/1001": "secret",
+    "Few/1002": "secret",
+    "Few/1003": "secret",
 }
 _hosts = count(1)
 
@@ -209,3 +221,56 @@ def test_unknown_users_are_locked_out_like_others(phone, source):
     phone = phone("nobody", "x", address=source)
     assert guess(phone, 3) == [401, 401, 403]
     assert phone.register().status == 403
+
+
+# SPEC 4: limits of strangers
+
+
+def test_source_that_tries_many_users_is_locked_out_and_a_trusted_phone_is_not(phone, server):
+    known = phone("1001", "secret", address="127.7.0.1")
+    assert known.register().status == 200
+    statuses = [
+        phone(f"name{number}", "guess", address="127.7.0.1").register().status
+        for number in range(4)
+    ]
+    assert statuses == [401, 401, 401, 403]
+    stranger = phone("1002", "secret", address="127.7.0.1")
+    assert stranger.register().status == 403
+    assert server.reasons(stranger.call_id)[-1] == "source-locked-out"
+    assert [known.register().status for _ in range(WORKERS)] == [200] * WORKERS
+    (listed,) = json.loads(server.administer("lockout", "list", "--ip-group", "Few", "--json"))
+    assert (listed["what"], listed["source"], listed["username"]) == ("source", "127.7.0.1", "*")
+    server.administer("lockout", "clear", "--source", "127.7.0.1")
+    assert stranger.register().status == 200
+
+
+def test_user_tried_from_many_sources_is_locked_out_but_where_it_is_known(phone, server):
+    known = phone("1003", "secret", address="127.7.1.1")
+    assert known.register().status == 200
+    statuses = [
+        phone("1003", "guess", address=f"127.7.2.{number}").register().status
+        for number in range(1, 7)
+    ]
+    assert statuses == [401] * 5 + [403]
+    elsewhere = phone("1003", "secret", address="127.7.1.2")
+    assert elsewhere.register().status == 403
+    assert server.reasons(elsewhere.call_id)[-1] == "user-locked-out"
+    assert [known.register().status for _ in range(WORKERS)] == [200] * WORKERS
+    server.administer("lockout", "clear", "1003")
+    assert elsewhere.register().status == 200
+
+
+def test_trusted_source_may_fail_on(phone):
+    assert guess(phone("1001", "secret", address="127.7.9.1"), 12) == [401] * 12
+    assert phone("1001", "secret", address="127.7.9.1").register().status == 200
+
+
+def test_lockout_is_longer_the_second_time(phone, source):
+    locked = phone("1001", "secret", address=source)
+    assert guess(locked, 3)[-1] == 403
+    time.sleep(LOCKOUT + 0.5)
+    assert guess(locked, 3)[-1] == 403
+    time.sleep(LOCKOUT + 0.5)
+    assert locked.register().status == 403
+    time.sleep(LOCKOUT)
+    assert locked.register().status == 200

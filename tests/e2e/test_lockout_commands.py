@@ -58,10 +58,10 @@ def test_nobody_is_listed_until_somebody_is_locked_out(server, locked_out):
         ("Phones", "127.0.0.2", "1002"),
     ]
     table = server.administer("lockout", "list", "1001", "--ip-group", "Phones").splitlines()
-    assert table[0] == "IP Group\tUser name\tSource\tSeconds left"
+    assert table[0] == "IP Group\tLocked out\tUser name\tSource\tSeconds left"
     (row,) = table[1:]
     *who, seconds = row.split("\t")
-    assert who == ["Phones", "1001", "127.0.0.1"]
+    assert who == ["Phones", "pair", "1001", "127.0.0.1"]
     assert 590 <= int(seconds) <= 600
 
 

@@ -122,7 +122,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
                 auth_challenge_method=ChallengeMethod.WWW,
                 auth_qop=AuthQop.AUTH,
                 auth_algorithms=(Algorithm.MD5,),
-                attempt_limit=AttemptLimit(3, 60, 60),
+                attempt_limit=AttemptLimit(),
                 check_digest_uri=False,
                 reject_invalid_nonce=False,
                 radius=None,
@@ -146,6 +146,26 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
     ),
     "max_auth_attempts": ("1", "100", lambda g: g.attempt_limit.max_attempts, 1, 100),
     "lockout_duration": ("1", "86400", lambda g: g.attempt_limit.lockout_duration, 1, 86400),
+    "max_lockout_duration": (
+        *("1", "86400", lambda g: g.attempt_limit.max_lockout_duration),
+        *(1, 86400),
+    ),
+    "max_failures_per_source": (
+        *("0", "10000", lambda g: g.attempt_limit.max_failures_per_source),
+        *(0, 10000),
+    ),
+    "max_failures_per_user": (
+        *("0", "10000", lambda g: g.attempt_limit.max_failures_per_user),
+        *(0, 10000),
+    ),
+    "trust_duration": (
+        *("60", "720h", lambda g: g.attempt_limit.trust_duration),
+        *(60, 2592000),
+    ),
+    "trusted_sources": (
+        *("192.0.2.7", "['2001:db8::/64']", lambda g: g.attempt_limit.trusted_sources),
+        *((ip_network("192.0.2.7"),), (ip_network("2001:db8::/64"),)),
+    ),
     "attempt_window": ("1", "3600", lambda g: g.attempt_limit.window, 1, 3600),
     "server_auth_mode": (
         *("radius", "local", lambda g: g.server_auth_mode),

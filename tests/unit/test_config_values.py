@@ -102,7 +102,7 @@ def test_secret_that_slipped_under_another_key_is_not_told(
     file.write_text(yaml.safe_dump({"realm": "r", "ip_groups": [], key: value}))
     with pytest.raises(ConfigError) as caught:
         load(file, {})
-    if key in ("auth_algorithms", "ip_groups") and isinstance(value, list):
+    if key in ("auth_algorithms", "ip_groups", "trusted_sources") and isinstance(value, list):
         return  # a word in a list of words is shown, as in any complaint
     assert SECRET not in str(caught.value)
 
@@ -110,6 +110,20 @@ def test_secret_that_slipped_under_another_key_is_not_told(
 @pytest.mark.parametrize("where", ["authentication_method_list", "proxy_set", "auth_algorithms"])
 def test_secret_that_slipped_into_a_list_is_not_told(where: str, tmp_path: Path) -> None:
     assert SECRET not in said(tmp_path, {where: [{"password": SECRET}]})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("192.0.2.7/24", "192.0.2.7/24 has host bits set; the prefix is 192.0.2.0/24"),
+        (["2001:db8::7"], "2001:db8::7/128 is within a source, which is an IPv6 prefix of 64 bits"),
+        (["office"], "'office' is not an address or prefix, such as 192.0.2.0/24"),
+    ],
+)
+def test_trusted_source_is_a_prefix_of_whole_sources(
+    value: Any, message: str, tmp_path: Path
+) -> None:
+    assert said(tmp_path, {"trusted_sources": value}).endswith(message)
 
 
 def test_keys_of_the_file_show_no_secret_in_their_repr() -> None:

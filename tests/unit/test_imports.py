@@ -18,7 +18,7 @@ CORE = {
     "nonces": set(),
     "digest": {"exceptions", "request"},
     "nonce_counts": {"shared_state"},
-    "attempts": {"request", "shared_state"},
+    "attempts": {"exceptions", "request", "shared_state"},
     "ip_groups": {"attempts", "digest", "request"},
     "challenges": {"digest", "exceptions", "ip_groups", "nonces", "request"},
     "logline": {"decision", "request"},
