@@ -1,6 +1,6 @@
 # What to do with sbcauth; `make` alone lists it.
 
-.PHONY: help setup run test check fuzz bench clean
+.PHONY: help setup run test check fuzz soak bench clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
 
@@ -27,6 +27,10 @@ check: ## lint, formatting and types
 fuzz: ## half a million mutated requests, where `make test` sends twenty thousand
 	@./setup.sh test
 	@SBCAUTH_FUZZ=500000 $(PYTEST) -s tests/e2e/test_fuzz_on_the_wire.py
+
+soak: ## ten minutes of 500 registrations a second, where `make test` has ten seconds
+	@./setup.sh test
+	@SBCAUTH_SOAK=600 $(PYTEST) -s tests/e2e/test_soak.py
 
 bench: ## measure what authentication costs, here and in Kamailio's own modules
 	@./setup.sh test

@@ -70,7 +70,8 @@ class NonceSigner:
 
     `keys` has the newest key first: it signs, all verify. `policy` is whatever the
     challenge states. A nonce is fresh for `lifetime` seconds; one that was minted before
-    `not_before` (seconds since 1970) is stale, since nobody remembers its use.
+    `not_before` (seconds since 1970) is stale, since nobody remembers its use. A clock that is
+    set back takes `not_before` with it: what is minted from then on is fresh.
     """
 
     __slots__ = ("_keys", "_lifetime", "_newest", "_not_before", "_source_keys")
@@ -95,6 +96,7 @@ class NonceSigner:
 
     def mint(self, source: str, now: int) -> str:
         """Return a new nonce for a challenge sent to `source` at `now` (seconds)."""
+        self._follow(now)
         body = (
             now.to_bytes(4, "big")
             + self._newest.to_bytes(1, "big")
@@ -112,6 +114,7 @@ class NonceSigner:
         key = self._keys.get(body[4])
         if key is None or not compare_digest(mac, _mac(key, body)):
             return FOREIGN
+        self._follow(now)
         issued = int.from_bytes(body[:4], "big")
         age = now - issued
         fresh = -CLOCK_DRIFT <= age <= self._lifetime and issued >= self._not_before
@@ -119,6 +122,11 @@ class NonceSigner:
         issued_here = compare_digest(tag, _source_tag(self._source_keys[body[4]], source))
         state = NonceState.FRESH if fresh else NonceState.STALE
         return JudgedNonce(state, age, b"" if issued_here else tag)
+
+    def _follow(self, now: int) -> None:
+        """Follow a clock that was set back; other processes noticed some seconds earlier."""
+        if now < self._not_before:
+            self._not_before = now - CLOCK_DRIFT
 
 
 def _mac(key: bytes, body: bytes) -> bytes:

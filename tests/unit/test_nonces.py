@@ -57,7 +57,19 @@ def test_nonce_is_fresh_for_its_lifetime(age: int, expected: NonceState) -> None
 def test_nonce_from_before_a_restart_is_stale() -> None:
     nonce = signer().mint(PHONE, NOW)
     assert state(nonce, signer(not_before=NOW)) is NonceState.FRESH
-    assert state(nonce, signer(not_before=NOW + 1)) is NonceState.STALE
+    assert state(nonce, signer(not_before=NOW + 1), NOW + 1) is NonceState.STALE
+
+
+def test_clock_that_is_set_back_after_the_start_does_not_make_every_nonce_stale() -> None:
+    """Else nobody could get in until the clock has reached the time of the start again."""
+    before_the_restart = signer().mint(PHONE, NOW)
+    one, other = (signer(not_before=NOW) for _ in range(2))
+    back = NOW - 3600
+    nonce = one.mint(PHONE, back)
+    assert state(nonce, one, back) is NonceState.FRESH
+    assert state(nonce, other, back + 1) is NonceState.FRESH
+    assert state(before_the_restart, one, back) is NonceState.STALE
+    assert state(signer().mint(PHONE, back - CLOCK_DRIFT - 1), one, back) is NonceState.STALE
 
 
 def test_nonce_tells_whom_it_was_issued_to_and_stays_valid_elsewhere() -> None:

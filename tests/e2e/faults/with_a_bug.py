@@ -1,0 +1,24 @@
+"""What a test has Kamailio load: the product's script, and a bug for requests from `bug`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "kemi"))
+
+import sbcauth_kemi
+
+from sbcauth.server import AuthServer
+
+_decide = AuthServer.decide
+
+
+def _decide_with_a_bug(self, request, *others):
+    if request.from_user == "bug":
+        raise ZeroDivisionError("secret of the bug")
+    return _decide(self, request, *others)
+
+
+def mod_init():
+    """Return the product's routing functions, which meet the bug."""
+    AuthServer.decide = _decide_with_a_bug
+    return sbcauth_kemi.mod_init()

@@ -1,0 +1,309 @@
+"""docs/faults.md, row by row: what is served, what is refused, and when it is well again."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kamailio import REPOSITORY, SBCAUTH, wait_for
+from phone import Phone
+
+CONFIG = """\
+realm: example.com
+attempt_window: 2
+max_auth_attempts: 100
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{address: 127.0.0.0/8}]
+"""
+WITH_A_BUG = Path(__file__).with_name("faults") / "with_a_bug.py"
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+
+
+@pytest.fixture
+def server(start_server):
+    server = start_server(CONFIG)
+    server.add_user("1001", "secret")
+    server.add_user("1002", "secret")
+    assert registers(server, "1001")
+    return server
+
+
+def answer(server, username="1001", **how):
+    """Return what a right password gets, and what the log says of it."""
+    with Phone(server, username, expires=0, **how) as phone:
+        reply = phone.register()
+        return reply, server.outcomes(phone.call_id)[-1]
+
+
+def registers(server, username="1001"):
+    return answer(server, username)[0].status == 200
+
+
+def is_unavailable(server, username="1001"):
+    """Tell whether a right password gets 503, with when to come again, and why in the log."""
+    reply, line = answer(server, username)
+    if reply.status != 503:
+        return False
+    assert int(reply.header("Retry-After")) > 0
+    assert line["reason"] == "unavailable"
+    assert line["detail"]
+    return True
+
+
+def database(server):
+    return server.folder / "sbcauth.db"
+
+
+@contextmanager
+def locked(file, *, readers_too):
+    """Hold a lock as another program does that writes, or that wants the file for itself."""
+    other = sqlite3.connect(file, isolation_level=None)
+    try:
+        if readers_too:
+            other.execute("PRAGMA locking_mode=exclusive")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE user_info SET updated_at=updated_at")
+        yield
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+
+
+def test_database_that_another_program_writes_to_is_read_all_the_while(server):
+    with locked(database(server), readers_too=False):
+        for username in ("1001", "1002"):
+            assert registers(server, username)
+
+
+def test_database_that_another_program_has_locked_means_503_until_it_lets_go(server):
+    server.stop()  # so that nobody else has it open
+    server.start()
+    with locked(database(server), readers_too=True):
+        for _ in range(4):
+            before = time.monotonic()
+            assert is_unavailable(server)
+            assert time.monotonic() - before < 1, "a SIP worker waits no longer than it must"
+        with Phone(server) as phone:
+            assert phone.request("REGISTER").status == 401
+    assert wait_for(lambda: registers(server), 2)
+
+
+def test_file_system_that_becomes_read_only_lets_nobody_in_by_mistake(server):
+    server.stop()
+    mounted = server.folder / "mounted"
+    mounted.mkdir()
+    if subprocess.run(["mount", "--bind", mounted, mounted], check=False).returncode:
+        pytest.skip("no right to mount")
+    try:
+        shutil.move(database(server), mounted / "sbcauth.db")
+        text = server.config_file.read_text()
+        server.config_file.write_text(f"database: sqlite:///{mounted}/sbcauth.db\n{text}")
+        server.start()
+        subprocess.run(["mount", "-o", "remount,ro,bind", mounted], check=True)
+        assert {answer(server)[0].status for _ in range(4)} <= {200, 503}
+        done = server.sbcauth("user", "disable", "1001", "--ip-group", "Phones")
+        assert done.returncode == 1
+        assert re.search("read-?only", done.stderr, re.IGNORECASE), done.stderr
+        subprocess.run(["mount", "-o", "remount,rw,bind", mounted], check=True)
+        assert wait_for(lambda: registers(server), 2)
+        server.stop()
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+def test_database_that_is_replaced_is_the_one_that_counts(server):
+    other = server.folder / "other.db"
+    with sqlite3.connect(database(server)) as source, sqlite3.connect(other) as copy:
+        source.backup(copy)
+    source.close()
+    copy.execute("DELETE FROM user_info WHERE username='1001'")
+    copy.commit()
+    copy.close()
+    other.rename(database(server))
+    assert wait_for(lambda: not registers(server, "1001"), 2)
+    assert registers(server, "1002")
+
+
+def test_full_disk_fails_the_command_and_nothing_is_half_done(server, tmp_path):
+    """A limit on the size of files does to a command what a full disk does."""
+    users = tmp_path / "users.csv"
+    rows = [f"n{number},n{number},secret,Phones" for number in range(5000)]
+    users.write_text("\n".join(["local_user,username,password,ip_group", *rows, ""]))
+    limit = database(server).stat().st_size + 200_000
+    done = subprocess.run(
+        [str(SBCAUTH), "--config", str(server.config_file), "user", "import", str(users)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert registers(server)
+    assert server.administer("user", "list", "--json").count('"username"') == 2
+    server.administer("user", "import", str(users))
+    assert wait_for(lambda: registers(server, "n4999"))
+
+
+def test_import_that_is_killed_leaves_the_table_as_it_was(server, tmp_path):
+    users = tmp_path / "users.csv"
+    rows = [f"n{number},n{number},secret,Phones" for number in range(100_000)]
+    users.write_text("\n".join(["local_user,username,password,ip_group", *rows, ""]))
+    size = database(server).with_name("sbcauth.db-wal")
+    command = [str(SBCAUTH), "--config", str(server.config_file), "user", "import", str(users)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        before = size.stat().st_size
+        assert wait_for(lambda: size.stat().st_size > before or process.poll() is not None, 20)
+        assert process.poll() is None, "it was too fast to be killed"
+        process.kill()
+    assert registers(server)
+    assert server.administer("user", "list", "--json").count('"username"') == 2
+    server.add_user("1003", "secret")
+    assert wait_for(lambda: registers(server, "1003"))
+
+
+@pytest.fixture
+def clock(tmp_path, monkeypatch):
+    """Set the clock of the servers that the test starts, in seconds from the true one."""
+    if not FAKETIME.exists():
+        pytest.skip("faketime is not installed")
+    file = tmp_path / "clock"
+
+    def step(seconds):
+        draft = tmp_path / "draft"
+        draft.write_text(f"{seconds:+}")
+        draft.rename(file)
+
+    step(0)
+    monkeypatch.setenv("LD_PRELOAD", str(FAKETIME))
+    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(file))
+    monkeypatch.setenv("FAKETIME_NO_CACHE", "1")
+    monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    return step
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_clock_that_is_set_costs_a_phone_one_challenge_more(clock, start_server, seconds):
+    server = start_server(CONFIG)
+    server.add_user("1001", "secret")
+    with Phone(server, expires=0) as phone:
+        challenge = phone.request("REGISTER")
+        assert phone.request("REGISTER", answering=challenge).status == 200
+        clock(seconds)
+        stale = phone.request("REGISTER", answering=challenge, nc=2)
+        assert (stale.status, stale.challenges[0].stale) == (401, True)
+        assert phone.request("REGISTER", answering=stale).status == 200
+        assert phone.request("REGISTER", answering=stale).status == 401, "a replay"
+    assert all(registers(server) for _ in range(8))
+
+
+def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(start_server):
+    server = start_server(CONFIG, options=["--shared-memory", "16"])
+    server.add_user("1001", "secret")
+    with Phone(server) as stranger:
+        replies = []
+        while 503 not in replies[-20:] and len(replies) < 60_000:
+            challenge = stranger.request("REGISTER")
+            if not challenge.challenges:
+                replies.append(challenge.status)
+                continue
+            guess = stranger.request("REGISTER", answering=challenge, username=f"u{len(replies)}")
+            replies.append(guess.status)
+        assert replies[-1] == 503
+        assert set(replies) <= {401, 403, 503}
+    assert wait_for(lambda: registers(server), 20)
+
+
+def test_bug_means_500_and_the_next_request_is_served(start_server, tmp_path):
+    cfg = tmp_path / "with_a_bug.cfg"
+    product = '"load", SBCAUTH_SCRIPT)'
+    text = (REPOSITORY / "kamailio.cfg").read_text()
+    assert text.count(product) == 1
+    cfg.write_text(text.replace(product, f'"load", "{WITH_A_BUG}")'))
+    server = start_server(CONFIG, options=["--cfg", str(cfg)], well=False)
+    server.add_user("1001", "secret")
+    processes = server.processes()
+    for _ in range(4):
+        with Phone(server, "bug") as phone:
+            assert phone.request("REGISTER").status == 500
+            assert server.reasons(phone.call_id) == ["internal-error"]
+        assert registers(server)
+    assert server.processes() == processes
+    lines = [line for line in server.log().splitlines() if "a bug, please report it" in line]
+    assert len(lines) == 4
+    assert all("ZeroDivisionError" in line for line in lines)
+
+
+def test_sighup_changes_nothing(server):
+    processes = server.processes()
+    os.kill(server.pid, signal.SIGHUP)
+    assert registers(server)
+    assert server.processes() == processes
+
+
+def test_sigterm_in_the_middle_of_load_stops_it_in_time_and_loses_no_user(server):
+    over = threading.Event()
+
+    def load():
+        with Phone(server, expires=0) as phone:
+            while not over.is_set():
+                try:
+                    phone.register()
+                except (TimeoutError, OSError):
+                    return
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    before = time.monotonic()
+    code = server.stop()
+    over.set()
+    assert (code, time.monotonic() - before < 8) == (0, True)
+    for thread in threads:
+        thread.join()
+    server.start()
+    assert registers(server)
+    assert registers(server, "1002")
+
+
+def test_registration_outlives_everything_but_the_end_of_the_server(server):
+    """A fault of the database, a reload or a signal takes no contact away."""
+    with Phone(server, "1002") as callee, Phone(server, "1001") as caller:
+        assert callee.register().status == 200
+        os.kill(server.pid, signal.SIGHUP)
+        server.config_file.write_text("no: yaml: at all")
+        assert server.sbcauth("reload").returncode == 1
+        file = database(server)
+        file.rename(file.with_name("away.db"))
+        assert wait_for(lambda: is_unavailable(server))
+        file.with_name("away.db").rename(file)
+        assert wait_for(lambda: registers(server))
+        caller.send(caller.build("INVITE", "sip:1002@example.com"))
+        challenge = caller.response(caller.last_branch)
+        caller.acknowledge(challenge)
+        caller.send(caller.build("INVITE", "sip:1002@example.com", answering=challenge))
+        assert callee.incoming("INVITE").method == "INVITE"
+
+
+def test_every_row_of_the_page_is_shown_by_a_test():
+    page = (REPOSITORY / "docs" / "faults.md").read_text()
+    rows = re.findall(r"^\| .*\| `(test_\w+)` \|$", page, re.MULTILINE)
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert len(rows) > 10
+    for name in rows:
+        assert f"def {name}(" in tests, name

@@ -1,0 +1,69 @@
+"""A load that lasts: every registration succeeds, and memory stays where it is.
+
+`make test` lasts ten seconds; `make soak` ten minutes.
+"""
+
+import os
+from itertools import cycle, islice
+
+import pytest
+from kamailio import Server
+from memory import growth, private, shared
+
+from bench.load import Line
+from bench.phones import REALM, Phones
+from bench.users import fill_user_info
+
+SECONDS = int(os.environ.get("SBCAUTH_SOAK", "10"))
+RATE = 500
+"""Registrations a second: REGISTER, 401, REGISTER with credentials, 200."""
+USERS = 2000
+NONCE_DURATION = 30
+"""Seconds; what is kept of nonces, transactions and contacts is steady after twice that."""
+PRIVATE_GROWTH = 2 * 1024
+SHARED_GROWTH = 8 * 1024
+"""KiB that a process, and shared memory, may grow by once all is steady."""
+CONFIG = f"""
+realm: {REALM}
+auth_nonce_duration: {NONCE_DURATION}
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{{address: 127.0.0.0/8}}]
+"""
+
+
+@pytest.fixture
+def server(tmp_path):
+    fill_user_info(tmp_path / "sbcauth.db", USERS)
+    with Server(tmp_path, CONFIG) as server:
+        yield server
+
+
+def test_every_registration_succeeds_and_memory_stays_where_it_is(server):
+    before = server.log_size()
+    steady_at = 2 * NONCE_DURATION if SECONDS > 4 * NONCE_DURATION else SECONDS // 2
+    step = max(1, SECONDS // 10)
+    steady = None
+    with Line(server.port) as line:
+        starts = Phones(line.port, server.port).register(cycle(range(USERS)))
+        for second in range(0, SECONDS, step):
+            if steady is None and second >= steady_at:
+                steady = private(server), shared(server)
+            load = line.keep_pace(islice(starts, RATE * step), RATE)
+            assert load.lost == 0
+            slowest = sorted(load.latencies)[-len(load.latencies) // 100]
+            print(
+                f"{second + step:4} s: private {sum(private(server).values())} KiB, "
+                f"largest {max(private(server).values())} KiB, shared {shared(server)} KiB, "
+                f"1 % slower than {slowest * 1000:.1f} ms"
+            )
+    assert growth(steady[0], private(server)) < PRIVATE_GROWTH
+    kept = RATE * (SECONDS - steady_at) if SECONDS <= 4 * NONCE_DURATION else 0
+    assert shared(server) - steady[1] < SHARED_GROWTH + kept * 0.2, "a used nonce takes 0.2 KiB"
+    log = server.log(before)
+    assert log.count("reason=accepted") == RATE * SECONDS
+    assert "ERROR" not in log
+    assert "CRITICAL" not in log
