@@ -102,15 +102,19 @@ class Worker(ClientRoutes):
             service = self.services.value(time.time())
             decision = service.decide(request, ticket.arrived_at, verdict)
             ksr.log(request, decision)
-            return _apply(decision, request, service)
+            return _apply(decision, request, service, waited=True)
         except Exception:
             return _fail(request)
 
     def _ask(self, decision: Ask, request: Request, now: float) -> int:
-        """Have the request wait for the verdict of an external server."""
+        """Have the request wait for the verdict of an external server.
+
+        Its credentials go now: Kamailio keeps what is changed later for the first branch only.
+        """
         ksr.log(request, decision)
         try:
             self._waiting.check(now)
+            ksr.remove_credentials(request, decision.realm)
             ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
         except Unavailable as cause:
@@ -160,14 +164,18 @@ def _note(text: str) -> None:
         KSR.notice(f"sbcauth: {line}\n")
 
 
-def _apply(decision: Decision, request: Request, service: Service) -> int:
-    """Do with the request what was decided; returns a ReturnCode."""
+def _apply(decision: Decision, request: Request, service: Service, *, waited: bool = False) -> int:
+    """Do with the request what was decided; returns a ReturnCode.
+
+    One that has `waited` for a verdict has lost its credentials already.
+    """
     match decision:
         case Pass(ip_group=ip_group):
             ksr.set_route(service.route(ip_group, request.method, accepted=False))
             return ReturnCode.PASSED
         case Accept(ip_group, username, local_user, realm):
-            ksr.remove_credentials(request, realm)
+            if not waited:
+                ksr.remove_credentials(request, realm)
             ksr.set_account(username, local_user)
             ksr.set_route(service.route(ip_group, request.method, accepted=True))
             return ReturnCode.ACCEPTED

@@ -92,11 +92,13 @@ class Drop(NamedTuple):
 class Ask(NamedTuple):
     """An external server must be asked; its verdict comes with a second decision.
 
-    `attributes` are those of an Access-Request, as they are on the wire.
+    `attributes` are those of an Access-Request, as they are on the wire. The credentials for
+    `realm` are spent, if the verdict lets the request go on.
     """
 
     ip_group: str
     username: str
+    realm: str
     attributes: bytes
     reason: Reason = Reason.ASKED
 

@@ -196,7 +196,7 @@ class AuthServer:
             attributes = access_request(group.radius.attributes, claim.request, credentials)
         except BadCredentials as bad:
             return _malformed(group, bad)
-        return Ask(group.name, credentials.username, attributes)
+        return Ask(group.name, credentials.username, group.realm, attributes)
 
     def _judge(self, claim: Claim, verdict: Verdict) -> Decision:
         """Go by the verdict of an external server; where there is none, nobody passes."""

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import sip
+from challenging_peer import Peer as Carrier
 from freeradius import DOCS, FreeRadius
 from kamailio import REPOSITORY, free_port, wait_for
-from phone import Dialog, Phone
+from phone import Dialog, Endpoint, Phone
 from radius_peer import ACCEPT, Peer
 
 from sbcauth.rpc import Rpc
@@ -565,6 +566,81 @@ def test_configuration_of_the_documentation_works(start_server, tmp_path):
         server = start_server(config)
         with Phone(server, "1001", "secret of 1001") as phone:
             assert phone.register().status == 200
+
+
+def test_next_server_gets_what_the_first_one_got(start_server, radius):
+    """What was changed in a request is changed for all servers that it is tried at."""
+    hops = [("127.50.0.2", free_port()), ("127.50.0.3", free_port())]
+    config = f"""
+realm: example.com
+ip_groups:
+{group(0, "Phones", [PORTS["main"]])}
+    route_to: Pair
+  - name: Pair
+    type: server
+    proxy_set: {[f"sip:{address}:{port}" for address, port in hops]}
+"""
+    server = start_server(config)
+    with (
+        Phone(server, "1001", "secret of 1001") as caller,
+        Endpoint(server, hops[0][0], port=hops[0][1]) as first,
+        Endpoint(server, hops[1][0], port=hops[1][1]) as second,
+    ):
+        headers = ["Route: <sip:elsewhere.example;lr>", "X-Kept: as it was"]
+        challenge = caller.request("INVITE", "sip:+1555@example.com", headers=headers)
+        how = {"answering": challenge, "headers": headers}
+        caller.send(caller.build("INVITE", "sip:+1555@example.com", **how))
+        got = []
+        for hop, status in ((first, 503), (second, 486)):
+            got.append(hop.incoming("INVITE"))
+            hop.reply(got[-1], status, "No")
+        assert caller.response(caller.last_branch).status == 486
+        for name in ("record-route", "route", "x-kept", "authorization", "contact"):
+            assert got[0].all(name) == got[1].all(name), name
+        assert got[1].all("record-route")
+        assert not got[1].all("authorization") + got[1].all("route")
+
+
+def test_carrier_that_challenges_us_is_answered_after_radius_has_let_the_caller_in(
+    start_server, radius
+):
+    """Both sides of one call: RADIUS judges the phone, and we prove ourselves to the carrier."""
+    port = free_port()
+    config = f"""
+realm: example.com
+auth_challenge_method: auto
+ip_groups:
+{group(0, "Phones", [PORTS["main"]])}
+    route_to: Carrier
+  - name: Carrier
+    type: server
+    proxy_set: ["sip:127.50.0.9:{port}"]
+    authentication_mode: sbc-as-client
+    username_as_client: trunk
+    password_as_client: secret-of-the-trunk
+"""
+    server = start_server(config)
+    with (
+        Phone(server, "1001", "secret of 1001") as caller,
+        Carrier(
+            server, "127.50.0.9", port, realm="carrier.example", challenged_in_dialog={"INVITE"}
+        ) as carrier,
+    ):
+        answer = caller.authenticate("INVITE", "sip:+15551234@example.com")
+        assert answer.status == 200
+        dialog = Dialog.opened_by(caller, answer)
+        dialog.acknowledge()
+        assert carrier.waits_for_ack(carrier.seen[-1][1])
+        again = dialog.request("INVITE", answering=dialog.request("INVITE"))
+        assert again.status == 200
+        dialog.acknowledge()
+        assert carrier.waits_for_ack(carrier.seen[-1][1])
+        assert dialog.request("BYE").status == 200
+        assert [method for method, _ in carrier.seen] == ["INVITE"] * 4 + ["BYE"]
+        for request in carrier.requests:
+            assert not request.all("route")
+            assert 'realm="example.com"' not in request.header("proxy-authorization")
+        assert carrier.complaints == []
 
 
 # Secrets, and what is told

@@ -62,7 +62,7 @@ END = (
             + ' detail="database is locked"',
         ),
         (
-            Ask("Phones", "bob", b"\x01\x05bob"),
+            Ask("Phones", "bob", "example.com", b"\x01\x05bob"),
             "sbcauth: decision=ask reason=asked ip_group=Phones " + END.format("bob"),
         ),
         (
