@@ -25,6 +25,13 @@ def challenge_and_verify(settings: Settings) -> Result:
             name="native, no replay protection",
             define="BENCH_WITHOUT_REPLAY_PROTECTION",
         ),
+        Ours(
+            settings.folder / "logging",
+            USERS,
+            settings.workers,
+            name="ours, each outcome logged",
+            quiet=False,
+        ),
         Unprotected(settings.folder / "none", USERS, settings.workers),
     ]
     active = range(USERS)

@@ -95,9 +95,9 @@ class Claimant(NamedTuple):
     username: str
 
     @classmethod
-    def with_nonce_of_another(cls, ip_group: str, tag: bytes, username: str) -> "Claimant":
+    def with_nonce_of_another(cls, ip_group: str, tag: str, username: str) -> "Claimant":
         """Return whoever answers a nonce that was issued to another source, known by its tag."""
-        return cls(ip_group, f"{_NONCE_OF_ANOTHER}{tag.hex()}", username)
+        return cls(ip_group, f"{_NONCE_OF_ANOTHER}{tag}", username)
 
     def as_counted_by(self, scope: Scope) -> "Claimant":
         """Return the part that a limit counts; `*` stands for all."""
@@ -229,7 +229,7 @@ class Attempts:
         self._trusted_until[key] = until
 
 
-@lru_cache(4096)  # 2 µs saved for each phone that comes again
+@lru_cache(_REMEMBERED)  # 2 µs saved for each phone that comes again
 def _key(scope: Scope, claimant: Claimant) -> str:
     return _digest(scope, "\0".join(claimant.as_counted_by(scope)))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sbcauth.digest import Credentials, format_challenge, parse_credentials, scheme
+from sbcauth.digest import Algorithm, Credentials, format_challenge, parse_credentials, scheme
 from sbcauth.exceptions import BadCredentials
 from sbcauth.ip_groups import IPGroup
 from sbcauth.nonces import FOREIGN, JudgedNonce, NonceKey, NonceSigner, NonceState
@@ -13,7 +13,8 @@ class Challenger:
     """Challenges the requests of one IP Group, and judges the nonces in their answers."""
 
     def __init__(self, group: IPGroup, keys: Sequence[NonceKey], not_before: int) -> None:
-        self._group = group
+        self._realm = group.realm
+        self._method = group.auth_challenge_method
         self._qop = group.auth_qop.offered
         self._signers = {
             algorithm.value: NonceSigner(
@@ -24,21 +25,25 @@ class Challenger:
             )
             for algorithm in group.auth_algorithms
         }
+        self._offers = [
+            (self._signers[algorithm], *_around_nonce(group.realm, algorithm, self._qop))
+            for algorithm in group.auth_algorithms
+        ]
 
     def challenge(self, request: Request, now: int, *, stale: bool) -> tuple[int, tuple[str, ...]]:
         """Return the status and the header fields: one for each algorithm, in the order given.
 
         RFC 8760 §2.4 leaves that order to the administrator: some phones read only the first.
         """
-        status = self._group.auth_challenge_method.status(request.method)
+        status = self._method.status(request.method)
         name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
-        source = request.source
-        headers = []
-        for algorithm in self._group.auth_algorithms:
-            nonce = self._signers[algorithm].mint(source, now)
-            value = format_challenge(self._group.realm, nonce, algorithm, self._qop, stale=stale)
-            headers.append(f"{name}: {value}")
-        return status, tuple(headers)
+        source, end = request.source, ", stale=true" if stale else ""
+        return status, tuple(
+            [
+                f"{name}: {before}{signer.mint(source, now)}{after}{end}"
+                for signer, before, after in self._offers
+            ]
+        )
 
     def answer(self, request: Request) -> Credentials | None:
         """Return the credentials that answer our challenge, or None where there are none.
@@ -46,7 +51,7 @@ class Challenger:
         A phone may answer several challenges at once: the strongest that was offered counts.
         Raises BadCredentials where there is nothing for our realm but what cannot be read.
         """
-        status = self._group.auth_challenge_method.status(request.method)
+        status = self._method.status(request.method)
         fields = request.authorization if status == 401 else request.proxy_authorization
         answers: list[Credentials] = []
         bad: BadCredentials | None = None
@@ -58,11 +63,13 @@ class Challenger:
             except BadCredentials as error:
                 bad = error
                 continue
-            if credentials.realm == self._group.realm:
+            if credentials.realm == self._realm:
                 answers.append(credentials)
         if bad and not answers:
             raise bad
-        return max(answers, key=self._strength) if answers else None
+        if len(answers) > 1:
+            return max(answers, key=self._strength)
+        return answers[0] if answers else None
 
     def judge(self, credentials: Credentials, source: str, now: int) -> JudgedNonce:
         """Return what the nonce is to us, and to which source it was issued.
@@ -90,7 +97,12 @@ class Challenger:
         return credentials.protection in self._qop
 
     def _strength(self, credentials: Credentials) -> int:
-        for algorithm in self._group.auth_algorithms:
-            if algorithm == credentials.algorithm:
-                return algorithm.strength
-        return -1
+        if not self.offered_algorithm(credentials):
+            return -1
+        return Algorithm(credentials.algorithm).strength
+
+
+def _around_nonce(realm: str, algorithm: Algorithm, qop: Sequence[str]) -> tuple[str, str]:
+    """Return what a challenge says before its nonce, and after it."""
+    before, _, after = format_challenge(realm, "\n", algorithm, qop).rpartition("\n")
+    return before, after

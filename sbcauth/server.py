@@ -178,9 +178,9 @@ class AuthServer:
         if claim.group.server_auth_mode is ServerAuthMode.RADIUS:
             return self._judge(claim, verdict) if verdict else self._ask(claim)
         account = self._account(claim)
-        right = response_is_right(
-            account.ha1, claim.request.method, claim.credentials, claim.request.body
-        )
+        request, credentials = claim.request, claim.credentials
+        body = request.body if credentials.protection == "auth-int" else b""
+        right = response_is_right(account.ha1, request.method, credentials, body)
         if account.refusal or not right:
             return self._wrong(claim, account.refusal or Reason.WRONG_CREDENTIALS)
         return self._right(claim, account)

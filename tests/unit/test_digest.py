@@ -12,11 +12,14 @@ from sbcauth.digest import (
     MAX_CREDENTIALS,
     Algorithm,
     Credentials,
+    _credentials,
+    _usual_credentials,
     expected_response,
     format_challenge,
     ha1,
     ha2,
     parse_credentials,
+    parse_parameters,
     quote,
     response_is_right,
     scheme,
@@ -347,6 +350,38 @@ def test_each_word_is_given_up_once(start: str, piece: str) -> None:
 def test_longest_words_are_refused_at_once(name: str) -> None:
     with pytest.raises(BadCredentials):
         parse_credentials(name)
+
+
+_USUAL = (
+    'Digest username="1001", realm="example.com", nonce="0f", uri="sip:example.com", '
+    'response="faeaf2f9", algorithm=MD5, cnonce="334f", qop=auth, nc=00000001'
+)
+_EDITS = st.lists(
+    st.tuples(
+        st.integers(0, len(_USUAL)),
+        st.integers(0, 3),
+        st.sampled_from(
+            ['"', '""', ",", "=", " ", "\\", "\0", "a", "qop=", ', nc="1"', "MD5", "é"]
+        ),
+    ),
+    max_size=4,
+)
+
+
+@given(_EDITS)
+def test_what_is_read_the_short_way_is_read_the_long_way_too(
+    edits: list[tuple[int, int, str]],
+) -> None:
+    text = _USUAL
+    for place, deleted, inserted in edits:
+        text = text[:place] + inserted + text[place + deleted :]
+    usual = _usual_credentials(text)
+    if usual:
+        assert usual == _credentials(parse_parameters(text))
+
+
+def test_usual_spelling_is_read_the_short_way() -> None:
+    assert _usual_credentials(_USUAL) == parse_credentials(_USUAL)
 
 
 # -- what we write ---------------------------------------------------------------------

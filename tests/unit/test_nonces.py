@@ -1,8 +1,5 @@
 """Nonces: fresh for whom they were made, foreign after any change."""
 
-import string
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,11 +21,11 @@ def state(nonce: str, of: NonceSigner, now: int = NOW) -> NonceState:
     return of.judge(nonce, PHONE, now).state
 
 
-def test_nonce_is_short_and_made_of_letters_digits_dash_and_underscore() -> None:
+def test_nonce_is_short_and_made_of_digits() -> None:
     for _ in range(50):
         nonce = signer().mint(PHONE, NOW)
-        assert len(nonce) == 44
-        assert set(nonce) <= set(string.ascii_letters + string.digits + "-_")
+        assert len(nonce) == 62
+        assert set(nonce) <= set("0123456789abcdef")
 
 
 def test_no_two_nonces_are_the_same() -> None:
@@ -75,7 +72,7 @@ def test_clock_that_is_set_back_after_the_start_does_not_make_every_nonce_stale(
 def test_nonce_tells_whom_it_was_issued_to_and_stays_valid_elsewhere() -> None:
     one = signer()
     nonce = one.mint(PHONE, NOW)
-    assert one.judge(nonce, PHONE, NOW).source_tag == b""
+    assert one.judge(nonce, PHONE, NOW).source_tag == ""
     elsewhere = one.judge(nonce, STRANGER, NOW)
     assert elsewhere.state is NonceState.FRESH
     assert elsewhere.source_tag
@@ -83,15 +80,7 @@ def test_nonce_tells_whom_it_was_issued_to_and_stays_valid_elsewhere() -> None:
     assert elsewhere.source_tag != one.judge(one.mint("::/64", NOW), STRANGER, NOW).source_tag
 
 
-@given(bit=st.integers(0, 33 * 8 - 1))
-def test_nonce_with_any_bit_changed_is_foreign(bit: int) -> None:
-    one = signer(OLD, NEW)
-    raw = bytearray(urlsafe_b64decode(one.mint(PHONE, NOW)))
-    raw[bit // 8] ^= 1 << bit % 8
-    assert one.judge(urlsafe_b64encode(raw).decode(), PHONE, NOW) == FOREIGN
-
-
-@given(place=st.integers(0, 43), character=st.characters())
+@given(place=st.integers(0, 61), character=st.characters())
 def test_nonce_with_any_character_changed_is_foreign(place: int, character: str) -> None:
     one = signer()
     nonce = one.mint(PHONE, NOW)
@@ -101,15 +90,12 @@ def test_nonce_with_any_character_changed_is_foreign(place: int, character: str)
 
 def test_nonce_has_one_spelling_only() -> None:
     one = signer()
-    nonce = next(
-        nonce for nonce in (one.mint(PHONE, NOW) for _ in range(1000)) if {"-", "_"} <= set(nonce)
-    )
-    for other in (nonce.replace("-", "+"), nonce.replace("_", "/"), f"{nonce}=", f" {nonce}"):
+    nonce = one.mint(PHONE, NOW)
+    for other in (nonce.upper(), f"{nonce}=", f" {nonce}", f"{nonce}\n", f"{nonce}0", nonce[:-1]):
         assert state(other, one) is NonceState.FOREIGN
-    assert state(nonce + "\n", one) is NonceState.FOREIGN
 
 
-@given(st.one_of(st.text(max_size=60), st.text("-_+/= \n0Aé", min_size=44, max_size=44)))
+@given(st.one_of(st.text(max_size=60), st.text("0123456789abcdefAé \n", min_size=62, max_size=62)))
 def test_any_text_is_a_foreign_nonce(text: str) -> None:
     assert signer().judge(text, PHONE, NOW) == FOREIGN
 
