@@ -20,6 +20,8 @@ CONFIG = """\
 realm: example.com
 attempt_window: 2
 max_auth_attempts: 100
+max_failures_per_source: 0
+max_failures_per_user: 0
 ip_groups:
   - name: Phones
     type: user

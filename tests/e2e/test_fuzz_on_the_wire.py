@@ -23,6 +23,8 @@ OUR_LONGEST_LINE = 1000
 CONFIG = """
 realm: example.com
 max_auth_attempts: 100
+max_failures_per_source: 0
+max_failures_per_user: 0
 ip_groups:
   - name: Phones
     type: user

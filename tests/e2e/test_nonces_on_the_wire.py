@@ -191,3 +191,24 @@ def test_nonce_past_its_duration_is_challenged_again_as_stale(phone, server, old
         assert (stale.status, stale.challenges[0].stale) == (401, True)
     assert phone.request("REGISTER", answering=stale).status == 200
     assert server.reasons(phone.call_id) == ["stale-nonce"] * 4 + ["accepted"]
+
+
+def test_nonce_of_another_key_is_foreign_and_never_counted(phone, server, start_server):
+    """Another server has another key, though all else is the same."""
+    phone = phone(address="127.0.0.13")
+    with Phone(start_server(CONFIG), address="127.0.0.13") as elsewhere:
+        (challenge,) = elsewhere.request("REGISTER").challenges
+    for _ in range(4):
+        reply = phone.request("REGISTER", answering=challenge)
+        assert (reply.status, reply.challenges[0].stale) == (401, False)
+    assert server.reasons(phone.call_id) == ["foreign-nonce"] * 4
+    assert phone.request("REGISTER", answering=reply).status == 200
+
+
+def test_credentials_accepted_over_one_transport_are_refused_over_another(phone):
+    over_udp, over_tcp = phone(), phone(transport="tcp")
+    (challenge,) = over_udp.request("REGISTER").challenges
+    field = sip.answer(challenge, "REGISTER", over_udp.registrar, "1001", "secret")
+    assert over_udp.request("REGISTER", headers=[field]).status == 200
+    reply = over_tcp.request("REGISTER", headers=[field])
+    assert (reply.status, reply.challenges[0].stale) == (401, True)

@@ -1,0 +1,105 @@
+"""Floods leave memory bounded: what strangers can have kept is little, and soon forgotten."""
+
+from itertools import islice
+
+import pytest
+from kamailio import wait_for
+from memory import entries, rpc, shared
+
+OPTIONS = ["--shared-memory", "512"]
+CONFIG = """
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{address: 127.0.0.0/16}]
+  - name: Unlimited
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    max_failures_per_source: 0
+    max_failures_per_user: 0
+    classification: [{address: 127.1.0.0/16}]
+"""
+USERS = {"1001": "secret"}
+AT_ONCE = 20
+BYTES_AN_ENTRY = 200
+"""What docs/threat-model.md promises that an entry takes, at most."""
+
+
+def flood(phone, requests):
+    """Send requests, some at once; return how often each status was answered."""
+    statuses = {}
+    requests = iter(requests)
+    while batch := list(islice(requests, AT_ONCE)):
+        for raw in batch:
+            phone.send(raw)
+        for _ in batch:
+            status = phone.response().status
+            statuses[status] = statuses.get(status, 0) + 1
+    return statuses
+
+
+def guesses(phone, challenge, count, prefix):
+    """Return wrong answers to `challenge`, each of another user name."""
+    return (
+        phone.build("REGISTER", answering=challenge, username=f"{prefix}{number}", password="x")
+        for number in range(count)
+    )
+
+
+def settled(server):
+    """Return how many KiB of shared memory are in use when no transaction is."""
+    assert wait_for(lambda: rpc(server).call("tm.stats")["current"] == 0, 15)
+    return shared(server)
+
+
+def test_flood_without_credentials_takes_no_shared_memory(server, phone):
+    phone = phone()
+    flood(phone, (phone.build("REGISTER") for _ in range(200)))
+    before, kept = shared(server), entries(server)
+    assert flood(phone, (phone.build("REGISTER") for _ in range(4000))) == {401: 4000}
+    assert shared(server) - before < 64
+    assert entries(server) == kept
+
+
+def test_flood_with_foreign_nonces_is_forgotten_with_its_transactions(server, phone):
+    phone = phone()
+    (challenge,) = phone.request("REGISTER").challenges
+    foreign = challenge._replace(nonce="A" * 44)
+    flood(phone, guesses(phone, foreign, 200, "warm"))
+    before, kept = settled(server), entries(server)
+    assert flood(phone, guesses(phone, foreign, 2000, "n")) == {401: 2000}
+    assert entries(server) == kept
+    assert settled(server) - before < 64
+
+
+def test_guesses_at_random_users_stop_being_counted_when_the_source_is_locked_out(server, phone):
+    phone = phone(address="127.0.0.50")
+    before = entries(server)
+    statuses = flood(phone, guesses(phone, phone.request("REGISTER"), 1000, "g"))
+    assert statuses[401] < 30
+    assert statuses[401] + statuses[403] == 1000
+    after = entries(server)
+    grown = sum(after[table] - before[table] for table in ("attempts", "lockouts"))
+    assert 0 < grown <= 100
+
+
+def test_entry_is_small_whatever_the_user_is_called(server, phone):
+    phone = phone(address="127.1.0.1")
+    before, kept = settled(server), entries(server)
+    statuses = flood(phone, guesses(phone, phone.request("REGISTER"), 3000, "name" * 50))
+    assert statuses == {401: 3000}
+    grown = entries(server)["attempts"] - kept["attempts"]
+    assert grown >= 3000
+    size = (settled(server) - before) * 1024 / grown
+    print(f"{grown} entries, {size:.0f} bytes each")
+    assert size < BYTES_AN_ENTRY
+
+
+@pytest.fixture(autouse=True)
+def still_well(phone):
+    yield
+    assert phone(expires=0, address="127.0.0.51").register().status == 200
