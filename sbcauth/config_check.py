@@ -136,6 +136,9 @@ def _check_radius(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Fi
     elif radius.value().patience > LONGEST_WAIT:
         message = f"nobody waits for all tries: after {LONGEST_WAIT:.0f} seconds it is 503"
         yield Finding((*path, "radius"), message, False)
+    if group.username_as_server is not None:
+        message = "plays no part: with server_auth_mode radius the RADIUS server knows the users"
+        yield Finding((*path, "username_as_server"), message, False)
     if set(setting(group, keys, "auth_algorithms")) != {Algorithm.MD5}:
         message = "FreeRADIUS knows MD5 only, and rejects users of other algorithms"
         yield Finding((*path, "auth_algorithms"), message, False)

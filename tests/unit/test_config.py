@@ -773,6 +773,14 @@ def test_what_is_right_brings_neither_complaint_nor_warning(text: str, loaded: L
             "10:22: ip_groups[0].auth_algorithms: "
             "FreeRADIUS knows MD5 only, and rejects users of other algorithms",
         ),
+        (
+            phones(
+                *(*AS_SERVER, "server_auth_mode: radius", RADIUS),
+                *("username_as_server: u", "password_as_server: p"),
+            ),
+            "10:25: ip_groups[0].username_as_server: "
+            "plays no part: with server_auth_mode radius the RADIUS server knows the users",
+        ),
     ],
 )
 def test_what_may_be_a_mistake_is_a_warning(text: str, said: str, loaded: Load) -> None:
