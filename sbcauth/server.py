@@ -258,14 +258,17 @@ class AuthServer:
     def _external_account(self, claim: Claim) -> Account:
         """Return the account of a user name that an external server knows the password of.
 
-        A user speaks for the address of record of that name, unless User Info has another.
+        A user speaks for the address of record of that name, unless User Info has another, or
+        has it for somebody else.
         """
         group, username = claim.group, claim.credentials.username
         if group.type is IPGroupType.SERVER:
             return Account(self._decoy)
         user = self._users.find(group.name, username, group.realm)
         if user is None:
-            return Account(self._decoy, username.removesuffix(f"@{group.realm}"))
+            own = username.removesuffix(f"@{group.realm}")
+            taken = self._users.has_local_user(group.name, own)
+            return Account(self._decoy, own, Reason.UNKNOWN_USER if taken else None)
         refusal = None if user.enabled else Reason.DISABLED_USER
         return Account(self._decoy, user.local_user, refusal)
 

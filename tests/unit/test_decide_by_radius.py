@@ -182,6 +182,12 @@ def test_user_info_may_have_another_address_of_record_for_a_user() -> None:
     )
 
 
+def test_address_of_record_that_user_info_has_for_somebody_else_is_not_given_away() -> None:
+    users = UserInfo(user("alice", local_user="1001"))
+    decision = phone(asking(ACCEPT, users=users), username="1001").register()
+    assert decision.reason is Reason.UNKNOWN_USER
+
+
 def test_user_who_is_disabled_in_user_info_is_refused_whatever_radius_says() -> None:
     users = UserInfo(user(enabled=False))
     assert phone(asking(ACCEPT, users=users)).register().reason is Reason.DISABLED_USER
