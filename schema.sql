@@ -3,7 +3,7 @@
 -- This file is the only truth about the database. Passwords are never stored: ha1_* is H(A1) of
 -- RFC 7616 (3.4.2) in lower-case hexadecimal, one for each algorithm, bound to user name and realm.
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;  -- sbcauth/migrations.py brings older ones here
 
 CREATE TABLE IF NOT EXISTS user_info (
     id              INTEGER PRIMARY KEY,
@@ -18,6 +18,14 @@ CREATE TABLE IF NOT EXISTS user_info (
     enabled         INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
     created_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
     updated_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    -- H(A1) of the password before this one, recognised until then (seconds since 1970)
+    old_ha1_md5         TEXT CHECK (length(old_ha1_md5) = 32
+                                    AND old_ha1_md5 NOT GLOB '*[^0-9a-f]*'),
+    old_ha1_sha256      TEXT CHECK (length(old_ha1_sha256) = 64
+                                    AND old_ha1_sha256 NOT GLOB '*[^0-9a-f]*'),
+    old_ha1_sha512_256  TEXT CHECK (length(old_ha1_sha512_256) = 64
+                                    AND old_ha1_sha512_256 NOT GLOB '*[^0-9a-f]*'),
+    old_until           INTEGER,
     UNIQUE (ip_group, username, realm)
 ) STRICT;
 

@@ -34,6 +34,7 @@ class Config:
     file: Path
     database: str
     nonce_key_file: Path
+    old_password_memory: int
     unclassified_requests: UnclassifiedRequests
     ip_groups: tuple[IPGroup, ...]
     warnings: tuple[Complaint, ...]
@@ -57,6 +58,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         file=path.resolve(),
         database=database,
         nonce_key_file=folder / key_file,
+        old_password_memory=keys.old_password_memory,
         unclassified_requests=keys.unclassified_requests,
         ip_groups=tuple(_ip_group(group, keys) for group in keys.ip_groups),
         warnings=tuple(source.complaint(where, what) for where, what, _ in findings),

@@ -15,6 +15,7 @@ def effective(config: Config) -> dict[str, Any]:
     return {
         "database": config.database,
         "nonce_key_file": str(config.nonce_key_file),
+        "old_password_memory": config.old_password_memory,
         "unclassified_requests": str(config.unclassified_requests),
         "ip_groups": [_effective(group) for group in config.ip_groups],
     }

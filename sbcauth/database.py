@@ -9,8 +9,9 @@ import peewee
 
 from sbcauth.exceptions import Unavailable
 from sbcauth.installation import schema_sql
+from sbcauth.migrations import SCHEMA_VERSION, migrate
+from sbcauth.migrations import version as schema_version
 
-SCHEMA_VERSION = 1
 _BUSY_TIMEOUT = 5.0  # seconds that a command waits for another's transaction
 
 
@@ -28,6 +29,10 @@ class UserInfo(peewee.Model):
     enabled = peewee.BooleanField(default=True)
     created_at = peewee.TextField()
     updated_at = peewee.TextField()
+    old_ha1_md5 = peewee.TextField(null=True)
+    old_ha1_sha256 = peewee.TextField(null=True)
+    old_ha1_sha512_256 = peewee.TextField(null=True)
+    old_until = peewee.IntegerField(null=True)
 
     class Meta:
         """The table's name and keys, as in schema.sql."""
@@ -44,12 +49,12 @@ def sqlite_path(url: str) -> Path:
 def open_for_writing(url: str) -> peewee.SqliteDatabase:
     """Return the database, bound to UserInfo; it is made from schema.sql where it is missing.
 
-    The file is readable by its owner alone. Raises Unavailable where it cannot be opened, or
-    was made by a newer version.
+    One of an older version is brought up to date. The file is readable by its owner alone.
+    Raises Unavailable where it cannot be opened, or was made by a newer version.
     """
     path = sqlite_path(url)
     database = peewee.SqliteDatabase(
-        str(path), timeout=_BUSY_TIMEOUT, pragmas={"journal_mode": "wal"}
+        str(path), timeout=_BUSY_TIMEOUT, pragmas={"journal_mode": "wal", "temp_store": "memory"}
     )
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -66,13 +71,14 @@ def open_for_writing(url: str) -> peewee.SqliteDatabase:
 
 
 def _make_tables(database: peewee.SqliteDatabase, path: Path) -> None:
-    version = database.pragma("user_version")
+    connection: sqlite3.Connection = database.connection()  # type: ignore[no-untyped-call]
+    version = schema_version(connection)
     if version > SCHEMA_VERSION:
         raise Unavailable(f"{path}: made by a newer version of sbcauth (schema {version})")
     if version == 0:
         script = schema_sql().read_text("utf-8")
-        connection: sqlite3.Connection = database.connection()  # type: ignore[no-untyped-call]
         connection.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+    migrate(connection)
 
 
 def open_for_reading(path: Path, timeout: float) -> sqlite3.Connection:

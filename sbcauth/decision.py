@@ -25,6 +25,8 @@ class Reason(StrEnum):
     WRONG_CREDENTIALS = "wrong-credentials"
     UNKNOWN_USER = "unknown-user"
     DISABLED_USER = "disabled-user"
+    # right for the password before; challenged as if wrong, but not counted
+    OLD_PASSWORD = "old-password"
     # refused
     LOCKED_OUT = "locked-out"
     SOURCE_LOCKED_OUT = "source-locked-out"

@@ -54,11 +54,13 @@ class Claim(NamedTuple):
 class Account(NamedTuple):
     """What a claim is measured against.
 
-    `refusal` is why the account is no good, whatever the response. `local_user` is None where
-    the account stands for every address of record of its IP Group.
+    `old_ha1` is of the password before. `refusal` is why the account is no good, whatever the
+    response. `local_user` is None where the account stands for every address of record of its
+    IP Group.
     """
 
     ha1: str
+    old_ha1: str
     local_user: str | None = None
     refusal: Reason | None = None
 
@@ -178,11 +180,11 @@ class AuthServer:
         if claim.group.server_auth_mode is ServerAuthMode.RADIUS:
             return self._judge(claim, verdict) if verdict else self._ask(claim)
         account = self._account(claim)
-        request, credentials = claim.request, claim.credentials
-        body = request.body if credentials.protection == "auth-int" else b""
-        right = response_is_right(account.ha1, request.method, credentials, body)
-        if account.refusal or not right:
-            return self._wrong(claim, account.refusal or Reason.WRONG_CREDENTIALS)
+        right = _is_right(claim, account.ha1)
+        if not right or account.refusal:
+            is_old = _is_right(claim, account.old_ha1)
+            wrong = Reason.OLD_PASSWORD if is_old else Reason.WRONG_CREDENTIALS
+            return self._wrong(claim, account.refusal or wrong)
         return self._right(claim, account)
 
     def _ask(self, claim: Claim) -> Decision:
@@ -208,12 +210,17 @@ class AuthServer:
         return self._right(claim, account)
 
     def _wrong(self, claim: Claim, reason: Reason) -> Decision:
-        """Count the attempt and challenge again; refuse the last one."""
+        """Count the attempt and challenge again; refuse the last one.
+
+        A phone that was left behind when the password changed is not counted.
+        """
         credentials = claim.credentials
         if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
         evidence = f"{credentials.nonce} {credentials.nc} {credentials.response}"
-        if self._attempts.fail(claim.claimant, evidence, claim.group.attempt_limit, claim.now):
+        if reason is not Reason.OLD_PASSWORD and self._attempts.fail(
+            claim.claimant, evidence, claim.group.attempt_limit, claim.now
+        ):
             return _forbid(claim, reason)
         status, headers = claim.challenger.challenge(claim.request, claim.now, stale=False)
         return Challenge(status, headers, reason, claim.group.name, credentials.username)
@@ -243,17 +250,19 @@ class AuthServer:
         )
         if group.type is IPGroupType.SERVER:
             if shared_ha1 is None:
-                return Account(self._decoy, refusal=Reason.UNKNOWN_USER)
-            return Account(shared_ha1)
+                return Account(self._decoy, self._decoy, refusal=Reason.UNKNOWN_USER)
+            return Account(shared_ha1, self._decoy)
         user = self._users.find(group.name, credentials.username, group.realm)
         if user is None:
             claimed = _claimed_user(claim.request)
             if shared_ha1 is None or self._users.has_local_user(group.name, claimed):
-                return Account(self._decoy, refusal=Reason.UNKNOWN_USER)
-            return Account(shared_ha1)
-        known_ha1 = user.ha1(Algorithm(credentials.algorithm))
+                return Account(self._decoy, self._decoy, refusal=Reason.UNKNOWN_USER)
+            return Account(shared_ha1, self._decoy)
+        algorithm = Algorithm(credentials.algorithm)
+        known_ha1 = user.ha1(algorithm) or self._decoy
+        old_ha1 = user.old_ha1(algorithm, claim.now) or self._decoy
         refusal = None if user.enabled else Reason.DISABLED_USER
-        return Account(known_ha1 or self._decoy, user.local_user, refusal)
+        return Account(known_ha1, old_ha1, user.local_user, refusal)
 
     def _external_account(self, claim: Claim) -> Account:
         """Return the account of a user name that an external server knows the password of.
@@ -263,14 +272,14 @@ class AuthServer:
         """
         group, username = claim.group, claim.credentials.username
         if group.type is IPGroupType.SERVER:
-            return Account(self._decoy)
+            return Account(self._decoy, self._decoy)
         user = self._users.find(group.name, username, group.realm)
         if user is None:
             own = username.removesuffix(f"@{group.realm}")
             taken = self._users.has_local_user(group.name, own)
-            return Account(self._decoy, own, Reason.UNKNOWN_USER if taken else None)
+            return Account(self._decoy, self._decoy, own, Reason.UNKNOWN_USER if taken else None)
         refusal = None if user.enabled else Reason.DISABLED_USER
-        return Account(self._decoy, user.local_user, refusal)
+        return Account(self._decoy, self._decoy, user.local_user, refusal)
 
     def _challenge_again(self, claim: Claim, reason: Reason, *, stale: bool = False) -> Decision:
         """Give a new nonce in place of one that is no good; this counts for nothing."""
@@ -301,6 +310,12 @@ _LOCKED_OUT = {
     Scope.SOURCE: Reason.SOURCE_LOCKED_OUT,
     Scope.USER: Reason.USER_LOCKED_OUT,
 }
+
+
+def _is_right(claim: Claim, ha1: str) -> bool:
+    request, credentials = claim.request, claim.credentials
+    body = request.body if credentials.protection == "auth-int" else b""
+    return response_is_right(ha1, request.method, credentials, body)
 
 
 def _malformed(group: IPGroup, bad: BadCredentials) -> Reject:

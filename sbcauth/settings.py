@@ -408,6 +408,7 @@ class FileKeys(SharedKeys):
 
     database: str = "sqlite:///sbcauth.db"
     nonce_key_file: str | None = None
+    old_password_memory: Annotated[int, _seconds(0, 2_592_000)] = 604_800
     unclassified_requests: Annotated[UnclassifiedRequests, _words(UnclassifiedRequests)] = (
         UnclassifiedRequests.REJECT
     )

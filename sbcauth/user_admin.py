@@ -27,7 +27,26 @@ _INSERT = f"""
     ON CONFLICT (ip_group, username, realm) DO NOTHING
 """  # noqa: S608 - constants only
 
+_SAME_USER = """
+    new.ip_group = old.ip_group AND new.username = old.username AND new.realm = old.realm
+"""
+_SAME_PASSWORD = " AND ".join(
+    f"(new.{column} IS old.{column} OR new.{column} IS NULL OR old.{column} IS NULL)"
+    for column in HA1_COLUMNS.values()
+)
+_REMEMBER_OLD = f"""
+    UPDATE user_info AS new SET old_until = CAST(strftime('%s', 'now') AS INTEGER) + :memory,
+    {", ".join(f"old_{column} = old.{column}" for column in HA1_COLUMNS.values())}
+    FROM temp.put_aside AS old WHERE {_SAME_USER} AND NOT ({_SAME_PASSWORD})
+"""  # noqa: S608 - constants only
+_KEEP_OLD = f"""
+    UPDATE user_info AS new SET old_until = old.old_until,
+    {", ".join(f"old_{column} = old.old_{column}" for column in HA1_COLUMNS.values())}
+    FROM temp.put_aside AS old WHERE {_SAME_USER} AND {_SAME_PASSWORD}
+"""  # noqa: S608 - constants only
+
 _NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
+_SECONDS = peewee.fn.strftime("%s", "now").cast("integer")
 
 
 class UserTable:
@@ -101,9 +120,17 @@ class UserTable:
         with self.transaction():
             yield from query.iterator()
 
-    def set_password(self, row: UserInfo, password: str) -> None:
-        """Replace the password."""
-        self._update(row, **hashes(row.username, row.realm, password))
+    def set_password(self, row: UserInfo, password: str, memory: int = 0) -> None:
+        """Replace the password; the old one is recognised for `memory` seconds.
+
+        The same password again changes nothing about the one before it.
+        """
+        new = hashes(row.username, row.realm, password)
+        if all(getattr(row, column) in (None, value) for column, value in new.items()):
+            self._update(row, **new)
+            return
+        old = {f"old_{column}": getattr(row, column) if memory else None for column in new}
+        self._update(row, **new, **old, old_until=_SECONDS + memory if memory else None)
 
     def set_enabled(self, row: UserInfo, enabled: bool) -> None:
         """Let the user in again, or no more."""
@@ -113,6 +140,21 @@ class UserTable:
         """Remove the user."""
         with self.transaction():
             row.delete_instance()
+
+    def put_aside(self) -> None:
+        """Remove all users, for others to take their place; in a transaction."""
+        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
+        connection.execute("DROP TABLE IF EXISTS temp.put_aside")
+        connection.execute("CREATE TEMP TABLE put_aside AS SELECT * FROM user_info")
+        self.clear()
+
+    def remember_old_passwords(self, memory: int) -> None:
+        """Have the passwords of users that were put aside recognised for `memory` seconds."""
+        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
+        if memory:
+            connection.execute(_REMEMBER_OLD, {"memory": memory})
+            connection.execute(_KEEP_OLD)
+        connection.execute("DROP TABLE temp.put_aside")
 
     def _update(self, row: UserInfo, **values: Any) -> None:
         with self.transaction():

@@ -86,7 +86,7 @@ class UserFile:
         value = dict(zip(row.columns, row.values, strict=True))
         group = self._group(value)
         username = value.get("username") or value.get("local_user", "")
-        names = {
+        names: dict[str, Any] = {
             "ip_group": group.name,
             "username": username,
             "realm": value.get("realm") or group.realm,
@@ -113,17 +113,23 @@ class UserFile:
 
 
 def import_users(
-    table: UserTable, source: UserFile, *, replace: bool = False, dry_run: bool = False
+    table: UserTable,
+    source: UserFile,
+    *,
+    replace: bool = False,
+    dry_run: bool = False,
+    memory: int = 0,
 ) -> Counter[str]:
     """Add all users of a file, or none; return how many there are of each IP Group.
 
-    `replace` removes all others; `dry_run` does everything, and then takes it back. Raises
+    `replace` removes all others, and has passwords that change recognised for `memory` seconds;
+    `dry_run` does everything, and then takes it back. Raises
     BadUserFile where a row is wrong, or its user exists already.
     """
     counts: Counter[str] = Counter()
     with table.transaction(keep=not dry_run):
         if replace:
-            table.clear()
+            table.put_aside()
         rows = source.users()
         while batch := list(islice(rows, _BATCH)):
             for place in table.insert([user for _, user in batch]):
@@ -134,6 +140,8 @@ def import_users(
         source.check()
         if replace and not counts:
             raise BadUserFile("the file has no users: the table is left as it is")
+        if replace:
+            table.remember_old_passwords(memory)
     return counts
 
 

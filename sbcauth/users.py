@@ -11,6 +11,7 @@ import peewee
 from sbcauth.database import open_for_reading, sqlite_path
 from sbcauth.digest import Algorithm
 from sbcauth.exceptions import Unavailable
+from sbcauth.migrations import version
 
 FRESHNESS = 0.1
 """Seconds after which the database is asked whether it has changed."""
@@ -21,14 +22,22 @@ LONGEST_NAME = 255
 CACHE_SIZE = 100_000
 """Answers that one process remembers."""
 
-_COLUMNS = "ip_group, local_user, username, realm, enabled, ha1_md5, ha1_sha256, ha1_sha512_256"
+_OLD = "old_ha1_md5, old_ha1_sha256, old_ha1_sha512_256, old_until"
+_NO_OLD = "NULL, NULL, NULL, NULL"  # until a command has brought schema 1 up to date
+_COLUMNS = f"""
+    ip_group, local_user, username, realm, enabled, ha1_md5, ha1_sha256, ha1_sha512_256, {_OLD}
+"""
 # S608: constants only
 _BY_USERNAME = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND username=? AND realm=?"  # noqa: S608
 _BY_LOCAL_USER = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND local_user=?"  # noqa: S608
 
 
 class User(NamedTuple):
-    """A row of User Info, without its dates."""
+    """A row of User Info, without its dates.
+
+    `old_…` are of the password before this one, which is recognised until `old_until` (seconds
+    since 1970).
+    """
 
     ip_group: str
     local_user: str
@@ -38,6 +47,10 @@ class User(NamedTuple):
     ha1_md5: str | None = None
     ha1_sha256: str | None = None
     ha1_sha512_256: str | None = None
+    old_ha1_md5: str | None = None
+    old_ha1_sha256: str | None = None
+    old_ha1_sha512_256: str | None = None
+    old_until: int | None = None
 
     def ha1(self, algorithm: Algorithm) -> str | None:
         """Return H(A1) for `algorithm`, or None where there is none."""
@@ -48,6 +61,18 @@ class User(NamedTuple):
                 return self.ha1_sha256
             case Algorithm.SHA_512_256:
                 return self.ha1_sha512_256
+
+    def old_ha1(self, algorithm: Algorithm, now: int) -> str | None:
+        """Return H(A1) of the password before, or None where it is recognised no more."""
+        if now >= (self.old_until or 0):
+            return None
+        match algorithm:
+            case Algorithm.MD5:
+                return self.old_ha1_md5
+            case Algorithm.SHA_256:
+                return self.old_ha1_sha256
+            case Algorithm.SHA_512_256:
+                return self.old_ha1_sha512_256
 
     def __repr__(self) -> str:
         """Return who it is; H(A1) is as good as the password and is not shown."""
@@ -112,7 +137,10 @@ class UserDirectory:
 
     def _read(self, query: str, key: _Key) -> tuple[User, ...]:
         try:
-            rows = self._connected().execute(query, key).fetchall()
+            connection = self._connected()
+            if version(connection) < 2:
+                query = query.replace(_OLD, _NO_OLD)
+            rows = connection.execute(query, key).fetchall()
         except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
             self.close()
             hint = _missing_right(self._path)

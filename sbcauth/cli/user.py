@@ -136,7 +136,7 @@ def set_password(
     table = _table(context)
     row = table.find(username, ip_group, realm)
     password = _password(username, password_stdin, generate)
-    table.set_password(row, password)
+    table.set_password(row, password, load(context.obj, os.environ).old_password_memory)
     _print_generated(password, generate)
     print(f"changed the password of {username} in {row.ip_group}")
 

@@ -46,7 +46,8 @@ def import_(
         ) as content,
     ):
         source = UserFile(content, str(file), config.ip_groups, default)
-        counts = import_users(table, source, replace=replace, dry_run=dry_run)
+        memory = config.old_password_memory
+        counts = import_users(table, source, replace=replace, dry_run=dry_run, memory=memory)
     done = "would import" if dry_run else "imported"
     parts = ", ".join(f"{count} to {group}" for group, count in sorted(counts.items()))
     print(f"{done} {counts.total()} users{f': {parts}' if parts else ''}")

@@ -274,3 +274,15 @@ def test_lockout_is_longer_the_second_time(phone, source):
     assert locked.register().status == 403
     time.sleep(LOCKOUT)
     assert locked.register().status == 200
+
+
+def test_phone_with_the_password_before_locks_nobody_out(phone, source, server):
+    server.add_user("1004", "before")
+    left_behind = phone("1004", "before", address=source)
+    assert left_behind.register().status == 200
+    server.administer("user", "set-password", "1004", "--password-stdin", stdin="after\n")
+    time.sleep(0.5)
+    assert [left_behind.register().status for _ in range(10)] == [401] * 10
+    assert server.reasons(left_behind.call_id)[-1] == "old-password"
+    assert phone("1004", "after", address=source).register().status == 200
+    assert guess(phone("1004", "neither", address=source), 3) == [401, 401, 403]

@@ -75,8 +75,19 @@ def user(
     ip_group: str = "Phones",
     realm: str = REALM,
     enabled: bool = True,
+    old_password: str = "",
+    old_until: int = NOW + 60,
 ) -> User:
     """Return a row of the User Info table; its local user is `username` unless given."""
+    if old_password:
+        changed = user(username, password, local_user=local_user, enabled=enabled)
+        before = user(username, old_password)
+        return changed._replace(
+            old_ha1_md5=before.ha1_md5,
+            old_ha1_sha256=before.ha1_sha256,
+            old_ha1_sha512_256=before.ha1_sha512_256,
+            old_until=old_until,
+        )
     return User(
         ip_group=ip_group,
         local_user=local_user or username,

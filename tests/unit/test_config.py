@@ -109,6 +109,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
         file=tmp_path / "sbcauth.yaml",
         database=f"sqlite:///{tmp_path}/sbcauth.db",
         nonce_key_file=tmp_path / "sbcauth.keys",
+        old_password_memory=604800,
         unclassified_requests=UnclassifiedRequests.REJECT,
         ip_groups=(
             IPGroup(

@@ -32,7 +32,7 @@ DECIDING = {
 }
 """What `server` may import."""
 
-STORING = {"database", "digest", "exceptions", "installation"}
+STORING = {"database", "digest", "exceptions", "migrations", "installation"}
 """What `users` may import."""
 
 PACKAGES = {

@@ -10,9 +10,11 @@ from pathlib import Path
 import peewee
 import pytest
 
-from sbcauth.database import SCHEMA_VERSION, UserInfo, open_for_writing
+from sbcauth.database import UserInfo, open_for_writing
 from sbcauth.exceptions import Unavailable
 from sbcauth.installation import schema_sql
+from sbcauth.migrations import MIGRATIONS, SCHEMA_VERSION
+from sbcauth.users import UserDirectory
 
 SCHEMA = schema_sql().read_text("utf-8")
 ROW = {
@@ -51,7 +53,9 @@ def test_model_has_the_columns_of_the_schema(database: sqlite3.Connection) -> No
     assert [name for _, name, *_ in columns] == list(UserInfo._meta.sorted_field_names)
     for _, name, kind, required, _, key in columns:
         field = UserInfo._meta.fields[name]
-        assert field.field_type in {"TEXT": {"TEXT"}, "INTEGER": {"BOOL", "AUTO"}}[kind], name
+        assert field.field_type in {"TEXT": {"TEXT"}, "INTEGER": {"BOOL", "AUTO", "INT"}}[kind], (
+            name
+        )
         assert (not field.null or bool(key)) == bool(required or key), name
         assert isinstance(field, peewee.AutoField) == bool(key), name
 
@@ -185,3 +189,80 @@ def test_what_cannot_be_a_database_is_named(name: str, tmp_path: Path) -> None:
         open_for_writing(f"sqlite:///{tmp_path}/{name}")
     assert str(caught.value).startswith(f"{tmp_path}/{name}: ")
     assert str(caught.value).count(str(tmp_path)) == 1
+
+
+# From older schemas
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A database as the first schema made it, with a user."""
+    file = tmp_path / "sbcauth.db"
+    database = sqlite3.connect(file)
+    database.executescript(Path(__file__).with_name("schema_1.sql").read_text("utf-8"))
+    database.execute("PRAGMA journal_mode = wal")
+    insert(database)
+    database.commit()
+    database.close()
+    return file
+
+
+def read(file: Path, query: str) -> list[tuple[object, ...]]:
+    database = sqlite3.connect(file)
+    rows = database.execute(query).fetchall()
+    database.close()
+    return rows
+
+
+def test_every_version_has_its_migration() -> None:
+    assert list(MIGRATIONS) == list(range(2, SCHEMA_VERSION + 1))
+
+
+def test_older_database_becomes_what_the_schema_makes(
+    older: Path, database: sqlite3.Connection
+) -> None:
+    before = read(older, "SELECT * FROM user_info")
+    open_for_writing(f"sqlite:///{older}").close()
+    assert read(older, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
+    columns = database.execute("PRAGMA table_info(user_info)").fetchall()
+    assert read(older, "PRAGMA table_info(user_info)") == columns
+    (row,) = read(older, "SELECT * FROM user_info")
+    assert row == (*before[0], None, None, None, None)
+    changed = sqlite3.connect(older)
+    for column in ("old_ha1_md5", "old_ha1_sha256", "old_ha1_sha512_256"):
+        with pytest.raises(sqlite3.IntegrityError):
+            changed.execute(f"UPDATE user_info SET {column} = 'secret'")  # noqa: S608
+    changed.close()
+
+
+def test_several_commands_may_bring_it_up_to_date_at_once(older: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda _: open_for_writing(f"sqlite:///{older}").close(), range(16)):
+            pass
+    assert read(older, "SELECT count(*) FROM user_info") == [(1,)]
+
+
+def test_migration_that_fails_changes_nothing(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MIGRATIONS, 2, (*MIGRATIONS[2], "ALTER TABLE missing ADD COLUMN x"))
+    before = read(older, "SELECT * FROM user_info")
+    with pytest.raises(Unavailable, match="no such table: missing"):
+        open_for_writing(f"sqlite:///{older}")
+    assert read(older, "SELECT * FROM user_info") == before
+    assert read(older, "PRAGMA user_version") == [(1,)]
+
+
+def test_running_server_reads_before_and_after_a_command_brings_it_up_to_date(
+    older: Path,
+) -> None:
+    directory = UserDirectory(f"sqlite:///{older}")
+    directory.refresh(1000.0)
+    before = directory.find("Phones", "1001", "example.com")
+    database = open_for_writing(f"sqlite:///{older}")
+    assert directory.find("Phones", "1001", "example.com") == before
+    UserInfo.update(old_ha1_md5="1" * 32, old_until=2000).execute()
+    database.close()
+    directory.refresh(1001.0)
+    after = directory.find("Phones", "1001", "example.com")
+    assert before
+    assert after == before._replace(old_ha1_md5="1" * 32, old_until=2000)
+    directory.close()
