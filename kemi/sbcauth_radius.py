@@ -35,7 +35,6 @@ _SIGN_OF_LIFE = 10.0
 _PATIENCE = 1.0
 
 _HEAD = struct.Struct("!HIIdB")
-_TIME = struct.Struct("d")
 
 
 class Ticket(NamedTuple):
@@ -82,13 +81,13 @@ class Waiting:
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         with suppress(OSError):  # an unprivileged user may have less room
             fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        self._alive = mmap.mmap(-1, _TIME.size)  # shared: the process writes, the workers read
+        # Shared: the process writes, the workers read, and both do so in one instruction.
+        self._alive = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
         self._process: RadiusProcess | None = None
 
     def check(self, now: float) -> None:
         """Raise Unavailable where no process has shown of late that it is there to ask."""
-        (seen,) = _TIME.unpack(self._alive)
-        if now - seen > _SIGN_OF_LIFE:
+        if now - self._alive[0] > _SIGN_OF_LIFE:
             raise Unavailable("there is no RADIUS process: see docs/existing-deployment.md")
 
     def put(self, question: Question) -> None:
@@ -100,7 +99,7 @@ class Waiting:
 
     def show_life(self, now: float) -> None:
         """Tell the workers that there is a process that asks."""
-        _TIME.pack_into(self._alive, 0, now)
+        self._alive[0] = now
 
     @property
     def process(self) -> "RadiusProcess":

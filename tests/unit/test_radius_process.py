@@ -1,6 +1,7 @@
 """How questions get from SIP workers to the RADIUS process, and verdicts out of it."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -126,6 +127,21 @@ def test_process_that_was_never_seen_or_not_of_late_is_missed() -> None:
     waiting.check(1_700_000_009.0)
     with pytest.raises(Unavailable, match="there is no RADIUS process"):
         waiting.check(1_700_000_011.0)
+
+
+def test_sign_of_life_is_never_seen_half_written() -> None:
+    waiting = Waiting()
+    waiting.show_life(1_700_000_000.0)
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            waiting.show_life(1_700_000_000.0)
+    try:
+        for _ in range(300_000):
+            waiting.check(1_700_000_001.0)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def test_sign_of_life_is_seen_in_other_processes() -> None:
