@@ -9,12 +9,15 @@ import site
 import sys
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parent.parent
+HOME = Path(__file__).resolve().parent.parent  # the repository, or the installed package
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _find_package():
     """Make `sbcauth` and what it needs importable, from the folder that this file is in."""
+    if (HOME / "__init__.py").exists():
+        site.addsitedir(str(HOME.parent))
+        return
     site_packages = HOME / ".venv" / "lib" / PYTHON / "site-packages"
     if site_packages.is_dir():
         site.addsitedir(str(site_packages))
