@@ -9,6 +9,7 @@ import typer
 
 from sbcauth import __version__
 from sbcauth.cli import config, lockout, user
+from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
@@ -27,6 +28,7 @@ _typer.add_typer(lockout.commands, name="lockout")
 _typer.command()(run)
 _typer.command()(reload)
 _typer.command()(explain)
+_typer.command()(doctor)
 
 
 def _version(wanted: bool) -> None:
