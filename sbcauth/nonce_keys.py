@@ -4,10 +4,13 @@ One key a line, `ID SECRET` with the secret in hexadecimal, the newest first: it
 verify. Whoever reads this file can make nonces, but no password can be found from it.
 """
 
+import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2s
+from itertools import count
 from pathlib import Path
 
 from sbcauth.exceptions import Complaint, ConfigError
@@ -15,6 +18,8 @@ from sbcauth.nonces import NonceKey
 
 _SECRET_BYTES = 32
 _KEPT = 3
+LONGEST_LIFE = 605
+"""Seconds after which no nonce is alive: the longest auth_nonce_duration, and differing clocks."""
 _HEADER = "# sbcauth nonce keys, the newest first: it signs, all verify\n"
 
 
@@ -23,25 +28,43 @@ def load_or_create(path: Path) -> tuple[NonceKey, ...]:
 
     Raises ConfigError where it cannot be read or made.
     """
-    try:
+    with _complaints(path):
         if not path.exists():
             _write(path, (_new_key(0),))
         return _read(path)
-    except OSError as error:
-        raise _complaint(path, 1, f"{error.strerror} (nonce keys)") from error
 
 
-def rotate(path: Path) -> tuple[NonceKey, ...]:
-    """Put a new key before the others and return them; the oldest one over three goes.
+def rotate(path: Path, now: float, take_up: Callable[[], None]) -> tuple[NonceKey, ...]:
+    """Have a new key sign and the others verify, and return them; the oldest over three goes.
 
-    Raises ConfigError where the file cannot be read or written.
+    `take_up` returns when all servers work by the file. They get to know the new key first, and
+    sign with it then: none meets a nonce whose key it does not know. Raises ConfigError where the
+    file cannot be read or written, or the oldest key may have nonces that are alive at `now`
+    (seconds since 1970).
     """
     keys = load_or_create(path)
-    keys = (_new_key((keys[0].id + 1) % 256), *keys)[:_KEPT]
-    try:
+    with _complaints(path):
+        wait = math.ceil(path.stat().st_mtime + LONGEST_LIFE - now)
+    if len(keys) >= _KEPT and wait > 0:
+        message = f"the oldest key may still have nonces in use: wait {wait} s, or use --forget"
+        raise _complaint(path, 1, message)
+    new = _new_key(_free_id(keys))
+    with _complaints(path):
+        _write(path, (keys[0], new, *keys[1:]))
+        take_up()
+        keys = (new, *keys)[:_KEPT]
         _write(path, keys)
-    except OSError as error:
-        raise _complaint(path, 1, f"{error.strerror} (nonce keys)") from error
+    return keys
+
+
+def replace(path: Path) -> tuple[NonceKey, ...]:
+    """Put a new key in the place of all and return it; raises ConfigError.
+
+    The nonces of the others are foreign from then on.
+    """
+    keys = (_new_key(_free_id(load_or_create(path))),)
+    with _complaints(path):
+        _write(path, keys)
     return keys
 
 
@@ -51,6 +74,12 @@ def dialog_key(keys: Sequence[NonceKey]) -> str:
     It comes from the oldest key, so that calls outlive a rotation and a restart.
     """
     return blake2s(key=keys[-1].secret, person=b"dialog").hexdigest()
+
+
+def _free_id(keys: Sequence[NonceKey]) -> int:
+    """Return the next number after the newest key's that no key has."""
+    taken = {key.id for key in keys}
+    return next(n % 256 for n in count(keys[0].id + 1) if n % 256 not in taken)
 
 
 def _new_key(key_id: int) -> NonceKey:
@@ -83,10 +112,22 @@ def _write(path: Path, keys: tuple[NonceKey, ...]) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
+        if path.exists():  # root may rotate what the server's own user must read
+            was = path.stat()
+            os.fchown(descriptor, was.st_uid, was.st_gid)
         file.write(_HEADER + lines)
         file.flush()
         os.fsync(descriptor)
     draft.replace(path)
+
+
+@contextmanager
+def _complaints(path: Path) -> Iterator[None]:
+    """Name the file in what the system says of it."""
+    try:
+        yield
+    except OSError as error:
+        raise _complaint(path, 1, f"{error.strerror} (nonce keys)") from error
 
 
 def _complaint(path: Path, line: int, message: str) -> ConfigError:

@@ -1,12 +1,21 @@
 """The file of nonce keys: made once, private, whole, and named where it is wrong."""
 
+import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
+from sbcauth import nonce_keys
 from sbcauth.exceptions import ConfigError
-from sbcauth.nonce_keys import load_or_create, rotate
+from sbcauth.nonce_keys import LONGEST_LIFE, load_or_create, replace
+from sbcauth.nonces import NonceKey
+
+
+def rotate(path: Path) -> tuple[NonceKey, ...]:
+    """Rotate when no nonce of an older key can be alive."""
+    return nonce_keys.rotate(path, time.time() + LONGEST_LIFE, lambda: None)
 
 
 @pytest.fixture
@@ -103,3 +112,52 @@ def test_rotation_that_cannot_be_written_changes_nothing(
     with pytest.raises(ConfigError, match="No space left on device"):
         rotate(file)
     assert load_or_create(file) == keys
+
+
+def test_new_key_is_known_everywhere_before_it_signs(file: Path) -> None:
+    (first,) = load_or_create(file)
+    meanwhile: list[tuple[NonceKey, ...]] = []
+    keys = nonce_keys.rotate(file, 0, lambda: meanwhile.append(load_or_create(file)))
+    assert meanwhile == [(first, keys[0])]
+    assert keys == load_or_create(file) == (keys[0], first)
+
+
+def test_rotation_that_was_broken_off_can_be_done_again(file: Path) -> None:
+    load_or_create(file)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nonce_keys.rotate(file, 0, stop)
+    assert len(load_or_create(file)) == 2
+    assert len({key.id for key in rotate(file)}) == 3
+
+
+def test_key_with_nonces_that_may_be_alive_is_kept(file: Path) -> None:
+    load_or_create(file)
+    rotate(file)
+    keys = rotate(file)
+    changed = file.stat().st_mtime
+    with pytest.raises(ConfigError, match="may still have nonces in use: wait 600 s"):
+        nonce_keys.rotate(file, changed + 5, lambda: None)
+    assert load_or_create(file) == keys
+    assert nonce_keys.rotate(file, changed + LONGEST_LIFE, lambda: None)[1:] == keys[:2]
+
+
+def test_all_keys_can_be_replaced(file: Path) -> None:
+    before = load_or_create(file)
+    rotate(file)
+    (key,) = replace(file)
+    assert load_or_create(file) == (key,)
+    assert key.secret not in {each.secret for each in before}
+    assert key.id == 2
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_file_stays_with_its_owner(file: Path) -> None:
+    load_or_create(file)
+    os.chown(file, 65534, 65534)
+    rotate(file)
+    assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600

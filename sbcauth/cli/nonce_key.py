@@ -1,0 +1,48 @@
+"""`sbcauth nonce-key`: the keys that nonces are signed with."""
+
+import os
+import time
+from typing import Annotated
+
+import typer
+
+from sbcauth.cli.output import counted
+from sbcauth.config import load
+from sbcauth.nonce_keys import replace, rotate
+from sbcauth.reload import LOOKS_EVERY, request_reload
+
+commands = typer.Typer(help="Change the keys that nonces are signed with.", no_args_is_help=True)
+
+_TAKEN_UP = 5 * LOOKS_EVERY
+"""Seconds after which every process works by the file."""
+
+
+@commands.callback()
+def _group() -> None:
+    """Keep `rotate` a command of a group while it is the only one."""
+
+
+@commands.command("rotate")
+def rotate_(
+    context: typer.Context,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Have older keys verify no more: one has been read."),
+    ] = False,
+) -> None:
+    """Sign nonces with a new key; older ones verify on, so that no phone notices.
+
+    Example: sbcauth nonce-key rotate
+    """
+    config = load(context.obj, os.environ)
+
+    def take_up() -> None:
+        request_reload(config)
+        time.sleep(_TAKEN_UP)
+
+    if forget:
+        keys = replace(config.nonce_key_file)
+    else:
+        keys = rotate(config.nonce_key_file, time.time(), take_up)
+    take_up()
+    print(f"key {keys[0].id} signs; {counted(keys[1:], 'older key')} kept")
