@@ -13,13 +13,14 @@ from urllib.parse import quote
 
 import KSR
 
-from sbcauth.decision import Decision, Reason
+from sbcauth.decision import Decision, Drop, Reason
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.logline import outcome, word
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 from sbcauth.shared_state import Table, Value
+from sbcauth.status import OUTCOMES, outcome_key
 
 T = TypeVar("T")
 
@@ -149,10 +150,12 @@ def set_route(route: Route | None) -> None:
 
 
 def log(request: Request, decision: Decision) -> None:
-    """Write the line of an outcome: the usual ones at level INFO, refusals above.
+    """Count an outcome, and write its line: the usual ones at level INFO, refusals above.
 
     A line that Kamailio's `debug` leaves out is not made up in the first place.
     """
+    ip_group = "" if isinstance(decision, Drop) else decision.ip_group
+    KSR.htable.sht_inc(OUTCOMES, outcome_key(ip_group, decision.reason))
     level = _LEVELS.get(decision.reason, _NOTICE)
     if level > _NOTICE and KSR.get_debug() < level:
         return

@@ -13,6 +13,7 @@ from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
+from sbcauth.cli.status import status
 from sbcauth.exceptions import SbcAuthError
 
 _typer = typer.Typer(
@@ -30,6 +31,7 @@ _typer.command()(run)
 _typer.command()(reload)
 _typer.command()(explain)
 _typer.command()(doctor)
+_typer.command()(status)
 
 
 def _version(wanted: bool) -> None:
