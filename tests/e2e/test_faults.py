@@ -30,7 +30,7 @@ ip_groups:
     classification: [{address: 127.0.0.0/8}]
 """
 WITH_A_BUG = Path(__file__).with_name("faults") / "with_a_bug.py"
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_import_that_is_killed_leaves_the_table_as_it_was(server, tmp_path):
 @pytest.fixture
 def clock(tmp_path, monkeypatch):
     """Set the clock of the servers that the test starts, in seconds from the true one."""
-    if not FAKETIME.exists():
+    if FAKETIME is None:
         pytest.skip("faketime is not installed")
     file = tmp_path / "clock"
 

@@ -121,3 +121,12 @@ def test_svcrack_finds_no_password_beyond_the_limit(attack, tmp_path, server):
 def test_svcrack_finds_a_password_that_is_its_second_guess(attack, tmp_path):
     """So that the test above tells something."""
     assert "sunshine" in crack(attack, tmp_path, ["guess", "sunshine"], "1003")
+
+
+def test_ping_of_a_stranger_tells_nothing_of_who_is_registered(phone):
+    """OPTIONS is not on the list: the server answers it itself, and the same for every name."""
+    registered, stranger = phone("1002", "secret1002"), phone("stranger")
+    assert registered.register().status == 200
+    for name in ("1002", "1009"):
+        assert stranger.request("OPTIONS", f"sip:{name}@example.com").status == 200
+    assert registered.hears_nothing()
