@@ -210,7 +210,7 @@ class KamailioState:
         htable.sht_rm(name, key)
         keep = htable.sht_setxi if isinstance(value, int) else htable.sht_setxs
         if keep(name, key, value, lifetime) < 0:
-            raise Unavailable(f"shared memory is full: htable {name}")
+            raise _not_kept(name)
 
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
@@ -226,7 +226,7 @@ class KamailioState:
         try:
             new, result = change(htable.sht_get(name, key) or 0)
             if htable.sht_setxi(name, key, new, lifetime) < 0:
-                raise Unavailable(f"shared memory is full: htable {name}")
+                raise _not_kept(name)
         finally:
             htable.sht_unlock(name, key)
         return result
@@ -241,10 +241,14 @@ class KamailioState:
         try:
             new, result = change(htable.sht_get(name, key) or "")
             if htable.sht_setxs(name, key, new, lifetime) < 0:
-                raise Unavailable(f"shared memory is full: htable {name}")
+                raise _not_kept(name)
         finally:
             htable.sht_unlock(name, key)
         return result
+
+
+def _not_kept(htable: str) -> Unavailable:
+    return Unavailable(f"shared memory is full, or kamailio.cfg lacks the htable {htable}")
 
 
 _HTABLES = {table: f"sbcauth_{table}" for table in Table}

@@ -157,7 +157,18 @@ def _server(config: Config, rpc: Rpc, now: float) -> Iterator[Finding]:
     if "tlsf" not in _command_line(pid):
         text = "runs with a slow memory manager: start Kamailio with -x tlsf -X tlsf"
         yield Finding(Grade.WARNING, "server", text)
+    yield from _tables(rpc)
     yield Finding(Grade.OK, "server", f"runs for {uptime} s, process {pid}")
+
+
+def _tables(rpc: Rpc) -> Iterator[Finding]:
+    """Look for the htables in the running server: a kamailio.cfg may be older than sbcauth."""
+    there = {table["name"] for table in rpc.call("htable.stats")}
+    for line in re.findall(r'^modparam\("htable".*"\)', kamailio_cfg().read_text(), re.MULTILINE):
+        name = line.split('"')[5].partition("=>")[0]
+        if name not in there:
+            grade = Grade.WARNING if name == "sbcauth_cseq" else Grade.ERROR  # SBC as Client alone
+            yield Finding(grade, "server", f"kamailio.cfg lacks an htable; add: {line}")
 
 
 def _command_line(pid: int) -> str:

@@ -1,0 +1,31 @@
+"""A kamailio.cfg that lacks one of our htables lets nobody in, and says what is missing."""
+
+from phone import Phone
+
+from sbcauth.installation import kamailio_cfg
+
+CONFIG = """\
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{address: 127.0.0.0/16}]
+"""
+
+
+def test_missing_table_is_named_and_nobody_passes(start_server, tmp_path):
+    lines = kamailio_cfg().read_text().splitlines(keepends=True)
+    (missing,) = [line for line in lines if '"sbcauth_trusted=>' in line]
+    cfg = tmp_path / "older.cfg"
+    cfg.write_text("".join(line for line in lines if line != missing))
+    server = start_server(CONFIG, well=False, options=["--cfg", str(cfg)])
+    server.add_user("1001", "secret")
+    with Phone(server, "1001", "secret", expires=0) as phone:
+        assert phone.register().status == 503
+        assert server.reasons(phone.call_id)[-1] == "unavailable"
+    assert "kamailio.cfg lacks the htable sbcauth_trusted" in server.log_file.read_text()
+    examined = server.sbcauth("doctor")
+    assert examined.returncode == 1
+    assert f"kamailio.cfg lacks an htable; add: {missing.strip()}" in examined.stdout
