@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -54,7 +55,7 @@ def open_for_writing(url: str) -> peewee.SqliteDatabase:
     """
     path = sqlite_path(url)
     database = peewee.SqliteDatabase(
-        str(path), timeout=_BUSY_TIMEOUT, pragmas={"journal_mode": "wal", "temp_store": "memory"}
+        str(path), timeout=_BUSY_TIMEOUT, pragmas={"temp_store": "memory"}
     )
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -72,6 +73,9 @@ def open_for_writing(url: str) -> peewee.SqliteDatabase:
 
 def _make_tables(database: peewee.SqliteDatabase, path: Path) -> None:
     connection: sqlite3.Connection = database.connection()  # type: ignore[no-untyped-call]
+    if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        with suppress(sqlite3.OperationalError):  # locked: another command is about it, too
+            connection.execute("PRAGMA journal_mode = wal")
     version = schema_version(connection)
     if version > SCHEMA_VERSION:
         raise Unavailable(f"{path}: made by a newer version of sbcauth (schema {version})")
