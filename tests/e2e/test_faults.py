@@ -102,7 +102,7 @@ def test_database_that_another_program_has_locked_means_503_until_it_lets_go(ser
     assert wait_for(lambda: registers(server), 2)
 
 
-def test_file_system_that_becomes_read_only_lets_nobody_in_by_mistake(server):
+def test_database_on_a_file_system_that_is_read_only_means_503(server):
     server.stop()
     mounted = server.folder / "mounted"
     mounted.mkdir()
@@ -114,14 +114,14 @@ def test_file_system_that_becomes_read_only_lets_nobody_in_by_mistake(server):
         server.config_file.write_text(f"database: sqlite:///{mounted}/sbcauth.db\n{text}")
         server.start()
         subprocess.run(["mount", "-o", "remount,ro,bind", mounted], check=True)
-        assert {answer(server)[0].status for _ in range(4)} <= {200, 503}
+        assert all(is_unavailable(server) for _ in range(4))
         done = server.sbcauth("user", "disable", "1001", "--ip-group", "Phones")
         assert done.returncode == 1
         assert re.search("read-?only", done.stderr, re.IGNORECASE), done.stderr
         subprocess.run(["mount", "-o", "remount,rw,bind", mounted], check=True)
         assert wait_for(lambda: registers(server), 2)
-        server.stop()
     finally:
+        server.stop()
         subprocess.run(["umount", mounted], check=True)
 
 
