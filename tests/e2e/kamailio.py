@@ -40,8 +40,10 @@ class Server:
         port: int = 0,
         listen: Sequence[str] = (),
         options: Sequence[str] = (),
+        user: int | None = None,
     ) -> None:
         self.folder = folder
+        self._user = user
         self.port = port or free_port()
         self.workers = workers
         listen = [f"{each}:127.0.0.1:{self.port}" for each in ("udp", "tcp")] + list(listen)
@@ -73,6 +75,9 @@ class Server:
             text=True,
             timeout=60,
             check=False,
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else (),
         )
 
     def administer(self, *arguments: str, stdin: str = "") -> str:
@@ -113,6 +118,9 @@ class Server:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else (),
             )
         return self._process
 
