@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.cli.user_files import export, import_
+from sbcauth.cli.user_files import export, import_, import_kamailio
 from sbcauth.config import load
 from sbcauth.database import UserInfo
 from sbcauth.exceptions import UserInfoError
@@ -187,6 +187,7 @@ def remove(
 
 
 commands.command("import")(import_)
+commands.command("import-kamailio")(import_kamailio)
 commands.command()(export)
 
 

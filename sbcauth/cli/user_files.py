@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.progress import open as open_with_progress
 
 from sbcauth.config import load
+from sbcauth.exceptions import UserInfoError
+from sbcauth.kamailio_users import as_csv
 from sbcauth.user_admin import UserTable, ip_group_named, only_ip_group_of_users
 from sbcauth.user_files import UserFile, export_users, import_users
 
@@ -48,6 +51,35 @@ def import_(
         source = UserFile(content, str(file), config.ip_groups, default)
         memory = config.old_password_memory
         counts = import_users(table, source, replace=replace, dry_run=dry_run, memory=memory)
+    _tell(counts, dry_run)
+
+
+def import_kamailio(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="An SQLite database with the table subscriber.")],
+    ip_group: Annotated[
+        str | None, typer.Option("--ip-group", help="The IP Group that they will belong to.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")
+    ] = False,
+) -> None:
+    """Add the users of Kamailio's own module auth_db, all or none.
+
+    Example: sbcauth user import-kamailio /etc/kamailio/kamailio.sqlite --dry-run
+    """
+    config = load(context.obj, os.environ)
+    group = only_ip_group_of_users(config.ip_groups)
+    if ip_group:
+        group = ip_group_named(config.ip_groups, ip_group)
+    if group is None:
+        raise UserInfoError("there are several IP Groups: say which by --ip-group")
+    with as_csv(file, group) as content, UserTable(config.database) as table:
+        source = UserFile(content, f"{file}, table subscriber", config.ip_groups, group)
+        _tell(import_users(table, source, dry_run=dry_run), dry_run)
+
+
+def _tell(counts: Counter[str], dry_run: bool) -> None:
     done = "would import" if dry_run else "imported"
     parts = ", ".join(f"{count} to {group}" for group, count in sorted(counts.items()))
     print(f"{done} {counts.total()} users{f': {parts}' if parts else ''}")

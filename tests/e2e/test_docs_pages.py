@@ -1,7 +1,9 @@
 """The documentation is played: each command in it runs, and prints what the page says."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from hashlib import md5
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PLAYED: dict[str, dict[str, str]] = {
     "tutorial.md": {"1001": "secret-of-1001"},
     "moving-from-audiocodes.md": {},
+    "moving-from-auth-db.md": {},
 }
 """The pages that are played, with the passwords that are typed in them."""
 
@@ -21,8 +24,23 @@ PLAYED: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("name", PLAYED)
 def test_commands_of_a_page_print_what_it_says(name: str, tmp_path: Path) -> None:
     text = (REPOSITORY / "docs" / name).read_text("utf-8")
+    if name == "moving-from-auth-db.md":
+        make_subscribers(tmp_path / "kamailio.sqlite")
     page = Page(text, tmp_path, PLAYED[name])
     assert page.play() == len(re.findall(r"^\$ ", text, re.MULTILINE))
+
+
+def make_subscribers(path: Path) -> None:
+    """Make Kamailio's own table of users, with two of them."""
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE version (table_name TEXT, table_version INT)")
+    database.executescript(Path("/usr/share/kamailio/db_sqlite/auth_db-create.sql").read_text())
+    for user in ("1001", "1002"):
+        ha1 = md5(f"{user}:example.com:secret".encode(), usedforsecurity=False).hexdigest()
+        insert = "INSERT INTO subscriber (username, domain, ha1) VALUES (?, 'example.com', ?)"
+        database.execute(insert, (user, ha1))
+    database.commit()
+    database.close()
 
 
 def configurations() -> Iterator[tuple[str, str]]:
