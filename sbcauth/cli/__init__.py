@@ -11,6 +11,7 @@ from sbcauth import __version__
 from sbcauth.cli import config, lockout, nonce_key, user
 from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
+from sbcauth.cli.kamailio_snippet import kamailio_snippet
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
 from sbcauth.cli.status import status
@@ -32,6 +33,7 @@ _typer.command()(reload)
 _typer.command()(explain)
 _typer.command()(doctor)
 _typer.command()(status)
+_typer.command()(kamailio_snippet)
 
 
 def _version(wanted: bool) -> None:

@@ -8,7 +8,9 @@ import kamailio
 import pytest
 from kamailio import Server
 from phone import Endpoint, Phone
+from real_programs import baresip, sipp
 
+__all__ = ["baresip", "sipp"]  # fixtures of all modules
 BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
 
 

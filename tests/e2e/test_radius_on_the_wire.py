@@ -15,6 +15,7 @@ from kamailio import REPOSITORY, free_port, wait_for
 from phone import Dialog, Endpoint, Phone
 from radius_peer import ACCEPT, Peer
 
+from sbcauth.kamailio_snippet import snippet
 from sbcauth.rpc import Rpc
 
 SECRET = "a secret with \u00e4 and #"
@@ -488,7 +489,6 @@ def test_reload_changes_servers_and_loses_no_request(start_server, silent, radiu
     assert SECRET not in server.log()
 
 
-DEPLOYMENT = (REPOSITORY / "docs" / "existing-deployment.md").read_text("utf-8")
 BEFORE = """\
 #!KAMAILIO
 loadmodule "tm.so"
@@ -499,6 +499,12 @@ loadmodule "siputils.so"
 loadmodule "textops.so"
 """
 AFTER = """
+request_route {
+	if (!mf_process_maxfwd_header("10")) {
+		send_reply("483", "Too Many Hops");
+		exit;
+	}
+	route(SBCAUTH);
 	route(ON);
 }
 route[ON] {
@@ -507,19 +513,13 @@ route[ON] {
 """
 
 
-def test_existing_deployment_works_with_the_lines_of_the_documentation(
+def test_existing_deployment_works_with_the_lines_that_are_printed_for_it(
     start_server, radius, tmp_path
 ):
-    modules, call, *more = re.findall(r"^```\n(.*?)^```", DEPLOYMENT, re.M | re.S)
-    own_modules, parameters, routes = more
-    modules = modules.replace("/opt/sbcauth/kemi", str(REPOSITORY / "kemi"))
-    modules = re.sub("#!define .*", "", modules)  # `sbcauth run` does this
-    too_far = 'if (!mf_process_maxfwd_header("10")) { send_reply("483", "Too Many Hops"); exit; }'
-    begin = f"request_route {{\n{too_far}\n"
-    assert "# and on" in routes
-    routes = re.sub("# and on.*", "route(ON);", routes)
     cfg = tmp_path / "kamailio.cfg"
-    cfg.write_text(BEFORE + own_modules + modules + parameters + begin + call + AFTER + routes)
+    ours = snippet(tmp_path, REPOSITORY / "kemi" / "sbcauth_kemi.py", radius_route="ON")
+    ours = re.sub("#!define .*", "", ours)  # `sbcauth run` does this
+    cfg.write_text(BEFORE + ours + AFTER)
     config = f"realm: example.com\nip_groups:\n{group(0, 'Phones', [PORTS['main']])}"
     server = start_server(config, options=("--cfg", str(cfg)))
     with Phone(server, "1001", "secret of 1001") as phone:

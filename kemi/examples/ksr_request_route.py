@@ -1,0 +1,101 @@
+"""Routing by cfgengine "python", with sbcauth in it: registrations, and calls between users."""
+
+import sys
+from pathlib import Path
+
+import KSR
+
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # the folder kemi/
+
+import sbcauth_kemi
+
+GO_ON = 1
+
+
+class Router:
+    """Kamailio's routing functions; each returns an int, whatever happens."""
+
+    def __init__(self, sbcauth):
+        self.sbcauth = sbcauth
+
+    def child_init(self, rank):
+        """Start in a process of its own."""
+        return self.sbcauth.child_init(rank)
+
+    def ksr_reply_route(self, msg):
+        """Let replies pass."""
+        return GO_ON
+
+    def ksr_onsend_route(self, msg):
+        """Let messages leave."""
+        return GO_ON
+
+    def ksr_request_route(self, msg):
+        """Route a request."""
+        try:
+            self.route(msg)
+        except Exception as error:  # Kamailio would leave the request unanswered
+            KSR.err(f"routing: {error!r}\n")
+            KSR.sl.send_reply(500, "Server Internal Error")
+        return GO_ON
+
+    def route(self, msg):
+        """Answer or relay a request."""
+        if KSR.maxfwd.process_maxfwd(10) < 0:
+            KSR.sl.send_reply(483, "Too Many Hops")
+            return
+        if KSR.sanity.sanity_check(17895, 7) < 0:
+            return
+        KSR.force_rport()
+        if KSR.is_CANCEL():
+            if KSR.tm.t_check_trans() > 0:
+                KSR.tm.t_relay()
+            return
+        if not KSR.is_ACK():
+            if KSR.tmx.t_precheck_trans() > 0:
+                KSR.tm.t_check_trans()
+                return
+            if KSR.tm.t_check_trans() == 0:
+                return
+            if self.sbcauth.authenticate(msg) <= 0:
+                return  # sbcauth has answered it
+        if KSR.siputils.has_totag() > 0:
+            self.within_dialog()
+        else:
+            self.initial()
+
+    def within_dialog(self):
+        """Relay a request of a call that stands.
+
+        INVITE is on the method list as a whole, so nobody is relayed unknown. Where the list has
+        setup-invite instead, sign Record-Route: docs/existing-deployment.md.
+        """
+        if KSR.rr.loose_route() > 0:
+            KSR.tm.t_relay()
+        elif KSR.is_ACK():
+            if KSR.tm.t_check_trans() > 0:
+                KSR.tm.t_relay()
+        else:
+            KSR.sl.send_reply(481, "Call/Transaction Does Not Exist")
+
+    def initial(self):
+        """Keep a registration, or find the user who is called."""
+        KSR.hdr.remove("Route")
+        realm = KSR.pv.gete("$avp(sbcauth_realm)")
+        if KSR.is_REGISTER():
+            user = KSR.pv.gete("$avp(sbcauth_local_user)")
+            KSR.registrar.save_uri("location", 0, f"sip:{user}@{realm}")
+            return
+        if KSR.is_method_in("IS"):
+            KSR.rr.record_route()
+        user = KSR.pv.gete("$rU")
+        KSR.pv.sets("$ru", f"sip:{user}@{realm}")
+        if not user or KSR.registrar.lookup("location") < 0:
+            KSR.sl.send_reply(404, "Not Found")
+        elif KSR.tm.t_relay() < 0:
+            KSR.sl.send_reply(503, "Next Hop Unreachable")
+
+
+def mod_init():
+    """Return the object whose methods are Kamailio's routing functions."""
+    return Router(sbcauth_kemi.mod_init())

@@ -1,0 +1,77 @@
+"""What goes into the kamailio.cfg of a running deployment, with this installation's paths.
+
+Its lines are those of our own kamailio.cfg; a test holds the two together.
+"""
+
+from pathlib import Path
+
+_HEAD = """\
+# sbcauth for an existing kamailio.cfg, made by `sbcauth kamailio-snippet`.
+#
+# Include this file after all loadmodule lines and before the request_route:
+#
+#   include_file "sbcauth.cfg"
+#
+# In the request_route, after CANCEL and retransmissions, before requests within dialogs:
+#
+#   route(SBCAUTH);
+"""
+_MODULES = ("htable", "kemix")
+_MODULES_OF_RADIUS = ("tmx", "rtimer")
+_TABLES = """\
+modparam("htable", "htable", "sbcauth_nonce_counts=>size=15;autoexpire=900;updateexpire=0;")
+modparam("htable", "htable", "sbcauth_attempts=>size=14;autoexpire=7200;updateexpire=0;")
+modparam("htable", "htable", "sbcauth_lockouts=>size=12;autoexpire=90000;updateexpire=0;")
+modparam("htable", "htable", "sbcauth_trusted=>size=14;autoexpire=2592000;updateexpire=0;")
+modparam("htable", "htable", "sbcauth_cseq=>size=10;autoexpire=86400;updateexpire=0;")
+modparam("htable", "htable", "sbcauth_outcomes=>size=8;initval=0;")
+modparam("htable", "htable", "sbcauth_keys=>size=2;")
+"""
+_CALL = """\
+# Returns for a request that may go on; all others have been answered.
+route[SBCAUTH] {
+	if (is_method("ACK|CANCEL")) {
+		return;
+	}
+	if (!python_exec("authenticate")) {
+		exit;
+	}
+}
+"""
+_RADIUS_PROCESS = """\
+modparam("rtimer", "timer", "name=sbcauth_radius;interval=1000u;mode=1;")
+modparam("rtimer", "exec", "timer=sbcauth_radius;route=SBCAUTH_RADIUS")
+"""
+_RADIUS_ROUTES = """
+# A request waits for a RADIUS server outside of the SIP workers, and goes on in route[{route}].
+route[SBCAUTH_RADIUS] {{
+	while (python_exec("next_verdict")) {{
+		t_continue("$var(sbcauth_index)", "$var(sbcauth_label)", "SBCAUTH_VERDICT");
+	}}
+}}
+
+route[SBCAUTH_VERDICT] {{
+	if (!python_exec("verdict")) {{
+		exit;
+	}}
+	route({route});
+}}
+"""
+
+
+def snippet(config_file: Path, script: Path, *, radius_route: str = "") -> str:
+    """Return the text of a file that an existing kamailio.cfg includes.
+
+    `radius_route` is the route in which requests go on that a RADIUS server has judged; without
+    it, none can be asked.
+    """
+    modules = [*_MODULES, *(_MODULES_OF_RADIUS if radius_route else ()), "app_python3"]
+    lines = [
+        _HEAD,
+        f'#!define SBCAUTH_CONFIG "{config_file}"\n',
+        "".join(f'loadmodule "{module}.so"\n' for module in modules),
+        f'{_TABLES}modparam("app_python3", "load", "{script}")',
+        (_RADIUS_PROCESS if radius_route else "") + "\n" + _CALL,
+    ]
+    text = "\n".join(lines)
+    return text + (_RADIUS_ROUTES.format(route=radius_route) if radius_route else "")

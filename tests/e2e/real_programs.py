@@ -1,0 +1,100 @@
+"""Fixtures that start SIPp and baresip at the server of a test module, whatever runs there."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from kamailio import free_port
+
+SCENARIOS = Path(__file__).with_name("scenarios")
+
+
+@pytest.fixture
+def sipp(server, tmp_path):
+    """Run SIPp to its end; `users` are triples of address of record, user name and password."""
+
+    def run(scenario, users, *, transport="udp", calls=1, rate=10, port=None):
+        fields = tmp_path / f"{scenario}.csv"
+        lines = [
+            f"{user};[authentication username={username} password={password}]"
+            for user, username, password in users
+        ]
+        fields.write_text("\n".join(["SEQUENTIAL", *lines, ""]))
+        command = ["sipp", f"127.0.0.1:{server.port}", "-sf", str(SCENARIOS / f"{scenario}.xml")]
+        command += ["-inf", str(fields), "-m", str(calls), "-r", str(rate), "-i", "127.0.0.1"]
+        command += ["-p", str(port or free_port()), "-t", f"{transport[0]}1", "-nostdin"]
+        command += ["-timeout", "40", "-timeout_error"]
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    return run
+
+
+def succeeds(process):
+    """Wait for a program to end; it must be content."""
+    output = process.communicate(timeout=60)[0].decode(errors="replace")
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_sipp_registers_with_digest(sipp, transport):
+    succeeds(sipp("register", [("1001", "1001", "secret1001")], transport=transport))
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_sipp_with_a_wrong_password_fails(sipp, transport):
+    process = sipp("register", [("guessed", "guessed", "wrong")], transport=transport)
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+
+
+BARESIP = """\
+sip_listen 127.0.0.1:{port}
+module_path /usr/lib/baresip/modules
+module account.so
+module g711.so
+module aubridge.so
+module_app menu.so
+audio_source aubridge,nowhere
+audio_player aubridge,nowhere
+audio_alert aubridge,nowhere
+rtp_ports 20000-30000
+net_interface 127.0.0.1
+"""
+
+
+@pytest.fixture
+def baresip(server, tmp_path):
+    """Start real phones without a screen or a sound card; each logs into its own folder."""
+    phones = []
+
+    def start(user, password, *, transport="udp", more="", commands=()):
+        folder = tmp_path / user
+        folder.mkdir()
+        (folder / "config").write_text(BARESIP.format(port=free_port()))
+        (folder / "accounts").write_text(
+            f"<sip:{user}@example.com;transport={transport}>;auth_user={user};"
+            f'auth_pass="{password}";outbound="sip:127.0.0.1:{server.port};transport={transport}";'
+            f"regint=60{more}\n"
+        )
+        command = ["baresip", "-f", str(folder), "-v", "-t", "30"]
+        for each in commands:
+            command += ["-e", each]
+        log = folder / "log"
+        with log.open("wb") as out:
+            phones.append(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            )
+        return lambda: log.read_text(errors="replace")
+
+    yield start
+    for each in phones:
+        each.terminate()
+    for each in phones:
+        each.wait(10)

@@ -1,0 +1,158 @@
+"""sbcauth in deployments that are not ours: Kamailio's own kamailio.cfg, and cfgengine "python".
+
+What is put into the first is what docs/existing-deployment.md says, by its own commands.
+"""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import check_log
+from deployment import Deployment
+from kamailio import REPOSITORY, SBCAUTH, wait_for
+from phone import Dialog, Phone
+from real_programs import succeeds
+
+from sbcauth.rpc import Rpc
+
+PAGE = (REPOSITORY / "docs" / "existing-deployment.md").read_text("utf-8")
+EXAMPLES = REPOSITORY / "kemi" / "examples"
+CONFIG = """
+realm: example.com
+auth_challenge_method: auto
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE, MESSAGE]
+    username_as_server: everybody
+    password_as_server: sharedsecret
+    classification: [{address: 127.0.0.0/8}]
+"""
+USERS = {"1001": "secret1001", "1002": "secret1002"}
+
+
+def stock_cfg() -> Path:
+    """Return the kamailio.cfg that Debian's package installs, whatever its version."""
+    done = subprocess.run(
+        ["dpkg-query", "-L", "kamailio"], capture_output=True, text=True, check=True
+    )
+    (found,) = re.findall(r"^/etc/.*/kamailio\.cfg$", done.stdout, re.MULTILINE)
+    return Path(found)
+
+
+def stock(folder: Path) -> Deployment:
+    """Return Kamailio's own configuration, changed by the commands of the page."""
+    server = Deployment(folder, CONFIG)
+    server.cfg.write_text(stock_cfg().read_text())
+    (folder / "kamailio-local.cfg").write_text('alias="example.com"\n')
+    block = re.search(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert block
+    commands = block[1].replace("/etc/sbcauth/sbcauth.yaml", str(server.config_file))
+    commands = commands.replace("kamailio -c", f"kamailio -c -f {server.cfg}")
+    path = f"{SBCAUTH.parent}:/usr/sbin:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert server.cfg.read_text().count("SBCAUTH") == 1
+    return server
+
+
+def python(folder: Path) -> Deployment:
+    """Return the example that routes in Python."""
+    script = EXAMPLES / "ksr_request_route.py"
+    server = Deployment(folder, CONFIG, f'SCRIPT="{script}"')
+    text = (EXAMPLES / "kamailio.cfg").read_text()
+    server.cfg.write_text(text.replace("/etc/sbcauth/sbcauth.yaml", str(server.config_file)))
+    return server
+
+
+@pytest.fixture(scope="module", params=[stock, python], ids=lambda made: made.__name__)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    server: Deployment = request.param(tmp_path_factory.mktemp("deployment"))
+    for name, password in USERS.items():
+        server.add_user(name, password)
+    with server:
+        processes = server.processes()
+        yield server
+        assert processes <= server.processes(), "a worker was lost"
+    check_log(server)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_phone_registers_and_is_refused(phone: Callable[..., Phone], transport: str) -> None:
+    phone = phone("1001", "secret1001", transport=transport)
+    assert phone.register().status == 200
+    assert phone.register(password="wrong").status == 401
+
+
+def test_phone_calls_a_phone_and_both_hang_up(phone, server):
+    one, two = phone("1001", "secret1001"), phone("1002", "secret1002", transport="tcp")
+    assert one.register().status == two.register().status == 200
+    challenge = one.request("INVITE", two.uri)
+    assert challenge.status == 407
+    one.send(one.build("INVITE", two.uri, answering=challenge))
+    invite = two.incoming("INVITE")
+    assert not invite.all("proxy-authorization")
+    two.reply(invite, 200)
+    ours = Dialog.opened_by(one, one.response(one.last_branch))
+    theirs = Dialog.joined_by(two, invite)
+    ours.acknowledge()
+    two.incoming("ACK")
+    theirs.send("BYE")
+    one.reply(one.incoming("BYE"), 200)
+    assert two.response().status == 200
+
+
+def test_stranger_is_not_relayed(phone, server):
+    stranger = phone("1003", "guessed")
+    assert stranger.register().status == 401
+    assert stranger.authenticate("INVITE", "sip:1001@example.com").status == 407
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_sipp_registers(sipp, transport):
+    users = [(f"load{number}", "everybody", "sharedsecret") for number in range(50)]
+    succeeds(sipp("register", users, transport=transport, calls=50, rate=100))
+
+
+def test_baresip_calls_baresip(baresip, server):
+    callee = baresip("1002", "secret1002", more=";answermode=auto")
+    assert wait_for(lambda: "200 OK" in callee(), 10), callee()
+    caller = baresip("1001", "secret1001", commands=["/dial sip:1002@example.com"])
+    assert wait_for(lambda: "Call established" in caller(), 10), caller() + callee()
+    assert wait_for(lambda: "Call established" in callee(), 10), callee()
+    time.sleep(0.5)
+    assert "terminated" not in caller()
+
+
+def test_reload_of_the_script_changes_nothing(phone, server):
+    phone = phone("1001", "secret1001")
+    challenge = phone.request("REGISTER")
+    Rpc(server.rpc_socket).call("app_python.reload")
+    assert phone.request("REGISTER", answering=challenge).status == 200
+    for _ in range(20):
+        assert phone.register().status == 200
+
+
+def test_page_shows_what_the_command_prints(tmp_path: Path) -> None:
+    block = re.search(
+        r"^\$ (sbcauth .*kamailio-snippet)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL
+    )
+    assert block
+    done = subprocess.run(
+        [SBCAUTH, *block[1].split()[1:]], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.replace(str(REPOSITORY / "kemi"), "/opt/sbcauth/kemi") == block[2]
