@@ -25,6 +25,7 @@ class Reason(StrEnum):
     WRONG_CREDENTIALS = "wrong-credentials"
     UNKNOWN_USER = "unknown-user"
     DISABLED_USER = "disabled-user"
+    NONCE_OF_ANOTHER = "nonce-of-another"
     # right for the password before; challenged as if wrong, but not counted
     OLD_PASSWORD = "old-password"
     # refused

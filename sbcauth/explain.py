@@ -62,6 +62,7 @@ MEANINGS = {
     Reason.WRONG_CREDENTIALS: "the response is wrong: an attempt is counted",
     Reason.UNKNOWN_USER: "User Info has no such user: an attempt is counted",
     Reason.DISABLED_USER: "the user is disabled: an attempt is counted",
+    Reason.NONCE_OF_ANOTHER: "the response is wrong, to a nonce of another source: counted there",
     Reason.OLD_PASSWORD: "right for the password before this one: refused, but not counted",
     Reason.LOCKED_OUT: "too many attempts have failed: refused until the lockout ends",
     Reason.SOURCE_LOCKED_OUT: "the source has failed too often, under whatever user names",

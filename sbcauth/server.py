@@ -218,6 +218,8 @@ class AuthServer:
         if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
         evidence = f"{credentials.nonce} {credentials.nc} {credentials.response}"
+        if claim.nonce.source_tag and reason is not Reason.OLD_PASSWORD:
+            reason = Reason.NONCE_OF_ANOTHER
         if reason is not Reason.OLD_PASSWORD and self._attempts.fail(
             claim.claimant, evidence, claim.group.attempt_limit, claim.now
         ):
