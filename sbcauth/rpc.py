@@ -19,9 +19,16 @@ class RpcError(SbcAuthError):
     """The server answered that it will not."""
 
 
+_SERVICE = Path("/run/sbcauth/rpc.sock")
+
+
 def rpc_socket(config_file: Path) -> Path:
-    """Return the socket of the server that `sbcauth run` starts with this configuration."""
-    return config_file.parent / "run" / "rpc.sock"
+    """Return the socket of the server that `sbcauth run` starts with this configuration.
+
+    It is beside the file, or where the systemd unit has it.
+    """
+    beside = config_file.parent / "run" / _SERVICE.name
+    return _SERVICE if _SERVICE.exists() and not beside.exists() else beside
 
 
 class Rpc:

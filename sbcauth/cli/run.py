@@ -25,6 +25,7 @@ def command(
     config_file: Path,
     listen: list[str],
     *,
+    runtime: Path | None = None,
     cfg: Path | None = None,
     workers: int = 4,
     shared_memory: int = 256,
@@ -32,6 +33,7 @@ def command(
 ) -> list[str]:
     """Return the command line that runs Kamailio; sizes are in megabytes.
 
+    `runtime` is the folder of its socket, `run` beside the configuration where none is given.
     Raises NotStarted where an address is not `udp|tcp|tls:ADDRESS:PORT` or Kamailio is missing.
     """
     kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -40,7 +42,7 @@ def command(
     for address in listen:
         if not _LISTEN.fullmatch(address):
             raise NotStarted(f"--listen {address}: write udp:ADDRESS:PORT, tcp:… or tls:…")
-    runtime = config_file.parent / "run"
+    runtime = runtime or config_file.parent / "run"
     options = [kamailio, "-f", str(cfg or kamailio_cfg()), "-DD", "-E"]
     # TLSF: with Debian's default memory manager Kamailio spends most of its time in malloc.
     options += ["-x", "tlsf", "-X", "tlsf", "-m", str(shared_memory), "-n", str(workers)]
@@ -79,15 +81,17 @@ def run(
     """
     file: Path = context.obj.resolve()
     open_for_writing(config.load(file, os.environ).database).close()
+    runtime = Path(os.environ.get("RUNTIME_DIRECTORY", file.parent / "run"))  # systemd sets it
+    runtime.mkdir(mode=0o700, exist_ok=True)
     arguments = command(
         file,
         listen or _DEFAULT_LISTEN,
+        runtime=runtime,
         cfg=cfg,
         workers=workers,
         shared_memory=shared_memory,
         verbose=verbose,
     )
-    (file.parent / "run").mkdir(mode=0o700, exist_ok=True)
     environment = dict(os.environ, SBCAUTH_CONFIG=str(file))
     # Kamailio's interpreter looks for `python3` on PATH to find its library.
     environment["PATH"] = f"/usr/bin:{environment.get('PATH', '')}"
