@@ -1,6 +1,6 @@
 # What to do with sbcauth; `make` alone lists it.
 
-.PHONY: help setup run test check fuzz soak bench clean
+.PHONY: help setup run test test-debian13 check fuzz soak bench clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
 
@@ -17,6 +17,9 @@ test: ## install what the tests need, and run them all
 	@./setup.sh test
 	@$(MAKE) --no-print-directory check
 	@$(PYTEST)
+
+test-debian13: ## run the tests on Debian 13 too, in a chroot (as root)
+	@./debian13.sh
 
 check: ## lint, formatting and types
 	@./setup.sh test
