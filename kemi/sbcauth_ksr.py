@@ -203,14 +203,19 @@ class KamailioState:
     def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
         """Keep `value` for `lifetime` seconds.
 
-        The old one goes first: Kamailio loses the lifetime of a string that gets longer.
+        The old one goes first, since Kamailio loses the lifetime of a string that gets longer;
+        nobody looks in between, or a lockout would have a gap.
         """
         htable = KSR.htable
         name = _HTABLES[table]
-        htable.sht_rm(name, key)
         keep = htable.sht_setxi if isinstance(value, int) else htable.sht_setxs
-        if keep(name, key, value, lifetime) < 0:
-            raise _not_kept(name)
+        htable.sht_lock(name, key)
+        try:
+            htable.sht_rm(name, key)
+            if keep(name, key, value, lifetime) < 0:
+                raise _not_kept(name)
+        finally:
+            htable.sht_unlock(name, key)
 
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""

@@ -154,7 +154,7 @@ class Server:
         for line in self.log().splitlines():
             text = line.partition("sbcauth: decision=")[2]
             fields = dict(_FIELD.findall(f"decision={text}"))
-            if text and fields["call_id"] == call_id:
+            if text and fields.get("call_id") == call_id:  # two processes may write into one line
                 found.append(fields)
         return found
 
