@@ -17,7 +17,7 @@ import sbcauth_ksr as ksr
 from sbcauth_client import ClientRoutes
 from sbcauth_radius import Question, Ticket, Waiting
 
-from sbcauth.config import load
+from sbcauth.config import Config, load
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.exceptions import SbcAuthError, Unavailable
 from sbcauth.nonce_keys import dialog_key, load_or_create
@@ -25,6 +25,7 @@ from sbcauth.radius import LONGEST_WAIT, RadiusSettings, Verdict
 from sbcauth.reload import Reloaded
 from sbcauth.request import Request
 from sbcauth.service import Service
+from sbcauth.shared_state import SharedState
 
 
 class ReturnCode(IntEnum):
@@ -147,7 +148,7 @@ def start() -> Worker:
             config = load(Path(file), os.environ)
             shared, now = ksr.KamailioState(), int(time.time())
             services = Reloaded(
-                config, os.environ, lambda config: Service(config, shared, now), _note
+                config, os.environ, lambda config: _service(config, shared, now), _note
             )
             ksr.set_dialog_key(dialog_key(load_or_create(config.nonce_key_file)))
             _started.append(Worker(services, Waiting()))
@@ -157,6 +158,10 @@ def start() -> Worker:
                 KSR.crit(f"sbcauth: {line}\n")
             sys.exit("sbcauth: not started")
     return _started[0]
+
+
+def _service(config: Config, shared: SharedState, started_at: int) -> Service:
+    return Service(config, shared, load_or_create(config.nonce_key_file), started_at)
 
 
 def _note(text: str) -> None:

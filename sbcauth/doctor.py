@@ -108,7 +108,7 @@ def _database(config: Config) -> Iterator[Finding]:
         yield Finding(Grade.WARNING, "User Info", text)
     for each in (path, path.parent):
         if not os.access(each, os.W_OK):
-            yield Finding(Grade.WARNING, "User Info", f"this user may not write to {each}")
+            yield Finding(Grade.ERROR, "User Info", f"this user may not write to {each}")
     try:
         with UserTable(config.database) as table:
             users = sum(1 for _ in table.all())
@@ -180,8 +180,8 @@ def _command_line(pid: int) -> str:
 
 
 def _is_open(path: Path) -> bool:
-    """Tell whether others than the owner and its group may read a file."""
-    return bool(path.stat().st_mode & stat.S_IROTH)
+    """Tell whether others than the owner and its group have a right to a file."""
+    return bool(path.stat().st_mode & stat.S_IRWXO)
 
 
 def _is_taken(port: int) -> bool:

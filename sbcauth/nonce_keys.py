@@ -34,6 +34,12 @@ def load_or_create(path: Path) -> tuple[NonceKey, ...]:
         return _read(path)
 
 
+def load_or_make_up(path: Path) -> tuple[NonceKey, ...]:
+    """Return the keys in the file `path`, or one that is kept nowhere; raises ConfigError."""
+    with _complaints(path):
+        return _read(path) if path.exists() else (_new_key(0),)
+
+
 def rotate(path: Path, now: float, take_up: Callable[[], None]) -> tuple[NonceKey, ...]:
     """Have a new key sign and the others verify, and return them; the oldest over three goes.
 

@@ -1,6 +1,6 @@
 """The server as one process runs it: built from the configuration, and kept up to date."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sbcauth.client import ClientAccount, PeerChallenge, account_for
@@ -8,7 +8,7 @@ from sbcauth.config import Config
 from sbcauth.cseq import CSeqSpaces
 from sbcauth.decision import Decision
 from sbcauth.ip_groups import IPGroups
-from sbcauth.nonce_keys import load_or_create
+from sbcauth.nonces import NonceKey
 from sbcauth.radius import Verdict
 from sbcauth.request import Request
 from sbcauth.server import AuthServer
@@ -33,10 +33,13 @@ class Route(NamedTuple):
 class Service:
     """Decides by the configuration that is in force.
 
-    `started_at` (seconds since 1970) is the same in all processes of one server.
+    `keys` are those of its nonces. `started_at` (seconds since 1970) is the same in all processes
+    of one server.
     """
 
-    def __init__(self, config: Config, shared: SharedState, started_at: int) -> None:
+    def __init__(
+        self, config: Config, shared: SharedState, keys: Sequence[NonceKey], started_at: int
+    ) -> None:
         self._users = UserDirectory(config.database)
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)
@@ -45,7 +48,7 @@ class Service:
             self.ip_groups,
             self._users,
             shared,
-            load_or_create(config.nonce_key_file),
+            keys,
             config.unclassified_requests,
             started_at,
         )

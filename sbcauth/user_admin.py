@@ -229,6 +229,17 @@ def ip_group_named(ip_groups: Iterable[IPGroup], name: str) -> IPGroup:
     return groups[name]
 
 
+def ip_group_of_users_named(ip_groups: Iterable[IPGroup], name: str) -> IPGroup:
+    """Return the IP Group of this name, which new users may belong to; raises UserInfoError."""
+    group = ip_group_named(ip_groups, name)
+    if group.type is IPGroupType.SERVER:
+        raise UserInfoError(
+            f"{name} is an IP Group of type server: it has no users, but username_as_server and "
+            "username_as_client in the configuration"
+        )
+    return group
+
+
 def only_ip_group_of_users(ip_groups: Iterable[IPGroup]) -> IPGroup | None:
     """Return the IP Group of type user where there is only one: it need not be named."""
     of_users = [group for group in ip_groups if group.type is IPGroupType.USER]

@@ -12,6 +12,7 @@ import typer
 from sbcauth.cli.output import print_table
 from sbcauth.config import load
 from sbcauth.explain import answer, steps
+from sbcauth.nonce_keys import load_or_make_up
 from sbcauth.service import Service
 from sbcauth.shared_state import LocalState
 from sbcauth.sip_message import parse_request
@@ -34,7 +35,8 @@ def explain(
     request = parse_request(raw.decode("utf-8", "surrogateescape"))
     if source:
         request = request._replace(source_address=_address(source))
-    service = Service(config, LocalState(), started_at=0)
+    keys = load_or_make_up(config.nonce_key_file)
+    service = Service(config, LocalState(), keys, started_at=0)
     decision = service.decide(request, time.time())
     print_table(
         ("Step", "Name", "Outcome"),

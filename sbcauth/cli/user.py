@@ -21,6 +21,7 @@ from sbcauth.user_admin import (
     algorithms,
     check_names,
     ip_group_named,
+    ip_group_of_users_named,
     only_ip_group_of_users,
 )
 
@@ -208,7 +209,7 @@ def _set_enabled(
 def _ip_group(ip_groups: Sequence[IPGroup], name: str | None) -> IPGroup:
     """Return the IP Group that a new user goes to; the only one of type user is the default."""
     if name is not None:
-        return ip_group_named(ip_groups, name)
+        return ip_group_of_users_named(ip_groups, name)
     if group := only_ip_group_of_users(ip_groups):
         return group
     raise UserInfoError(f"say which --ip-group: {', '.join(group.name for group in ip_groups)}")

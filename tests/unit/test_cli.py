@@ -654,3 +654,13 @@ def test_lockouts_of_a_server_that_does_not_run_are_refused(
     assert refused("lockout", *arguments).startswith("no server answers on ")
     said = refused("lockout", *arguments, "--socket", "other.sock")
     assert said == "no server answers on other.sock: No such file or directory"
+
+
+def test_ip_group_of_type_server_has_no_users(refused: Callable[..., str]) -> None:
+    said = refused("user", "add", "1001", "--ip-group", "Carrier", "--generate")
+    assert "Carrier is an IP Group of type server: it has no users" in said
+
+
+def test_explaining_makes_no_key(config: Path, succeed: Callable[..., str]) -> None:
+    succeed("explain", "-", stdin=REGISTER)
+    assert not list(config.parent.glob("*.keys"))

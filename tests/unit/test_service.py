@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sbcauth.config import load
+from sbcauth.nonces import NonceKey
 from sbcauth.service import Route, Service
 from sbcauth.shared_state import LocalState
 
@@ -19,7 +20,8 @@ ip_groups:
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
     (tmp_path / "sbcauth.yaml").write_text(CONFIG)
-    return Service(load(tmp_path / "sbcauth.yaml", {}), LocalState(), started_at=0)
+    config = load(tmp_path / "sbcauth.yaml", {})
+    return Service(config, LocalState(), [NonceKey(0, b"s" * 32)], started_at=0)
 
 
 @pytest.mark.parametrize(
