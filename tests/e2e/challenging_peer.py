@@ -190,7 +190,7 @@ class Peer(Endpoint):
                 self._reply(request, 180, "Ringing")
             if self.holds_back:
                 self.holds_back.wait(8)
-            if _branch(request) not in self._invites:
+            if ("INVITE", _branch(request)) in self._answered:
                 return  # canceled
         phrase = "OK" if self.final < 300 else "No"
         final = 200 if _tag(request.header("to")) else self.final
@@ -206,13 +206,12 @@ class Peer(Endpoint):
         self.acks.append(number)
 
     def _canceled(self, request: Request, branch: str, number: int) -> None:
-        invite = self._invites.pop(branch, None)
+        invite = self._invites.get(branch)
         if invite is None or _cseq(invite) != number:
             self.complaints.append(f"CANCEL: CSeq {number} of no INVITE")
             return
         self._reply(request, 200, "OK")
-        if ("INVITE", branch) not in self._answered or self._answered["INVITE", branch][1] < 200:
-            self._invites[branch] = invite
+        if ("INVITE", branch) not in self._answered:
             self._reply(invite, 487, "Request Terminated")
 
     def _reply(

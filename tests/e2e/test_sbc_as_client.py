@@ -8,6 +8,8 @@ from challenging_peer import Peer
 from kamailio import free_port, wait_for
 from phone import Dialog, Endpoint, Phone
 
+from sbcauth.installation import kamailio_cfg
+
 CARRIER, OTHER, OWN = free_port(), free_port(), free_port()
 CONFIG = f"""
 realm: example.com
@@ -326,6 +328,56 @@ def test_sender_without_a_row_gets_the_challenge(server, phone, peer):
     assert response.status == 401
     assert len(registrar.seen) == 1
     assert wait_for(lambda: "client=no-credentials ip_group=Registrar" in server.log())
+
+
+@pytest.fixture
+def forked(start_server, tmp_path) -> Iterator[tuple[Phone, Peer, Peer]]:
+    """Run a kamailio.cfg that sends a call to both servers at once; return phone and servers."""
+    cfg = tmp_path / "forking.cfg"
+    first = "\t$du = $avp(sbcauth_next_hop);\n"
+    both = f'\tappend_branch("sip:second@127.0.0.10:{OTHER}");\n{first}'
+    shipped = kamailio_cfg().read_text()
+    assert first in shipped
+    cfg.write_text(shipped.replace(first, both))
+    server = start_server(CONFIG, options=["--cfg", str(cfg)])
+    with (
+        Phone(server, "alice") as alice,
+        Peer(server, "127.0.0.9", CARRIER) as one,
+        Peer(server, "127.0.0.10", OTHER) as other,
+    ):
+        yield alice, one, other
+    assert one.complaints + other.complaints == []
+
+
+def test_forked_call_is_answered_at_each_server_that_challenges(forked):
+    alice, busy, other = forked
+    busy.final = 486
+    dialog = call(alice)
+    assert dialog.request("BYE").status == 200
+    assert [method for method, _ in busy.seen[:2]] == ["INVITE", "INVITE"]
+    assert [method for method, _ in other.seen] == ["INVITE", "INVITE", "BYE"]
+
+
+def test_second_try_does_not_wait_for_the_other_branch(forked):
+    alice, ringing, other = forked
+    ringing.challenged = set()
+    ringing.holds_back = threading.Event()
+    dialog = call(alice)
+    assert wait_for(lambda: ("CANCEL", 1) in ringing.seen)
+    ringing.holds_back.set()
+    assert dialog.request("BYE").status == 200
+    assert [method for method, _ in other.seen] == ["INVITE", "INVITE", "BYE"]
+
+
+def test_branch_that_nobody_challenged_keeps_its_numbers(forked):
+    alice, challenging, other = forked
+    challenging.holds_back = threading.Event()
+    other.challenged = set()
+    dialog = call(alice)
+    assert wait_for(lambda: ("CANCEL", 2) in challenging.seen)
+    challenging.holds_back.set()
+    assert dialog.request("BYE").status == 200
+    assert other.seen == [("INVITE", 1), ("BYE", 2)]
 
 
 def test_many_calls_at_the_same_time(server, peer, phone):
