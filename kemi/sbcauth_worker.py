@@ -150,7 +150,7 @@ def start() -> Worker:
             services = Reloaded(
                 config, os.environ, lambda config: _service(config, shared, now), _note
             )
-            ksr.set_dialog_key(dialog_key(load_or_create(config.nonce_key_file)))
+            ksr.set_dialog_key(dialog_key(config.nonce_key_file))
             _started.append(Worker(services, Waiting()))
             gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:

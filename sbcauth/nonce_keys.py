@@ -6,6 +6,7 @@ verify. Whoever reads this file can make nonces, but no password can be found fr
 
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ _SECRET_BYTES = 32
 _KEPT = 3
 LONGEST_LIFE = 605
 """Seconds after which no nonce is alive: the longest auth_nonce_duration, and differing clocks."""
+_DIALOG_KEY = re.compile(r"[0-9a-f]{64}")
 _HEADER = "# sbcauth nonce keys, the newest first: it signs, all verify\n"
 
 
@@ -66,20 +68,36 @@ def rotate(path: Path, now: float, take_up: Callable[[], None]) -> tuple[NonceKe
 def replace(path: Path) -> tuple[NonceKey, ...]:
     """Put a new key in the place of all and return it; raises ConfigError.
 
-    The nonces of the others are foreign from then on.
+    The nonces of the others are foreign from then on; dialogs are signed anew after a restart.
     """
     keys = (_new_key(_free_id(load_or_create(path))),)
     with _complaints(path):
         _write(path, keys)
+        _dialog_file(path).unlink(missing_ok=True)  # it came from a key that is no longer secret
     return keys
 
 
-def dialog_key(keys: Sequence[NonceKey]) -> str:
-    """Return the key that the route block signs dialogs with.
+def dialog_key(path: Path) -> str:
+    """Return the key that the route block signs dialogs with; `path` is that of the nonce keys.
 
-    It comes from the oldest key, so that calls outlive a rotation and a restart.
+    It is made once, from the oldest of them, and kept in a file beside, so that calls outlive
+    rotations and restarts. Raises ConfigError.
     """
-    return blake2s(key=keys[-1].secret, person=b"dialog").hexdigest()
+    kept = _dialog_file(path)
+    if not kept.exists():
+        oldest = load_or_create(path)[-1]
+        key = blake2s(key=oldest.secret, person=b"dialog").hexdigest()
+        with _complaints(kept):
+            _replace(kept, f"{key}\n")
+    with _complaints(kept):
+        key = kept.read_text("ascii", "replace").strip()
+    if not _DIALOG_KEY.fullmatch(key):
+        raise _complaint(kept, 1, "is not 64 hexadecimal digits; remove it to have it made anew")
+    return key
+
+
+def _dialog_file(path: Path) -> Path:
+    return path.with_suffix(".dialog")
 
 
 def _free_id(keys: Sequence[NonceKey]) -> int:
@@ -113,15 +131,19 @@ def _read(path: Path) -> tuple[NonceKey, ...]:
 
 
 def _write(path: Path, keys: tuple[NonceKey, ...]) -> None:
-    """Write the file whole or not at all, never readable by others."""
     lines = "".join(f"{key.id} {key.secret.hex()}\n" for key in keys)
+    _replace(path, _HEADER + lines)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all, never readable by others."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         if path.exists():  # root may rotate what the server's own user must read
             was = path.stat()
             os.fchown(descriptor, was.st_uid, was.st_gid)
-        file.write(_HEADER + lines)
+        file.write(text)
         file.flush()
         os.fsync(descriptor)
     draft.replace(path)

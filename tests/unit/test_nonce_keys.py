@@ -3,13 +3,14 @@
 import os
 import stat
 import time
+from hashlib import blake2s
 from pathlib import Path
 
 import pytest
 
 from sbcauth import nonce_keys
 from sbcauth.exceptions import ConfigError
-from sbcauth.nonce_keys import LONGEST_LIFE, load_or_create, replace
+from sbcauth.nonce_keys import LONGEST_LIFE, dialog_key, load_or_create, replace
 from sbcauth.nonces import NonceKey
 
 
@@ -161,3 +162,29 @@ def test_file_stays_with_its_owner(file: Path) -> None:
     rotate(file)
     assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_key_of_dialogs_outlives_every_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "sbcauth.keys"
+    oldest = load_or_create(path)[-1].secret
+    key = dialog_key(path)
+    assert key == blake2s(key=oldest, person=b"dialog").hexdigest()
+    for _ in range(4):
+        rotate(path)
+    assert oldest not in {each.secret for each in load_or_create(path)}
+    assert dialog_key(path) == key
+    assert stat.S_IMODE((tmp_path / "sbcauth.dialog").stat().st_mode) == 0o600
+
+
+def test_key_of_dialogs_goes_with_keys_that_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "sbcauth.keys"
+    key = dialog_key(path)
+    replace(path)
+    assert dialog_key(path) != key
+
+
+@pytest.mark.parametrize("content", ["", "0" * 63, "g" * 64, "é" * 64])
+def test_key_of_dialogs_that_is_none_is_a_mistake(content: str, tmp_path: Path) -> None:
+    (tmp_path / "sbcauth.dialog").write_text(content)
+    with pytest.raises(ConfigError, match=r"sbcauth\.dialog:1:1: is not 64 hexadecimal digits"):
+        dialog_key(tmp_path / "sbcauth.keys")
