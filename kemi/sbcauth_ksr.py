@@ -46,7 +46,7 @@ class CurrentRequest:
     claimed_user = Request.claimed_user
 
     def __init__(self) -> None:
-        self.method = text("rm")
+        self.method = text("rm").upper()  # to Kamailio `invite` is an INVITE, and so it is to us
         self.source_address = text("si")
         self.authorization = fields("Authorization")
         self.proxy_authorization = fields("Proxy-Authorization")

@@ -8,8 +8,9 @@ class Request(NamedTuple):
     """A SIP request, read once at the door.
 
     Text is decoded from UTF-8 with `surrogateescape`, so that bytes that are no
-    UTF-8 survive and can be hashed as they were sent. `from_user` and `to_user`
-    are as on the wire, escapes included. Several header fields of one name are
+    UTF-8 survive and can be hashed as they were sent. `method` is in upper case, as
+    Kamailio routes it whatever its case. `from_user` and `to_user` are as on the wire,
+    escapes included. Several header fields of one name are
     several values. `body` holds the exact bytes where the credentials ask for
     `auth-int`, and is empty otherwise.
     """

@@ -10,7 +10,7 @@ from sbcauth.exceptions import SbcAuthError
 from sbcauth.ip_groups import host_of
 from sbcauth.request import Request, to_bytes
 
-_REQUEST_LINE = re.compile(r"^[\ufeff\s]*([A-Z]+) (\S+) SIP/2\.0\s*$", re.MULTILINE)
+_REQUEST_LINE = re.compile(r"^[\ufeff\s]*([A-Za-z]+) (\S+) SIP/2\.0\s*$", re.MULTILINE)
 _COMPACT = {"f": "from", "t": "to", "i": "call-id", "v": "via", "l": "content-length"}
 _VIA = re.compile(
     r"SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[^\]]+\]|[^\s:;,]+)(?:\s*:\s*(\d+))?", re.IGNORECASE
@@ -41,7 +41,7 @@ def parse_request(text: str) -> Request:
     transport, address, port = _via(first("via"))
     from_uri, to_uri = _uri(first("from")), _uri(first("to"))
     return Request(
-        line[1],
+        line[1].upper(),
         line[2],
         address,
         port,

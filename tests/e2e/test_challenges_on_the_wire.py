@@ -73,6 +73,14 @@ def test_phone_registers_after_one_challenge(phone_of, server):
     assert server.reasons(phone.call_id) == ["challenged", "accepted"]
 
 
+@pytest.mark.parametrize("method", ["register", "REGISTEr", "invite", "InvitE", "message"])
+def test_method_in_another_case_is_challenged_all_the_same(phone_of, server, method):
+    """Kamailio routes it whatever its case."""
+    phone = phone_of("Defaults")
+    assert phone.request(method).status == 401
+    assert server.reasons(phone.call_id) == ["challenged"]
+
+
 def test_phone_registers_over_tcp(phone_of):
     assert phone_of("Defaults", transport="tcp").register().status == 200
 

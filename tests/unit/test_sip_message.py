@@ -47,6 +47,10 @@ def test_request_is_read() -> None:
     )
 
 
+def test_method_is_read_in_upper_case_as_kamailio_routes_it() -> None:
+    assert changed("INVITE sip", "Invite sip").method == "INVITE"
+
+
 @pytest.mark.parametrize("before", ["", "\n\n", "U 2026/01/01 00:00:00 192.0.2.7 -> x\n\n", "﻿"])
 def test_what_stands_before_the_request_is_passed_over(before: str) -> None:
     assert parse_request(before + INVITE) == parse_request(INVITE)
