@@ -73,6 +73,14 @@ def test_phone_registers_after_one_challenge(phone_of, server):
     assert server.reasons(phone.call_id) == ["challenged", "accepted"]
 
 
+def test_accepted_registration_is_two_lines_and_nothing_for_an_operator_to_notice(phone_of, server):
+    before = server.log_size()
+    phone = phone_of("Defaults")
+    assert phone.register().status == 200
+    assert server.reasons(phone.call_id) == ["challenged", "accepted"]
+    assert "NOTICE" not in server.log(before)
+
+
 @pytest.mark.parametrize("method", ["register", "REGISTEr", "invite", "InvitE", "message"])
 def test_method_in_another_case_is_challenged_all_the_same(phone_of, server, method):
     """Kamailio routes it whatever its case."""
