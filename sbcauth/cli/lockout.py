@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,27 @@ from sbcauth.rpc import Rpc, rpc_socket
 
 commands = typer.Typer(help="Show who is locked out, and let them in again.", no_args_is_help=True)
 
+
+def _source(text: str | None) -> str | None:
+    """Refuse what is no source: nobody would be found under a mistyped address.
+
+    Besides addresses and prefixes, the list has `*`, and `nonce:…` for one known by its nonces.
+    """
+    if text is None or text == "*" or text.startswith("nonce:"):
+        return text
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise typer.BadParameter(f"{text!a} is no address or prefix") from None
+    return text
+
+
 Username = Annotated[str | None, typer.Argument(help="The user name of the digest.")]
 IPGroupOption = Annotated[str | None, typer.Option("--ip-group", help="In this IP Group.")]
-SourceOption = Annotated[str | None, typer.Option("--source", help="From this address.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", callback=_source, help="From this address or prefix."),
+]
 SocketOption = Annotated[
     Path | None,
     typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`."),

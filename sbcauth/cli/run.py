@@ -34,14 +34,16 @@ def command(
     """Return the command line that runs Kamailio; sizes are in megabytes.
 
     `runtime` is the folder of its socket, `run` beside the configuration where none is given.
-    Raises NotStarted where an address is not `udp|tcp|tls:ADDRESS:PORT` or Kamailio is missing.
+    Raises NotStarted where Kamailio is missing, and BadParameter where an address is not
+    `udp|tcp|tls:ADDRESS:PORT`.
     """
     kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if kamailio is None:
         raise NotStarted("kamailio is not installed: apt install kamailio kamailio-python3-modules")
     for address in listen:
         if not _LISTEN.fullmatch(address):
-            raise NotStarted(f"--listen {address}: write udp:ADDRESS:PORT, tcp:… or tls:…")
+            message = f"{address!a} is not udp:ADDRESS:PORT, tcp:… or tls:…"
+            raise typer.BadParameter(message, param_hint="--listen")
     runtime = runtime or config_file.parent / "run"
     options = [kamailio, "-f", str(cfg or kamailio_cfg()), "-DD", "-E"]
     # TLSF: with Debian's default memory manager Kamailio spends most of its time in malloc.

@@ -171,6 +171,14 @@ def test_bad_configuration_is_refused_by_every_command(
             ["explain", "-", "--source", "home"],
             "sbcauth explain: Invalid value for --source: 'home",
         ),
+        (
+            ["run", "--listen", "5060"],
+            "sbcauth run: Invalid value for --listen: '5060' is not udp:",
+        ),
+        (
+            ["lockout", "list", "--source", "192.0.2"],
+            "sbcauth lockout list: Invalid value for '--source': '192.0.2' is no address or prefix",
+        ),
         (["lockout", "clear"], "sbcauth lockout clear: Invalid value: say whom: "),
         (["lockout", "clear", "1001", "--all"], "sbcauth lockout clear: Invalid value: say whom"),
         (["--config"], "sbcauth: Option '--config' requires an argument; "),
@@ -652,6 +660,8 @@ def test_lockouts_of_a_server_that_does_not_run_are_refused(
     arguments: list[str], refused: Callable[..., str]
 ) -> None:
     assert refused("lockout", *arguments).startswith("no server answers on ")
+    for source in ("192.0.2.0/24", "2001:db8::7", "*", "nonce:0011223344ff"):
+        refused("lockout", "list", "--source", source)
     said = refused("lockout", *arguments, "--socket", "other.sock")
     assert said == "no server answers on other.sock: No such file or directory"
 
