@@ -14,15 +14,21 @@ PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _find_package():
-    """Make `sbcauth` and what it needs importable, from the folder that this file is in."""
+    """Make `sbcauth` and what it needs importable, from the folder that this file is in.
+
+    Its packages come before Debian's own, which may be of other versions.
+    """
+    before = list(sys.path)
     if (HOME / "__init__.py").exists():
         site.addsitedir(str(HOME.parent))
-        return
-    site_packages = HOME / ".venv" / "lib" / PYTHON / "site-packages"
-    if site_packages.is_dir():
-        site.addsitedir(str(site_packages))
-    if (HOME / "sbcauth").is_dir():
-        sys.path.insert(1, str(HOME))
+    else:
+        site_packages = HOME / ".venv" / "lib" / PYTHON / "site-packages"
+        if site_packages.is_dir():
+            site.addsitedir(str(site_packages))
+        if (HOME / "sbcauth").is_dir():
+            sys.path.append(str(HOME))
+    found = [path for path in sys.path if path not in before]
+    sys.path[:] = found + before
 
 
 _find_package()
