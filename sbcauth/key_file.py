@@ -1,0 +1,125 @@
+"""A file of secret keys, readable by its owner alone.
+
+One key a line, `ID SECRET` with the secret in hexadecimal, the newest first. The file is written
+whole or not at all.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sbcauth.exceptions import Complaint, ConfigError
+
+_SECRET_BYTES = 32
+_IDS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A secret of 32 bytes; `id` (0 to 255) says what was made with it."""
+
+    id: int
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """The keys in the file `path`.
+
+    `name` is what complaints call them; `first_line` tells who opens the file what they are for.
+    Every method raises ConfigError where the file cannot be read or written.
+    """
+
+    path: Path
+    name: str
+    first_line: str
+
+    def load_or_create(self) -> tuple[Key, ...]:
+        """Return the keys, the newest first; where there is no file, it is made with one."""
+        with complaints(self.path, self.name):
+            if not self.path.exists():
+                self.write((new_key(()),))
+        return self.load()
+
+    def load(self) -> tuple[Key, ...]:
+        """Return the keys, the newest first."""
+        with complaints(self.path, self.name):
+            text = self.path.read_text("ascii", "replace")
+        keys: list[Key] = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip() and not line.startswith("#"):
+                try:
+                    keys.append(_parse(line, {key.id for key in keys}))
+                except ValueError as error:
+                    raise complaint(self.path, number, str(error)) from None
+        if not keys:
+            raise complaint(self.path, 1, "holds no key; remove the file to have one made")
+        return tuple(keys)
+
+    def write(self, keys: Sequence[Key]) -> None:
+        """Put `keys` in the place of what the file holds."""
+        lines = "".join(f"{key.id} {key.secret.hex()}\n" for key in keys)
+        with complaints(self.path, self.name):
+            write_private(self.path, f"# {self.first_line}\n{lines}")
+
+
+def new_key(keys: Sequence[Key]) -> Key:
+    """Return a key whose number is the next after that of the newest of `keys` that none has.
+
+    Raises ValueError where all numbers are taken.
+    """
+    first = keys[0].id + 1 if keys else 0
+    taken = {key.id for key in keys}
+    for number in range(first, first + _IDS):
+        if number % _IDS not in taken:
+            return Key(number % _IDS, secrets.token_bytes(_SECRET_BYTES))
+    raise ValueError(f"holds {_IDS} keys: remove the oldest")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all, never readable by others; raises OSError.
+
+    One that is there stays its owner's, and readable by its group where it was.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        if path.exists():  # root may change what the server's own user must read
+            was = path.stat()
+            os.fchown(descriptor, was.st_uid, was.st_gid)
+            os.fchmod(descriptor, 0o600 | (was.st_mode & stat.S_IRGRP))
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    draft.replace(path)
+
+
+@contextmanager
+def complaints(path: Path, name: str) -> Iterator[None]:
+    """Name the file, and what it holds, in what the system says of it."""
+    try:
+        yield
+    except OSError as error:
+        raise complaint(path, 1, f"{error.strerror} ({name})") from error
+
+
+def complaint(path: Path, line: int, message: str) -> ConfigError:
+    """Return the error that says what is wrong with a line of the file."""
+    return ConfigError([Complaint(str(path), line, 1, "", message)])
+
+
+def _parse(line: str, taken: set[int]) -> Key:
+    key_id, _, secret = line.partition(" ")
+    try:
+        key = Key(int(key_id), bytes.fromhex(secret))
+    except ValueError:
+        raise ValueError("a key is a number and 64 hexadecimal digits") from None
+    if len(key.secret) != _SECRET_BYTES or not 0 <= key.id < _IDS:
+        raise ValueError("a key is a number to 255 and 64 hexadecimal digits")
+    if key.id in taken:
+        raise ValueError(f"number {key.id} is taken")
+    return key
