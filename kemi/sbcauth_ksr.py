@@ -20,7 +20,7 @@ from sbcauth.logline import outcome, word
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 from sbcauth.shared_state import Table, Value
-from sbcauth.status import OUTCOMES, outcome_key
+from sbcauth.status import LISTED, OUTCOMES, outcome_key
 
 T = TypeVar("T")
 
@@ -155,12 +155,20 @@ def log(request: Request, decision: Decision) -> None:
     A line that Kamailio's `debug` leaves out is not made up in the first place.
     """
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
-    KSR.htable.sht_inc(OUTCOMES, outcome_key(ip_group, decision.reason))
+    key = outcome_key(ip_group, decision.reason)
+    if KSR.htable.sht_inc(OUTCOMES, key) == 1:
+        _list_outcome(key)
     level = _LEVELS.get(decision.reason, _NOTICE)
     if level > _NOTICE and KSR.get_debug() < level:
         return
     write = _WRITERS[level]
     write(f"{outcome(request, decision)}\n")
+
+
+def _list_outcome(key: str) -> None:
+    """Make a new key known to `sbcauth status`."""
+    number = KSR.htable.sht_inc(OUTCOMES, LISTED)
+    KSR.htable.sht_sets(OUTCOMES, f"{LISTED}{number}", key)
 
 
 _LEVELS = {

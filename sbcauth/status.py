@@ -2,15 +2,21 @@
 
 Every outcome is counted in the htable `sbcauth_outcomes`, by IP Group and reason, by whichever
 process decides: the sum over all workers is there at any time.
+
+Kamailio's answer to `htable.dump` must fit into a datagram, and its numbers have 32 bits. So the
+process that counts a key to 1 also enters the key in a list, in the same table: `#` is how long
+the list is, `#1` its first key. A key that stands there twice has been counted past 2^32 once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sbcauth.decision import Reason
 from sbcauth.rpc import Rpc, RpcError
 
 OUTCOMES = "sbcauth_outcomes"
+LISTED = "#"
+"""The key of how many keys are listed; followed by a number, that of a listed key."""
 _NO_GROUP = "-"
 _WRAPS_AT = 1 << 32
 _TABLES = {
@@ -47,8 +53,8 @@ class Status(NamedTuple):
     outcomes: tuple[Outcome, ...]
 
 
-def status(rpc: Rpc, ip_groups: Iterable[str]) -> Status:
-    """Return the status of the server, with the outcomes of these IP Groups.
+def status(rpc: Rpc) -> Status:
+    """Return the status of the server.
 
     Raises NotRunning, and RpcError where kamailio.cfg has no table for the outcomes.
     """
@@ -66,19 +72,28 @@ def status(rpc: Rpc, ip_groups: Iterable[str]) -> Status:
         int(memory["used"]),
         int(memory["total"]),
         {what: sizes.get(table, 0) for what, table in _TABLES.items()},
-        tuple(_outcomes(rpc, [*ip_groups, _NO_GROUP])),
+        tuple(sorted(_outcomes(rpc))),
     )
 
 
-def _outcomes(rpc: Rpc, ip_groups: Iterable[str]) -> Iterator[Outcome]:
-    """Ask for one count after the other: a dump of them all may not fit into an answer."""
-    for ip_group in ip_groups:
-        for reason in Reason:
-            try:
-                item = rpc.call("htable.get", OUTCOMES, outcome_key(ip_group, reason))
-            except RpcError:
-                continue  # there was none
-            yield Outcome(ip_group, reason, int(item["item"]["value"]) % _WRAPS_AT)
+def _outcomes(rpc: Rpc) -> Iterator[Outcome]:
+    listed = range(1, int(_value(rpc, LISTED) or 0) + 1)
+    keys = (_value(rpc, f"{LISTED}{number}") for number in listed)
+    for key, rounds in Counter(filter(None, keys)).items():
+        reason, _, ip_group = str(key).partition(" ")
+        count = int(_value(rpc, str(key)) or 0)
+        yield Outcome(ip_group, reason, max(count, count % _WRAPS_AT + (rounds - 1) * _WRAPS_AT))
+
+
+def _value(rpc: Rpc, key: str) -> int | str | None:
+    """Return what is kept under `key`: nothing yet, where it is being entered at this moment."""
+    try:
+        value: int | str = rpc.call("htable.get", OUTCOMES, key)["item"]["value"]
+    except RpcError as error:
+        if "exist" in str(error):
+            return None
+        raise
+    return value
 
 
 def prometheus(found: Status) -> Iterator[str]:

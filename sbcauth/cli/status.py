@@ -1,6 +1,5 @@
 """`sbcauth status`: what runs, since when, and what it has decided."""
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.config import load
 from sbcauth.rpc import Rpc, rpc_socket
 from sbcauth.status import Status, prometheus
 from sbcauth.status import status as ask
@@ -37,10 +35,9 @@ def status(
 
     Example: sbcauth status --watch
     """
-    groups = [group.name for group in load(context.obj, os.environ).ip_groups]
     rpc = Rpc(socket or rpc_socket(context.obj))
     while True:
-        found = ask(rpc, groups)
+        found = ask(rpc)
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         if as_json:

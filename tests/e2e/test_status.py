@@ -3,9 +3,13 @@
 import json
 import re
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
-from kamailio import REPOSITORY, SBCAUTH, Server
+from kamailio import REPOSITORY, SBCAUTH, Server, wait_for
+from phone import Phone
+
+from sbcauth.rpc import Rpc, rpc_socket
 
 CONFIG = """
 realm: example.com
@@ -22,6 +26,18 @@ ip_groups:
 USERS = {"1001": "secret"}
 WORKERS = 4
 EXPECTED = re.compile(r"kamailio .*, since .*, 8 workers\nshared memory: \d+ of 25\d MB\n")
+
+
+def with_groups(numbers: range) -> str:
+    """Return a configuration with so many IP Groups, each with one address of 127.0.1.0/24."""
+    group = """
+  - name: Group {0:03}
+    type: user
+    classification: [{{address: 127.0.1.{0}}}]
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+"""
+    return "realm: example.com\nip_groups:" + "".join(map(group.format, numbers))
 
 
 def outcomes(server: Server) -> dict[tuple[str, str], int]:
@@ -76,6 +92,47 @@ def test_status_can_be_watched(server) -> None:
     watching.wait(5)
     watching.stdout.close()
     assert sum(line.startswith("kamailio ") for line in seen) >= 2
+
+
+def test_outcomes_of_a_hundred_ip_groups_are_all_there(start_server) -> None:
+    many = start_server(with_groups(range(100)), workers=2)
+    with ExitStack() as stack:
+        phones = [
+            stack.enter_context(Phone(many, "1001", address=f"127.0.1.{n}")) for n in range(100)
+        ]
+        for each in phones:
+            assert each.request("REGISTER").status == 401  # challenged
+            each.request("OPTIONS", "sip:example.com")  # a method that is not listed
+            each.request("OPTIONS", "sip:example.com")
+    expected = {(f"Group {n:03}", "challenged"): 1 for n in range(100)}
+    expected |= {(f"Group {n:03}", "method-not-listed"): 2 for n in range(100)}
+    assert outcomes(many) == expected
+
+
+def test_outcomes_of_an_ip_group_that_was_removed_are_still_there(start_server) -> None:
+    server = start_server(with_groups(range(2)))
+    with Phone(server, "1001", address="127.0.1.1") as phone:
+        phone.request("REGISTER")
+        server.config_file.write_text(with_groups(range(1)))
+        server.administer("reload")
+        phone.request("REGISTER")
+        assert wait_for(lambda: phone.request("REGISTER").status == 403)
+    assert outcomes(server)["Group 001", "challenged"] >= 1
+
+
+def test_counts_go_on_where_numbers_of_32_bits_end(start_server) -> None:
+    server = start_server(with_groups(range(1)))
+    rpc = Rpc(rpc_socket(server.config_file))
+    with Phone(server, "1001", address="127.0.1.0") as phone:
+        phone.request("REGISTER")
+        rpc.call("htable.seti", "sbcauth_outcomes", "challenged Group 000", (1 << 31) - 1)
+        phone.request("REGISTER")
+        assert outcomes(server) == {("Group 000", "challenged"): 1 << 31}
+        rpc.call("htable.seti", "sbcauth_outcomes", "challenged Group 000", -1)
+        phone.request("REGISTER")
+        phone.request("REGISTER")
+        phone.request("REGISTER")
+    assert outcomes(server) == {("Group 000", "challenged"): (1 << 32) + 2}
 
 
 def test_server_that_does_not_run_has_no_status(tmp_path: Path) -> None:
