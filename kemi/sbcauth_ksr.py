@@ -7,13 +7,14 @@ hexadecimal, so that every byte reaches the digest as it was sent.
 import traceback
 from base64 import b64decode
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from functools import partial
 from typing import TypeVar, cast
 from urllib.parse import quote
 
 import KSR
 
-from sbcauth.decision import Decision, Drop, Reason
+from sbcauth.decision import Challenge, Decision, Drop, Reason
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.logline import outcome, word
@@ -32,6 +33,15 @@ _USER_UNRESERVED = "-_.!~*'()&=+$,?/"
 """What stands unescaped in the user part of a URI (RFC 3261, 25.1), but for `;`."""
 _LONG_BODY = 49149
 """Kamailio has room to encode so many bytes at once."""
+
+
+class ReturnCode(IntEnum):
+    """What `python_exec` returns to the route block."""
+
+    NOTHING_YET = -1
+    ANSWERED = 0
+    PASSED = 1
+    ACCEPTED = 2
 
 
 class CurrentRequest:
@@ -81,6 +91,14 @@ def reply(status: int, phrase: str, headers: Iterable[str]) -> None:
     for header in headers:
         KSR.hdr.append_to_reply(f"{header}\r\n")
     KSR.sl.send_reply(status, phrase)
+
+
+def challenge(decision: Challenge) -> None:
+    """Answer the request with the challenges."""
+    reply(decision.status, _PHRASES[decision.status], decision.headers)
+
+
+_PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
 
 
 def drop() -> None:
@@ -149,10 +167,11 @@ def set_route(route: Route | None) -> None:
         KSR.pv.sets("$avp(sbcauth_next_hop)", uri)
 
 
-def log(request: Request, decision: Decision) -> None:
+def log(decision: Decision, request: Request | None = None) -> None:
     """Count an outcome, and write its line: the usual ones at level INFO, refusals above.
 
-    A line that Kamailio's `debug` leaves out is not made up in the first place.
+    Without `request` it is of the one that Kamailio is routing. A line that Kamailio's `debug`
+    leaves out is not made up in the first place.
     """
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
     key = outcome_key(ip_group, decision.reason)
@@ -162,7 +181,7 @@ def log(request: Request, decision: Decision) -> None:
     if level > _NOTICE and KSR.get_debug() < level:
         return
     write = _WRITERS[level]
-    write(f"{outcome(request, decision)}\n")
+    write(f"{outcome(request or read_request(), decision)}\n")
 
 
 def _list_outcome(key: str) -> None:
@@ -201,12 +220,20 @@ def set_dialog_key(key: str) -> None:
         KSR.htable.sht_sets("sbcauth_keys", "dialog", key)
 
 
+_sht_get = KSR.htable.sht_get  # looked up once: each look-up costs half as much as the call
+_sht_setxi = KSR.htable.sht_setxi
+_sht_setxs = KSR.htable.sht_setxs
+_sht_rm = KSR.htable.sht_rm
+_sht_lock = KSR.htable.sht_lock
+_sht_unlock = KSR.htable.sht_unlock
+
+
 class KamailioState:
     """SharedState in Kamailio's shared memory: one htable for each table."""
 
     def get(self, table: Table, key: str) -> Value | None:
         """Return the value, or None where there is none."""
-        return KSR.htable.sht_get(_HTABLES[table], key)
+        return _sht_get(table, key)
 
     def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
         """Keep `value` for `lifetime` seconds.
@@ -214,57 +241,48 @@ class KamailioState:
         The old one goes first, since Kamailio loses the lifetime of a string that gets longer;
         nobody looks in between, or a lockout would have a gap.
         """
-        htable = KSR.htable
-        name = _HTABLES[table]
-        keep = htable.sht_setxi if isinstance(value, int) else htable.sht_setxs
-        htable.sht_lock(name, key)
+        keep = _sht_setxi if isinstance(value, int) else _sht_setxs
+        _sht_lock(table, key)
         try:
-            htable.sht_rm(name, key)
-            if keep(name, key, value, lifetime) < 0:
-                raise _not_kept(name)
+            _sht_rm(table, key)
+            if keep(table, key, value, lifetime) < 0:
+                raise _not_kept(table)
         finally:
-            htable.sht_unlock(name, key)
+            _sht_unlock(table, key)
 
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
-        KSR.htable.sht_rm(_HTABLES[table], key)
+        _sht_rm(table, key)
 
     def update(
         self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
     ) -> T:
         """Change a number while no other process can, and return what `change` says of it."""
-        htable = KSR.htable
-        name = _HTABLES[table]
-        htable.sht_lock(name, key)
+        _sht_lock(table, key)
         try:
-            new, result = change(htable.sht_get(name, key) or 0)
-            if htable.sht_setxi(name, key, new, lifetime) < 0:
-                raise _not_kept(name)
+            new, result = change(_sht_get(table, key) or 0)
+            if _sht_setxi(table, key, new, lifetime) < 0:
+                raise _not_kept(table)
         finally:
-            htable.sht_unlock(name, key)
+            _sht_unlock(table, key)
         return result
 
     def update_text(
         self, table: Table, key: str, lifetime: int, change: Callable[[str], tuple[str, T]]
     ) -> T:
         """Change a text while no other process can, and return what `change` says of it."""
-        htable = KSR.htable
-        name = _HTABLES[table]
-        htable.sht_lock(name, key)
+        _sht_lock(table, key)
         try:
-            new, result = change(htable.sht_get(name, key) or "")
-            if htable.sht_setxs(name, key, new, lifetime) < 0:
-                raise _not_kept(name)
+            new, result = change(_sht_get(table, key) or "")
+            if _sht_setxs(table, key, new, lifetime) < 0:
+                raise _not_kept(table)
         finally:
-            htable.sht_unlock(name, key)
+            _sht_unlock(table, key)
         return result
 
 
-def _not_kept(htable: str) -> Unavailable:
+def _not_kept(htable: Table) -> Unavailable:
     return Unavailable(f"shared memory is full, or kamailio.cfg lacks the htable {htable}")
-
-
-_HTABLES = {table: f"sbcauth_{table}" for table in Table}
 
 
 def fields(name: str) -> tuple[str, ...]:

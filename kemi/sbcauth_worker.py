@@ -9,12 +9,13 @@ import gc
 import os
 import sys
 import time
-from enum import IntEnum
 from pathlib import Path
 
 import KSR
+import sbcauth_fast_path as fast_path
 import sbcauth_ksr as ksr
 from sbcauth_client import ClientRoutes
+from sbcauth_ksr import ReturnCode
 from sbcauth_radius import Question, Ticket, Waiting
 
 from sbcauth.config import Config, load
@@ -26,15 +27,6 @@ from sbcauth.reload import Reloaded
 from sbcauth.request import Request
 from sbcauth.service import Service
 from sbcauth.shared_state import SharedState
-
-
-class ReturnCode(IntEnum):
-    """What `python_exec` returns to the route block."""
-
-    NOTHING_YET = -1
-    ANSWERED = 0
-    PASSED = 1
-    ACCEPTED = 2
 
 
 class Worker(ClientRoutes):
@@ -61,15 +53,18 @@ class Worker(ClientRoutes):
         """Decide on the request and answer it, or let it go on; returns a ReturnCode."""
         request = None
         try:
-            request = ksr.read_request()
-            if ksr.is_retransmission(request):
-                return ReturnCode.ANSWERED
             now = time.time()
             service = self.services.value(now)
+            taken = fast_path.take(service, now)
+            if taken is not None and taken is not ReturnCode.NOTHING_YET:
+                return taken
+            request = ksr.read_request()
+            if taken is None and ksr.is_retransmission(request):
+                return ReturnCode.ANSWERED
             decision = service.decide(request, now)
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
-            ksr.log(request, decision)
+            ksr.log(decision, request)
             return _apply(decision, request, service)
         except Exception:
             return _fail(request)
@@ -102,7 +97,7 @@ class Worker(ClientRoutes):
             ticket, verdict = self._verdict
             service = self.services.value(time.time())
             decision = service.decide(request, ticket.arrived_at, verdict)
-            ksr.log(request, decision)
+            ksr.log(decision, request)
             return _apply(decision, request, service, waited=True)
         except Exception:
             return _fail(request)
@@ -112,7 +107,7 @@ class Worker(ClientRoutes):
 
         Its credentials go now: Kamailio keeps what is changed later for the first branch only.
         """
-        ksr.log(request, decision)
+        ksr.log(decision, request)
         try:
             self._waiting.check(now)
             ksr.remove_credentials(request, decision.realm)
@@ -120,7 +115,7 @@ class Worker(ClientRoutes):
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
         except Unavailable as cause:
             refused = _unavailable(decision, cause)
-            ksr.log(request, refused)
+            ksr.log(refused, request)
             ksr.reply(refused.status, refused.phrase, (f"Retry-After: {refused.retry_after}",))
         return ReturnCode.ANSWERED
 
@@ -129,7 +124,6 @@ class Worker(ClientRoutes):
         return group.radius if group else None
 
 
-_PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
 _MARGIN = 5.0
 """Seconds that a verdict may wait in turn before the request is given up."""
 _BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
@@ -184,8 +178,8 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
             ksr.set_account(username, local_user)
             ksr.set_route(service.route(ip_group, request.method, accepted=True))
             return ReturnCode.ACCEPTED
-        case Challenge(status, headers):
-            ksr.reply(status, _PHRASES[status], headers)
+        case Challenge():
+            ksr.challenge(decision)
         case Reject(status, phrase, retry_after=retry_after):
             ksr.reply(status, phrase, (f"Retry-After: {retry_after}",) if retry_after else ())
         case Drop():
@@ -209,7 +203,7 @@ def _fail(request: Request | None) -> int:
     """Answer 500 to a request that met a bug, and leave its trace in the log."""
     ksr.complain()
     if request:
-        ksr.log(request, _BUG)
+        ksr.log(_BUG, request)
     try:
         ksr.reply(_BUG.status, _BUG.phrase, ())
     except Exception as error:

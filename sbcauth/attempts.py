@@ -37,7 +37,7 @@ MAX_FAILURES = 10_000
 MOST_FAILURES = 20_000
 """Failures of strangers that are kept count of in one window; then they are all refused."""
 _TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
-_REMEMBERED = 20_000
+_REMEMBERED = 100_000
 _NONCE_OF_ANOTHER = "nonce:"
 
 Network = IPv4Network | IPv6Network
@@ -112,7 +112,7 @@ class Claimant(NamedTuple):
     @property
     def key(self) -> str:
         """Return a short key; text from the network must not set the size of shared memory."""
-        return _key(Scope.PAIR, self)
+        return pair_key(self.ip_group, self.source, self.username)
 
 
 class _Lockout(NamedTuple):
@@ -137,9 +137,10 @@ class Attempts:
         """
         if limit.spares(claimant.source):
             return None
-        if self._lockout(claimant.key).until > now:
+        pair = claimant.key
+        if self._lockout(pair).until > now:
             return Scope.PAIR
-        if self._is_trusted(claimant, now):
+        if self._is_trusted(pair, now):
             return None
         for scope, _ in limit.for_strangers():
             if self._lockout(_key(scope, claimant)).until > now:
@@ -148,6 +149,10 @@ class Attempts:
             raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.window} s")
         return None
 
+    def is_trusted_and_free(self, pair: str, now: int) -> bool:
+        """Tell whether a pair, known by its key, has succeeded of late and is not locked out."""
+        return self._shared.get(Table.LOCKOUTS, pair) is None and self._is_trusted(pair, now)
+
     def fail(self, claimant: Claimant, evidence: str, limit: AttemptLimit, now: int) -> bool:
         """Count a proven failure; tell whether it was the last attempt.
 
@@ -155,11 +160,12 @@ class Attempts:
         """
         if limit.spares(claimant.source):
             return False
-        seen = _digest(Scope.PAIR, f"{claimant.key} {evidence}")
+        pair = claimant.key
+        seen = _digest(Scope.PAIR, f"{pair} {evidence}")
         if self._shared.update(Table.ATTEMPTS, seen, limit.window, _see):
             return False
         last = self._count(Scope.PAIR, claimant, limit.max_attempts, limit, now)
-        if not self._is_trusted(claimant, now):
+        if not self._is_trusted(pair, now):
             for scope, maximum in limit.for_strangers():
                 last = self._count(scope, claimant, maximum, limit, now) or last
             self._shared.update(Table.ATTEMPTS, _all(limit, now), 2 * limit.window, _one_more)
@@ -167,15 +173,19 @@ class Attempts:
 
     def succeed(self, claimant: Claimant, limit: AttemptLimit, now: int) -> None:
         """Forget the failures of a claimant that has proved who it is, and trust it."""
-        key = claimant.key
-        self._shared.remove(Table.ATTEMPTS, key)
-        if claimant.source.startswith(_NONCE_OF_ANOTHER):
-            return  # where it is now was not proved
-        if self._trusted_until.get(key, 0) - now > limit.trust_duration * 3 // 4:
+        if claimant.source.startswith(_NONCE_OF_ANOTHER):  # where it is now was not proved
+            self._shared.remove(Table.ATTEMPTS, claimant.key)
+        else:
+            self.trust(claimant.key, limit, now)
+
+    def trust(self, pair: str, limit: AttemptLimit, now: int) -> None:
+        """Forget the failures of a pair, known by its key, and trust it."""
+        self._shared.remove(Table.ATTEMPTS, pair)
+        if self._trusted_until.get(pair, 0) - now > limit.trust_duration * 3 // 4:
             return
         until = -(-(now + limit.trust_duration) // _TRUST_UNIT)
-        self._shared.set(Table.TRUSTED, key, until, limit.trust_duration)
-        self._remember(key, until * _TRUST_UNIT)
+        self._shared.set(Table.TRUSTED, pair, until, limit.trust_duration)
+        self._remember(pair, until * _TRUST_UNIT)
 
     def _count(
         self, scope: Scope, claimant: Claimant, maximum: int, limit: AttemptLimit, now: int
@@ -212,24 +222,27 @@ class Attempts:
         until, duration, _ = words.split(" ", 2)
         return _Lockout(int(until), int(duration))
 
-    def _is_trusted(self, claimant: Claimant, now: int) -> bool:
-        """Tell whether `claimant` has succeeded of late; a worker remembers whom it asked about."""
-        key = claimant.key
-        if self._trusted_until.get(key, 0) > now:
+    def _is_trusted(self, pair: str, now: int) -> bool:
+        """Tell whether a pair has succeeded of late; a worker remembers which it asked about."""
+        if self._trusted_until.get(pair, 0) > now:
             return True
-        until = int(self._shared.get(Table.TRUSTED, key) or 0) * _TRUST_UNIT
+        until = int(self._shared.get(Table.TRUSTED, pair) or 0) * _TRUST_UNIT
         if until <= now:
             return False
-        self._remember(key, until)
+        self._remember(pair, until)
         return True
 
-    def _remember(self, key: str, until: int) -> None:
+    def _remember(self, pair: str, until: int) -> None:
         if len(self._trusted_until) >= _REMEMBERED:
             self._trusted_until.clear()
-        self._trusted_until[key] = until
+        self._trusted_until[pair] = until
 
 
-@lru_cache(_REMEMBERED)  # 2 µs saved for each phone that comes again
+def pair_key(ip_group: str, source: str, username: str) -> str:
+    """Return the key of a pair, which is that of its Claimant."""
+    return _digest(Scope.PAIR, f"{ip_group}\0{source}\0{username}")
+
+
 def _key(scope: Scope, claimant: Claimant) -> str:
     return _digest(scope, "\0".join(claimant.as_counted_by(scope)))
 

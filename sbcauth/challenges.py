@@ -14,9 +14,9 @@ class Challenger:
 
     def __init__(self, group: IPGroup, keys: Sequence[NonceKey], not_before: int) -> None:
         self._realm = group.realm
-        self._method = group.auth_challenge_method
+        self._status = group.auth_challenge_method.status
         self._qop = group.auth_qop.offered
-        self._signers = {
+        self.signers = {
             algorithm.value: NonceSigner(
                 keys,
                 (group.name, group.realm, algorithm, *self._qop),
@@ -26,24 +26,28 @@ class Challenger:
             for algorithm in group.auth_algorithms
         }
         self._offers = [
-            (self._signers[algorithm], *_around_nonce(group.realm, algorithm, self._qop))
+            (self.signers[algorithm], *_around_nonce(group.realm, algorithm, self._qop))
             for algorithm in group.auth_algorithms
         ]
 
-    def challenge(self, request: Request, now: int, *, stale: bool) -> tuple[int, tuple[str, ...]]:
+    def challenge(
+        self, method: str, source: str, now: int, *, stale: bool = False
+    ) -> tuple[int, tuple[str, ...]]:
         """Return the status and the header fields: one for each algorithm, in the order given.
 
         RFC 8760 §2.4 leaves that order to the administrator: some phones read only the first.
         """
-        status = self._method.status(request.method)
+        status = self._status(method)
         name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
-        source, end = request.source, ", stale=true" if stale else ""
-        return status, tuple(
-            [
-                f"{name}: {before}{signer.mint(source, now)}{after}{end}"
-                for signer, before, after in self._offers
-            ]
-        )
+        end = ", stale=true" if stale else ""
+        headers = []
+        for signer, before, after in self._offers:
+            headers.append(f"{name}: {before}{signer.mint(source, now)}{after}{end}")
+        return status, tuple(headers)
+
+    def answered_in(self, method: str) -> str:
+        """Return the name of the header field that answers a challenge to `method`."""
+        return "Authorization" if self._status(method) == 401 else "Proxy-Authorization"
 
     def answer(self, request: Request) -> Credentials | None:
         """Return the credentials that answer our challenge, or None where there are none.
@@ -51,8 +55,8 @@ class Challenger:
         A phone may answer several challenges at once: the strongest that was offered counts.
         Raises BadCredentials where there is nothing for our realm but what cannot be read.
         """
-        status = self._method.status(request.method)
-        fields = request.authorization if status == 401 else request.proxy_authorization
+        www = self._status(request.method) == 401
+        fields = request.authorization if www else request.proxy_authorization
         answers: list[Credentials] = []
         bad: BadCredentials | None = None
         for field in fields:
@@ -77,15 +81,15 @@ class Challenger:
         An algorithm that was not offered has no nonce of its own: the nonce is then looked
         for among those that were.
         """
-        signer = self._signers.get(credentials.algorithm)
+        signer = self.signers.get(credentials.algorithm)
         if signer:
             return signer.judge(credentials.nonce, source, now)
-        judged = (each.judge(credentials.nonce, source, now) for each in self._signers.values())
+        judged = (each.judge(credentials.nonce, source, now) for each in self.signers.values())
         return next((nonce for nonce in judged if nonce.state is not NonceState.FOREIGN), FOREIGN)
 
     def offered_algorithm(self, credentials: Credentials) -> bool:
         """Tell whether a challenge offered the algorithm of `credentials`."""
-        return credentials.algorithm in self._signers
+        return credentials.algorithm in self.signers
 
     def offered_qop(self, credentials: Credentials) -> bool:
         """Tell whether a challenge offered the qop, or its absence, of `credentials`.

@@ -140,6 +140,7 @@ _PARAMETER = re.compile(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _USUAL_QOP = ("auth", "auth-int", "")
+_USUAL_RESPONSE = re.compile(r"[0-9a-f]*").fullmatch
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]*").fullmatch
 _NONCE_COUNT = re.compile(r"[0-9a-fA-F]{,8}").fullmatch
 
@@ -201,7 +202,10 @@ def parse_credentials(text: str) -> Credentials:
 
     Raises BadCredentials where they cannot be read.
     """
-    credentials = _usual_credentials(text) or _credentials(parse_parameters(text))
+    usual = usual_credentials(text)
+    if usual:
+        return usual
+    credentials = _credentials(parse_parameters(text))
     # It may be empty: an IMS phone's first REGISTER has it so (3GPP TS 24.229, 5.1.1.2.2).
     if not _HEXADECIMAL(credentials.response):
         raise BadCredentials("response is not hexadecimal")
@@ -210,8 +214,8 @@ def parse_credentials(text: str) -> Credentials:
     return credentials
 
 
-def _usual_credentials(text: str) -> Credentials | None:
-    """Return what the parser would, or None where it has to look more closely.
+def usual_credentials(text: str) -> Credentials | None:
+    """Return Digest credentials with a qop, or None where `parse_credentials` must look closely.
 
     All phones of a model write the same but for what stands in quotes. Where the values stand
     is found out once for each way of writing, which saves 6 µs of 9.
@@ -219,22 +223,25 @@ def _usual_credentials(text: str) -> Credentials | None:
     if "\\" in text or "\0" in text or len(text) > MAX_CREDENTIALS:
         return None
     pieces = text.split('"')
-    layout = _layout(*pieces[::2]) if len(pieces) % 2 else None  # else a quote is not closed
+    layout = _layout('"'.join(pieces[::2])) if len(pieces) % 2 else None  # else one is not closed
     if layout is None:
         return None
     pick, tokens = layout
     credentials = Credentials._make(pick(pieces + tokens))
-    return credentials if credentials.qop and credentials.response.islower() else None
+    if not credentials.qop or not _USUAL_RESPONSE(credentials.response):
+        return None
+    return credentials if _NONCE_COUNT(credentials.nc) else None
 
 
 @lru_cache(maxsize=1000)
-def _layout(*outside: str) -> tuple[Callable[[list[str]], Sequence[str]], list[str]] | None:
-    """Return how to pick credentials from a text with the parts `outside` around its quotes.
+def _layout(around: str) -> tuple[Callable[[list[str]], Sequence[str]], list[str]] | None:
+    """Return how to pick credentials from a text with the parts `around` its quoted ones.
 
     That is a function that picks them from all parts, and the tokens to append to these. None
     where there is more to it, or a mistake.
     """
-    if len(outside) > 16 or sum(map(len, outside)) > 500:
+    outside = around.split('"')
+    if len(outside) > 16 or len(around) > 500 or scheme(outside[0]) != "digest":
         return None
     count = 2 * len(outside) - 1
     marked = "".join(f'{part}"\0{2 * place + 1}"' for place, part in enumerate(outside))

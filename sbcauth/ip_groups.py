@@ -173,6 +173,11 @@ class _Candidate:
     from_host: re.Pattern[str] | None
     request_uri_host: re.Pattern[str] | None
 
+    @property
+    def has_conditions(self) -> bool:
+        conditions = (self.port, self.transport, self.from_host, self.request_uri_host)
+        return any(condition is not None for condition in conditions)
+
     def fits(self, request: Request) -> bool:
         return (
             (self.port is None or self.port == request.source_port)
@@ -206,17 +211,20 @@ class IPGroups:
 
     def classify(self, request: Request) -> IPGroup | None:
         """Return the IP Group that the request comes from, or None where it is unclassified."""
-        source = request.source_address
-        candidates = self._known.get(source)
-        if candidates is None:
-            candidates = self._candidates(source)
-            if len(self._known) >= _REMEMBERED_SOURCES:
-                self._known.clear()
-            self._known[source] = candidates
-        for candidate in candidates:
+        for candidate in self._candidates(request.source_address):
             if candidate.fits(request):
                 return candidate.group
         return None
+
+    def of_all_from(self, source: str) -> IPGroup | None:
+        """Return the IP Group that all requests from an IPv4 address come from.
+
+        None where that depends on more than the address.
+        """
+        candidates = self._candidates(source)
+        if ":" in source or not candidates or candidates[0].has_conditions:
+            return None
+        return candidates[0].group
 
     def realm_of_users(self, name: str) -> str:
         """Return the realm in which requests of the IP Group `name` find users.
@@ -262,6 +270,15 @@ class IPGroups:
 
     def _candidates(self, source: str) -> tuple[_Candidate, ...]:
         """Return what may fit requests from `source`, the most specific first."""
+        candidates = self._known.get(source)
+        if candidates is None:
+            candidates = self._find_candidates(source)
+            if len(self._known) >= _REMEMBERED_SOURCES:
+                self._known.clear()
+            self._known[source] = candidates
+        return candidates
+
+    def _find_candidates(self, source: str) -> tuple[_Candidate, ...]:
         address = ip_address(source.strip("[]"))
         if address.version == 6 and address.ipv4_mapped:
             address = address.ipv4_mapped

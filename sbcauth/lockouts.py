@@ -13,9 +13,6 @@ from typing import NamedTuple
 from sbcauth.rpc import NotRunning, Rpc, RpcError
 from sbcauth.shared_state import Table
 
-_LOCKOUTS = f"sbcauth_{Table.LOCKOUTS}"
-_ATTEMPTS = f"sbcauth_{Table.ATTEMPTS}"
-
 
 class TooMany(RpcError):
     """There are more lockouts than the server can tell at once."""
@@ -70,7 +67,7 @@ def lockouts(rpc: Rpc, now: float, wanted: Wanted = ANYBODY) -> list[Lockout]:
 def clear(rpc: Rpc, found: list[Lockout]) -> None:
     """Let them in again at once, with all their attempts."""
     for lockout in found:
-        for table in (_ATTEMPTS, _LOCKOUTS):
+        for table in (Table.ATTEMPTS, Table.LOCKOUTS):
             with suppress(RpcError):  # it has ended, or there were no attempts since
                 rpc.call("htable.delete", table, lockout.key)
 
@@ -84,14 +81,14 @@ def clear_all(rpc: Rpc, now: float) -> int:
         count = len(lockouts(rpc, now))
     except TooMany:
         count = _count(rpc)
-    for table in (_ATTEMPTS, _LOCKOUTS):
+    for table in (Table.ATTEMPTS, Table.LOCKOUTS):
         rpc.call("htable.flush", table)
     return count
 
 
 def _dump(rpc: Rpc) -> Iterator[Lockout]:
     try:
-        slots = rpc.call("htable.dump", _LOCKOUTS)
+        slots = rpc.call("htable.dump", Table.LOCKOUTS)
     except NotRunning:
         count = _count(rpc)
         raise TooMany(
@@ -107,7 +104,7 @@ def _dump(rpc: Rpc) -> Iterator[Lockout]:
 
 def _count(rpc: Rpc) -> int:
     sizes = {each["name"]: int(each["all"]) for each in rpc.call("htable.stats")}
-    return sizes.get(_LOCKOUTS, 0)
+    return sizes.get(Table.LOCKOUTS, 0)
 
 
 def _printed(word: str) -> str:

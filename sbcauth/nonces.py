@@ -92,11 +92,14 @@ class NonceSigner:
 
     def mint(self, source: str, now: int) -> str:
         """Return a new nonce for a challenge sent to `source` at `now` (seconds)."""
-        self._follow(now)
+        if now < self._not_before:
+            self._follow(now)
         key_id = self._newest
         tag = _source_tag(self._source_keys[key_id], source)
         body = f"{now:08x}{key_id}{os.urandom(6).hex()}{tag}"
-        return body + _mac(self._macs[key_id], body)
+        mac = self._macs[key_id].copy()
+        mac.update(body.encode())
+        return body + mac.hexdigest()
 
     def judge(self, nonce: str, source: str, now: int) -> JudgedNonce:
         """Return what `nonce`, presented by `source`, is to this policy at `now` (seconds)."""
@@ -104,9 +107,12 @@ class NonceSigner:
         keyed = self._macs.get(key_id)
         if keyed is None or not nonce.isascii():
             return FOREIGN
-        if not compare_digest(nonce[_BODY:], _mac(keyed, body)):
+        mac = keyed.copy()
+        mac.update(body.encode())
+        if not compare_digest(nonce[_BODY:], mac.hexdigest()):
             return FOREIGN
-        self._follow(now)
+        if now < self._not_before:
+            self._follow(now)
         issued = int(body[:8], 16)
         age = now - issued
         fresh = -CLOCK_DRIFT <= age <= self._lifetime and issued >= self._not_before
@@ -117,20 +123,13 @@ class NonceSigner:
 
     def _follow(self, now: int) -> None:
         """Follow a clock that was set back; other processes noticed some seconds earlier."""
-        if now < self._not_before:
-            self._not_before = now - CLOCK_DRIFT
+        self._not_before = now - CLOCK_DRIFT
 
 
 def _keyed(key: NonceKey, stated: bytes) -> blake2s:
     """Return a MAC that has taken in its key, which is half of its work, and nothing else yet."""
     policy_key = blake2s(stated, key=key.secret, person=b"policy").digest()
     return blake2s(digest_size=_MAC, key=policy_key, person=b"nonce")
-
-
-def _mac(keyed: blake2s, body: str) -> str:
-    mac = keyed.copy()
-    mac.update(body.encode())
-    return mac.hexdigest()
 
 
 @lru_cache(20_000)  # 1 µs saved for each phone that comes again

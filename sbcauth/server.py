@@ -13,6 +13,7 @@ from sbcauth.challenges import Challenger
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.digest import Algorithm, Credentials, ha1, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
+from sbcauth.fast_path import FastPath
 from sbcauth.ip_groups import (
     AuthenticationMode,
     IPGroup,
@@ -27,6 +28,8 @@ from sbcauth.radius import Answer, Verdict, access_request
 from sbcauth.request import Request
 from sbcauth.shared_state import SharedState
 from sbcauth.users import User
+
+_REMEMBERED_SOURCES = 100_000
 
 
 class Users(Protocol):
@@ -49,6 +52,12 @@ class Claim(NamedTuple):
     nonce: JudgedNonce
     claimant: Claimant
     now: int
+
+    def challenge(self, reason: Reason, *, stale: bool = False) -> Challenge:
+        """Return another challenge, in answer to the credentials."""
+        method, source = self.request.method, self.request.source
+        status, headers = self.challenger.challenge(method, source, self.now, stale=stale)
+        return Challenge(status, headers, reason, self.group.name, self.credentials.username)
 
 
 class Account(NamedTuple):
@@ -88,6 +97,18 @@ class AuthServer:
         self._challengers = {
             group.name: Challenger(group, keys, started_at) for group in ip_groups.by_name.values()
         }
+        self._fast_paths = {
+            name: FastPath(
+                ip_groups.by_name[name],
+                challenger,
+                users.find,
+                self._attempts,
+                self._nonce_counts,
+            )
+            for name, challenger in self._challengers.items()
+            if FastPath.is_for(ip_groups.by_name[name])
+        }
+        self._fast_path_from: dict[str, FastPath | None] = {}
         self._servers_ha1 = {
             group.name: _ha1_as_server(group) for group in ip_groups.by_name.values()
         }
@@ -128,7 +149,7 @@ class AuthServer:
         except BadCredentials as bad:
             return _malformed(group, bad)
         if credentials is None:
-            status, headers = challenger.challenge(request, now, stale=False)
+            status, headers = challenger.challenge(request.method, request.source, now)
             return Challenge(status, headers, Reason.CHALLENGED, group.name)
         claim = _claim(group, challenger, request, credentials, now)
 
@@ -147,6 +168,18 @@ class AuthServer:
                 cause.retry_after,
                 str(cause),
             )
+
+    def fast_path(self, source: str) -> FastPath | None:
+        """Return the fast path of all requests from an address; None where they have none."""
+        try:
+            return self._fast_path_from[source]
+        except KeyError:
+            group = self._ip_groups.of_all_from(source)
+            path = self._fast_paths.get(group.name) if group else None
+            if len(self._fast_path_from) >= _REMEMBERED_SOURCES:
+                self._fast_path_from.clear()
+            self._fast_path_from[source] = path
+            return path
 
     def _lock_out(self, claim: Claim) -> Decision | None:
         """Refuse a claimant that has used up its attempts, before any hashing."""
@@ -224,8 +257,7 @@ class AuthServer:
             claim.claimant, evidence, claim.group.attempt_limit, claim.now
         ):
             return _forbid(claim, reason)
-        status, headers = claim.challenger.challenge(claim.request, claim.now, stale=False)
-        return Challenge(status, headers, reason, claim.group.name, credentials.username)
+        return claim.challenge(reason)
 
     def _right(self, claim: Claim, account: Account) -> Decision:
         """Accept, once, a sender that speaks for its own address of record.
@@ -287,8 +319,7 @@ class AuthServer:
         """Give a new nonce in place of one that is no good; this counts for nothing."""
         if claim.group.reject_invalid_nonce:
             return _forbid(claim, reason)
-        status, headers = claim.challenger.challenge(claim.request, claim.now, stale=stale)
-        return Challenge(status, headers, reason, claim.group.name, claim.credentials.username)
+        return claim.challenge(reason, stale=stale)
 
 
 def _claim(

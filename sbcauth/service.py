@@ -7,6 +7,7 @@ from sbcauth.client import ClientAccount, PeerChallenge, account_for
 from sbcauth.config import Config
 from sbcauth.cseq import CSeqSpaces
 from sbcauth.decision import Decision
+from sbcauth.fast_path import FastPath
 from sbcauth.ip_groups import IPGroups
 from sbcauth.nonces import NonceKey
 from sbcauth.radius import Verdict
@@ -60,6 +61,11 @@ class Service:
         """
         self._users.refresh(now)
         return self._server.decide(request, int(now), verdict)
+
+    def fast_path(self, source: str, now: float) -> FastPath | None:
+        """Return the fast path of requests from the address `source`; None where they have none."""
+        self._users.refresh(now)
+        return self._server.fast_path(source)
 
     def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
         """Return where a request of the IP Group goes; None where it has none.

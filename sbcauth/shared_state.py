@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class Table(StrEnum):
-    """The tables, by what they hold."""
+    """The tables, by what they hold: the names of Kamailio's htables."""
 
-    NONCE_COUNTS = "nonce_counts"
-    ATTEMPTS = "attempts"
-    LOCKOUTS = "lockouts"
-    TRUSTED = "trusted"
-    CSEQ = "cseq"
+    NONCE_COUNTS = "sbcauth_nonce_counts"
+    ATTEMPTS = "sbcauth_attempts"
+    LOCKOUTS = "sbcauth_lockouts"
+    TRUSTED = "sbcauth_trusted"
+    CSEQ = "sbcauth_cseq"
 
 
 class SharedState(Protocol):

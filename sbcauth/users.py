@@ -52,7 +52,7 @@ class User(NamedTuple):
     old_ha1_sha512_256: str | None = None
     old_until: int | None = None
 
-    def ha1(self, algorithm: Algorithm) -> str | None:
+    def ha1(self, algorithm: str) -> str | None:
         """Return H(A1) for `algorithm`, or None where there is none."""
         match algorithm:
             case Algorithm.MD5:
@@ -61,6 +61,7 @@ class User(NamedTuple):
                 return self.ha1_sha256
             case Algorithm.SHA_512_256:
                 return self.ha1_sha512_256
+        return None
 
     def old_ha1(self, algorithm: Algorithm, now: int) -> str | None:
         """Return H(A1) of the password before, or None where it is recognised no more."""

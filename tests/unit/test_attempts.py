@@ -329,7 +329,7 @@ def test_trust_is_renewed_and_seldom_written() -> None:
     assert written == [Table.TRUSTED]
     worker.succeed(BOB, limit, NOW + 1100)
     assert written == [Table.TRUSTED] * 2
-    assert Attempts(shared)._is_trusted(BOB, NOW + 5000)
+    assert Attempts(shared)._is_trusted(BOB.key, NOW + 5000)
 
 
 def test_trusted_pair_costs_no_look_up_but_that_of_its_own_lockout() -> None:

@@ -13,7 +13,6 @@ from sbcauth.digest import (
     Algorithm,
     Credentials,
     _credentials,
-    _usual_credentials,
     expected_response,
     format_challenge,
     ha1,
@@ -23,6 +22,7 @@ from sbcauth.digest import (
     quote,
     response_is_right,
     scheme,
+    usual_credentials,
 )
 from sbcauth.exceptions import BadCredentials
 
@@ -375,13 +375,13 @@ def test_what_is_read_the_short_way_is_read_the_long_way_too(
     text = _USUAL
     for place, deleted, inserted in edits:
         text = text[:place] + inserted + text[place + deleted :]
-    usual = _usual_credentials(text)
+    usual = usual_credentials(text)
     if usual:
         assert usual == _credentials(parse_parameters(text))
 
 
 def test_usual_spelling_is_read_the_short_way() -> None:
-    assert _usual_credentials(_USUAL) == parse_credentials(_USUAL)
+    assert usual_credentials(_USUAL) == parse_credentials(_USUAL)
 
 
 # -- what we write ---------------------------------------------------------------------

@@ -29,6 +29,7 @@ CORE = {
 DECIDING = {
     *("attempts", "challenges", "decision", "digest", "exceptions", "ip_groups"),
     *("nonce_counts", "nonces", "request", "shared_state", "users", "radius", "client"),
+    "fast_path",
 }
 """What `server` may import."""
 

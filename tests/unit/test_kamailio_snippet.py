@@ -23,7 +23,7 @@ def parameters(text: str, module: str) -> set[str]:
 def test_tables_are_those_of_our_own_kamailio_cfg(text: str) -> None:
     tables = parameters(OURS, "htable")
     assert parameters(text, "htable") == tables
-    names = {found[1] for table in tables if (found := re.search("sbcauth_([a-z_]+)=>", table))}
+    names = {found[1] for table in tables if (found := re.search("(sbcauth_[a-z_]+)=>", table))}
     assert {table.value for table in Table} < names
 
 

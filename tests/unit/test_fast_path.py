@@ -1,0 +1,137 @@
+"""The fast path: all that it decides is decided the same by the long way.
+
+Every conversation of the tests is held by both (see `decide_both_ways`); here are long random
+ones, and what the fast path must leave alone.
+"""
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+from conversation import NOW, Phone, UserInfo, by_fast_path, phones, rule, serve, trunk, user
+
+from sbcauth.decision import Accept, Challenge
+from sbcauth.digest import Algorithm
+from sbcauth.ip_groups import (
+    AuthenticationMode,
+    AuthQop,
+    ChallengeMethod,
+    IPGroup,
+    ServerAuthMode,
+)
+from sbcauth.request import Request
+
+STEPS = 3000
+USERS = (
+    user("1001"),
+    user("1002", local_user="reception"),
+    user("1003", enabled=False),
+    user("1004", "new", old_password="secret", old_until=NOW + 10**6),
+)
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"auth_challenge_method": ChallengeMethod.AUTO, "auth_algorithms": tuple(Algorithm)},
+    {"auth_qop": AuthQop.BOTH, "methods": frozenset({"REGISTER"}), "setup_invite": True},
+    {"auth_qop": AuthQop.NONE},
+    {"reject_invalid_nonce": True, "auth_nonce_duration": 30},
+    {"username_as_server": "1001", "password_as_server": "shared"},
+)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_random_conversations_are_decided_alike(settings: dict[str, Any]) -> None:
+    random = Random(8760)  # noqa: S311 - the same each time
+    server = serve(phones(**settings), users=UserInfo(*USERS))
+    everybody = [
+        Phone(server, username, address=address, local_user=local_user)
+        for username, local_user in (
+            *(("1001", ""), ("1002", "reception"), ("1003", ""), ("1004", ""), ("nobody", "")),
+            ("1001", "%31001"),
+        )
+        for address in ("192.0.2.7", "192.0.2.8", "2001:db8::1")
+    ]
+    now, outcomes = NOW, Counter[type]()
+    challenges = {}
+    for _ in range(STEPS):
+        now += random.choice((0, 0, 0, 1, 20, 400)) if random.random() < 0.3 else 0
+        phone = random.choice(everybody)
+        method = random.choice(("REGISTER", "REGISTER", "INVITE", "MESSAGE", "OPTIONS", "BYE"))
+        in_dialog = random.random() < 0.1
+        if phone not in challenges or random.random() < 0.3:
+            decision = phone.send(method, now=now, in_dialog=in_dialog)
+            if isinstance(decision, Challenge):
+                challenges[phone] = random.choice(phone.challenges(method, now=now))
+            continue
+        decision = phone.answer(
+            challenges[random.choice(list(challenges)) if random.random() < 0.1 else phone],
+            method,
+            now=now,
+            in_dialog=in_dialog,
+            password="wrong" if random.random() < 0.1 else None,
+            nc=random.choice((1, 1, 2, 3, 20)),
+        )
+        outcomes[type(decision)] += 1
+    assert outcomes[Accept] > 20, outcomes
+    assert outcomes[Challenge] > 50, outcomes
+
+
+def accepted_fast(phone: Phone, **changes: Any) -> bool:
+    """Tell whether a right answer is accepted by the fast path, once the phone is known."""
+    assert isinstance(phone.register(), Accept)
+    field = phone.field(phone.challenge())
+    return isinstance(by_fast_path(phone.server, request(phone, field, **changes), NOW), Accept)
+
+
+def request(phone: Phone, *fields: str, **changes: Any) -> Request:
+    values = tuple(field.partition(": ")[2] for field in fields)
+    whole = Request(
+        *("REGISTER", "sip:example.com", phone.address, 5060, "udp", phone.local_user),
+        *("example.com", phone.local_user, False, "f81d4fae", values),
+    )
+    return whole._replace(**changes)
+
+
+def test_known_phone_takes_the_fast_path() -> None:
+    assert accepted_fast(Phone(serve()))
+
+
+@pytest.mark.parametrize("method", ["ACK", "CANCEL"])
+def test_what_cannot_be_challenged_takes_the_long_way(method: str) -> None:
+    phone = Phone(serve(phones(methods=frozenset({method, "REGISTER"}))))
+    assert by_fast_path(phone.server, request(phone, method=method), NOW) is None
+
+
+def test_unknown_phone_takes_the_long_way_once() -> None:
+    phone = Phone(serve())
+    assert by_fast_path(phone.server, request(phone, phone.field(phone.challenge())), NOW) is None
+
+
+def test_credentials_for_two_header_fields_take_the_long_way() -> None:
+    phone = Phone(serve())
+    assert not accepted_fast(phone, proxy_authorization=('Digest realm="other"',))
+
+
+def test_another_address_of_record_takes_the_long_way() -> None:
+    assert not accepted_fast(Phone(serve()), to_user="1002")
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        phones(authentication_mode=AuthenticationMode.USER_AUTHENTICATES),
+        phones(server_auth_mode=ServerAuthMode.RADIUS),
+        phones(check_digest_uri=True),
+        phones(auth_qop=AuthQop.AUTH_INT),
+        phones(classification=(rule("0.0.0.0/0", port=5060),)),
+        trunk(classification=(rule("0.0.0.0/0"),)),
+    ],
+    ids=("mode", "radius", "strict uri", "auth-int", "port", "server"),
+)
+def test_what_is_decided_by_more_has_no_fast_path(group: IPGroup) -> None:
+    assert serve(group).fast_path("192.0.2.7") is None
+
+
+def test_sources_without_an_ip_group_and_ipv6_have_no_fast_path() -> None:
+    assert serve(phones(classification=())).fast_path("192.0.2.7") is None
+    assert serve().fast_path("2001:db8::1") is None
