@@ -4,6 +4,7 @@ Kamailio hands text over as UTF-8 and raises where bytes are none; those are fet
 hexadecimal, so that every byte reaches the digest as it was sent.
 """
 
+import time
 import traceback
 from base64 import b64decode
 from collections.abc import Callable, Iterable
@@ -14,14 +15,16 @@ from urllib.parse import quote
 
 import KSR
 
+from sbcauth.counts import LISTED, TABLE, dead_key, event_key, outcome_key
 from sbcauth.decision import Challenge, Decision, Drop, Reason
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.logline import outcome, word
+from sbcauth.measures import Measures
+from sbcauth.radius import Answer, RadiusServer
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 from sbcauth.shared_state import Table, Value
-from sbcauth.status import LISTED, OUTCOMES, outcome_key
 
 T = TypeVar("T")
 
@@ -175,8 +178,8 @@ def log(decision: Decision, request: Request | None = None) -> None:
     """
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
     key = outcome_key(ip_group, decision.reason)
-    if KSR.htable.sht_inc(OUTCOMES, key) == 1:
-        _list_outcome(key)
+    if KSR.htable.sht_inc(TABLE, key) == 1:
+        _list(key)
     level = _LEVELS.get(decision.reason, _NOTICE)
     if level > _NOTICE and KSR.get_debug() < level:
         return
@@ -184,10 +187,16 @@ def log(decision: Decision, request: Request | None = None) -> None:
     write(f"{outcome(request or read_request(), decision)}\n")
 
 
-def _list_outcome(key: str) -> None:
+def count(key: str) -> None:
+    """Count what is no outcome; see sbcauth/counts.py."""
+    if KSR.htable.sht_inc(TABLE, key) == 1:
+        _list(key)
+
+
+def _list(key: str) -> None:
     """Make a new key known to `sbcauth status`."""
-    number = KSR.htable.sht_inc(OUTCOMES, LISTED)
-    KSR.htable.sht_sets(OUTCOMES, f"{LISTED}{number}", key)
+    number = KSR.htable.sht_inc(TABLE, LISTED)
+    KSR.htable.sht_sets(TABLE, f"{LISTED}{number}", key)
 
 
 _LEVELS = {
@@ -279,6 +288,28 @@ class KamailioState:
         finally:
             _sht_unlock(table, key)
         return result
+
+    def count(self, event: str, kind: str, whose: str) -> None:
+        """Count an event, for `sbcauth status`."""
+        count(event_key(event, kind, whose))
+
+
+class RadiusRecord:
+    """What the RADIUS process remembers of the servers, for `sbcauth status`."""
+
+    def __init__(self, measures: Measures | None) -> None:
+        self._measures = measures
+
+    def answered(self, server: RadiusServer, answer: Answer, seconds: float) -> None:
+        """Count an answer; that there was none is one too."""
+        count(event_key("radius", answer, str(server)))
+        if self._measures and answer is not Answer.NONE:
+            self._measures.asked_radius(seconds)
+
+    def left_alone(self, server: RadiusServer, seconds: float) -> None:
+        """Note that a server will not be asked for so long; 0 when it has answered again."""
+        until = int(time.time() + seconds) if seconds else 0
+        KSR.htable.sht_sets(TABLE, dead_key(str(server)), str(until))
 
 
 def _not_kept(htable: Table) -> Unavailable:

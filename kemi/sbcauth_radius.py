@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from sbcauth.exceptions import Unavailable
 from sbcauth.radius import RadiusSettings, Verdict
-from sbcauth.radius_client import RadiusClient
+from sbcauth.radius_client import RadiusClient, Record
 
 _PIPE_SIZE = 1 << 20
 """Bytes in the pipe: some four thousand questions."""
@@ -77,7 +77,8 @@ def decode(buffer: bytes) -> tuple[list[Question], bytes]:
 class Waiting:
     """The requests that wait; made before the fork, and shared by all processes from then on."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Record | None = None) -> None:
+        self._record = record
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         with suppress(OSError):  # an unprivileged user may have less room
             fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
@@ -105,7 +106,7 @@ class Waiting:
     def process(self) -> "RadiusProcess":
         """Return the process's own part; it begins when it is first asked for."""
         if self._process is None:
-            self._process = RadiusProcess(self._read_end)
+            self._process = RadiusProcess(self._read_end, self._record)
         return self._process
 
 
@@ -115,9 +116,11 @@ SettingsOf = Callable[[str], RadiusSettings | None]
 class RadiusProcess:
     """Asks what is in the pipe, and hands out verdicts one by one."""
 
-    def __init__(self, questions: int) -> None:
+    def __init__(self, questions: int, record: Record | None) -> None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._client: RadiusClient[Ticket] = RadiusClient(min(_MOST_WAITING, files - _OTHER_FILES))
+        self._client: RadiusClient[Ticket] = RadiusClient(
+            min(_MOST_WAITING, files - _OTHER_FILES), record=record
+        )
         self._client.watch(questions, self._read)
         self._questions = questions
         self._buffer = b""

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import KSR
 import sbcauth_fast_path as fast_path
@@ -21,6 +22,7 @@ from sbcauth_radius import Question, Ticket, Waiting
 from sbcauth.config import Config, load
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.exceptions import SbcAuthError, Unavailable
+from sbcauth.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.radius import LONGEST_WAIT, RadiusSettings, Verdict
 from sbcauth.reload import Reloaded
@@ -28,17 +30,27 @@ from sbcauth.request import Request
 from sbcauth.service import Service
 from sbcauth.shared_state import SharedState
 
+if TYPE_CHECKING:
+    from sbcauth_metrics import Metrics
+
 
 class Worker(ClientRoutes):
     """Kamailio's view of the authentication server; every process has its own copy."""
 
-    def __init__(self, services: Reloaded[Service], waiting: Waiting) -> None:
+    def __init__(
+        self, services: Reloaded[Service], waiting: Waiting, metrics: "Metrics | None" = None
+    ) -> None:
         super().__init__(services)
         self._waiting = waiting
+        self._metrics = metrics
+        if metrics:  # switched on once, so that it costs nothing where it is off
+            self.authenticate = metrics.timed(self.authenticate)  # type: ignore[method-assign]
         self._verdict: tuple[Ticket, Verdict]
 
     def child_init(self, rank: int) -> int:
         """Start in a process of its own; the database opens with the first request."""
+        if self._metrics:
+            self._metrics.begin()
         return 0
 
     def ksr_reply_route(self, msg: object) -> int:
@@ -102,6 +114,16 @@ class Worker(ClientRoutes):
         except Exception:
             return _fail(request)
 
+    def serve_metrics(self, msg: object = None, *_: object) -> int:
+        """Answer a scrape; called by the process for metrics, which has nothing else to do."""
+        try:
+            if self._metrics:
+                self._metrics.serve(time.time())
+        except Exception:
+            ksr.complain()
+            time.sleep(1)  # as above
+        return ReturnCode.PASSED
+
     def _ask(self, decision: Ask, request: Request, now: float) -> int:
         """Have the request wait for the verdict of an external server.
 
@@ -140,12 +162,17 @@ def start() -> Worker:
         file = file or "/etc/sbcauth/sbcauth.yaml"
         try:
             config = load(Path(file), os.environ)
+            metrics = _metrics()
+            measures = metrics.measures if metrics else None
             shared, now = ksr.KamailioState(), int(time.time())
             services = Reloaded(
-                config, os.environ, lambda config: _service(config, shared, now), _note
+                config,
+                os.environ,
+                lambda config: _service(config, shared, now, measures),
+                _note,
             )
             ksr.set_dialog_key(dialog_key(config.nonce_key_file))
-            _started.append(Worker(services, Waiting()))
+            _started.append(Worker(services, Waiting(ksr.RadiusRecord(measures)), metrics))
             gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:
             for line in str(error).splitlines():
@@ -154,8 +181,22 @@ def start() -> Worker:
     return _started[0]
 
 
-def _service(config: Config, shared: SharedState, started_at: int) -> Service:
-    return Service(config, shared, load_or_create(config.nonce_key_file), started_at)
+def _metrics() -> "Metrics | None":
+    """Return the metrics, where kamailio.cfg switches them on; else nothing is even imported."""
+    listen = ksr.definition("SBCAUTH_METRICS")
+    if not listen:
+        return None
+    from sbcauth_metrics import Metrics
+
+    return Metrics(listen)
+
+
+def _service(
+    config: Config, shared: SharedState, started_at: int, measures: Measures | None
+) -> Service:
+    keys = load_or_create(config.nonce_key_file)
+    looked_up = measures.looked_up if measures else None
+    return Service(config, shared, keys, started_at, looked_up)
 
 
 def _note(text: str) -> None:

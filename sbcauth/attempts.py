@@ -211,6 +211,7 @@ class Attempts:
             who = map(_quoted, claimant.as_counted_by(scope))
             words = (str(now + duration), str(duration), scope, *who)
             self._shared.set(Table.LOCKOUTS, key, " ".join(words), 2 * duration)
+            self._shared.count("lockout", scope, claimant.ip_group)
         self._shared.remove(Table.ATTEMPTS, key)
         return True
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from sbcauth.radius import LONGEST_WAIT, Answer, RadiusServer, RadiusSettings, Verdict
 from sbcauth.radius_packets import AccessRequest, UntrustedReply
@@ -51,13 +51,29 @@ class _Call(Generic[Ticket]):
     complaint: str = _SILENT
 
 
+class Record(Protocol):
+    """What is remembered of the servers."""
+
+    def answered(self, server: RadiusServer, answer: Answer, seconds: float) -> None:
+        """Note what came of asking a server, and after how long; that it was silent, too."""
+
+    def left_alone(self, server: RadiusServer, seconds: float) -> None:
+        """Note that a server will not be asked for so long; 0 when it has answered again."""
+
+
 class RadiusClient(Generic[Ticket]):
     """Asks RADIUS servers; nothing but `poll` waits.
 
     A ticket is what a question is known by to whoever asks. At most `limit` wait at a time.
     """
 
-    def __init__(self, limit: int = 1000, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limit: int = 1000,
+        clock: Callable[[], float] = time.monotonic,
+        record: Record | None = None,
+    ) -> None:
+        self._record = record
         self._limit = limit
         self._clock = clock
         self._selector = selectors.DefaultSelector()
@@ -167,8 +183,12 @@ class RadiusClient(Generic[Ticket]):
             except OSError as error:
                 call.complaint = error.strerror or _SILENT
             else:
-                self._last_answer[call.server] = self._clock()
-                self._dead_until.pop(call.server, None)
+                now = self._last_answer[call.server] = self._clock()
+                revived = self._dead_until.pop(call.server, None) is not None
+                if self._record:
+                    self._record.answered(call.server, verdict.answer, now - call.began)
+                    if revived:
+                        self._record.left_alone(call.server, 0)
                 self._hang_up(call)
                 self._verdicts.append((call.question.ticket, verdict))
 
@@ -186,8 +206,13 @@ class RadiusClient(Generic[Ticket]):
             self._send(call)
             return
         answered = self._last_answer.get(call.server, call.began) > call.began
-        if question.settings.dead_time and not answered:
-            self._dead_until[call.server] = now + question.settings.dead_time
+        dead_time = 0 if answered else question.settings.dead_time
+        if dead_time:
+            self._dead_until[call.server] = now + dead_time
+        if self._record:
+            self._record.answered(call.server, Answer.NONE, now - call.began)
+            if dead_time:
+                self._record.left_alone(call.server, dead_time)
         question.complaints.append(f"{call.server}: {call.complaint}")
         self._hang_up(call)
         self._ask_next(question)

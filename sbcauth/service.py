@@ -1,6 +1,6 @@
 """The server as one process runs it: built from the configuration, and kept up to date."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from sbcauth.client import ClientAccount, PeerChallenge, account_for
@@ -14,7 +14,7 @@ from sbcauth.radius import Verdict
 from sbcauth.request import Request
 from sbcauth.server import AuthServer
 from sbcauth.shared_state import SharedState
-from sbcauth.users import UserDirectory
+from sbcauth.users import CountingUserDirectory, UserDirectory
 
 
 class Route(NamedTuple):
@@ -35,13 +35,22 @@ class Service:
     """Decides by the configuration that is in force.
 
     `keys` are those of its nonces. `started_at` (seconds since 1970) is the same in all processes
-    of one server.
+    of one server. `looked_up` is told of each look-up of a user whether the cache had the answer.
     """
 
     def __init__(
-        self, config: Config, shared: SharedState, keys: Sequence[NonceKey], started_at: int
+        self,
+        config: Config,
+        shared: SharedState,
+        keys: Sequence[NonceKey],
+        started_at: int,
+        looked_up: Callable[[bool], None] | None = None,
     ) -> None:
-        self._users = UserDirectory(config.database)
+        self._users = (
+            CountingUserDirectory(config.database, looked_up)
+            if looked_up
+            else UserDirectory(config.database)
+        )
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)
         self._routes = dict(_routes(self.ip_groups))

@@ -5,6 +5,7 @@ kept for ever. Kamailio's shared memory holds them in the running server; `kemi/
 that implementation.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -52,6 +53,9 @@ class SharedState(Protocol):
     ) -> T:
         """Change a text likewise; it is empty where there is none, and never gets longer."""
 
+    def count(self, event: str, kind: str, whose: str) -> None:
+        """Count an event, for `sbcauth status`."""
+
 
 class LocalState:
     """Shared with nobody: for `explain`, and for tests of the rooms above.
@@ -61,6 +65,7 @@ class LocalState:
 
     def __init__(self) -> None:
         self._values: dict[tuple[Table, str], Value] = {}
+        self.counted: Counter[tuple[str, str, str]] = Counter()
 
     def get(self, table: Table, key: str) -> Value | None:
         """Return the value, or None where there is none."""
@@ -90,3 +95,7 @@ class LocalState:
         new, result = change(str(self._values.get((table, key), "")))
         self._values[table, key] = new
         return result
+
+    def count(self, event: str, kind: str, whose: str) -> None:
+        """Count an event."""
+        self.counted[event, kind, whose] += 1

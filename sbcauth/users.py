@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,6 +178,18 @@ class UserDirectory:
         self._connection = None
         self._version = ()
         self._known.clear()
+
+
+class CountingUserDirectory(UserDirectory):
+    """A UserDirectory that tells `count` of each look-up whether its cache had the answer."""
+
+    def __init__(self, url: str, count: Callable[[bool], None]) -> None:
+        super().__init__(url)
+        self._count = count
+
+    def _select(self, query: str, key: _Key) -> tuple[User, ...]:
+        self._count((query, *key) in self._known)
+        return super()._select(query, key)
 
 
 def _missing_right(path: Path) -> str:

@@ -12,6 +12,7 @@ from sbcauth import config
 from sbcauth.database import open_for_writing
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.installation import kamailio_cfg, script
+from sbcauth.metrics_server import Endpoint, NoMetrics
 
 _LISTEN = re.compile(r"(udp|tcp|tls):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
@@ -29,6 +30,7 @@ def command(
     cfg: Path | None = None,
     workers: int = 4,
     shared_memory: int = 256,
+    metrics: str | None = None,
     verbose: bool = False,
 ) -> list[str]:
     """Return the command line that runs Kamailio; sizes are in megabytes.
@@ -52,16 +54,27 @@ def command(
     options += ["-A", "LISTEN_BY_COMMAND_LINE"]
     if any(address.startswith("tls:") for address in listen):
         options += ["-A", "WITH_TLS"]
-    definitions = {
+    if metrics:
+        options += ["-A", "WITH_METRICS"]
+    definitions: dict[str, object] = {
         "SBCAUTH_CONFIG": config_file,
         "SBCAUTH_SCRIPT": script(),
         "SBCAUTH_RPC_SOCKET": runtime / "rpc.sock",
     }
+    if metrics:
+        definitions["SBCAUTH_METRICS"] = _endpoint(metrics)
     for name, value in definitions.items():
         options += ["-A", f'{name}="{value}"']
     for address in listen:
         options += ["-l", address]
     return [*options, "-ddd"] if verbose else options
+
+
+def _endpoint(text: str) -> Endpoint:
+    try:
+        return Endpoint.parse(text)
+    except NoMetrics as error:
+        raise typer.BadParameter(str(error), param_hint="--metrics") from None
 
 
 def run(
@@ -75,6 +88,10 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes a socket.")] = 4,
     shared_memory: Annotated[int, typer.Option(min=16, help="Shared memory in megabytes.")] = 256,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Serve metrics there, on loopback.", metavar="ADDRESS:PORT"),
+    ] = None,
     verbose: Annotated[bool, typer.Option(help="Log everything that Kamailio does.")] = False,
 ) -> None:
     """Run Kamailio with the authentication server in the foreground; SIGTERM stops it.
@@ -92,6 +109,7 @@ def run(
         cfg=cfg,
         workers=workers,
         shared_memory=shared_memory,
+        metrics=metrics,
         verbose=verbose,
     )
     environment = dict(os.environ, SBCAUTH_CONFIG=str(file))

@@ -2,14 +2,18 @@
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sbcauth.cli.output import print_json, print_table
+from sbcauth.measures import Times
+from sbcauth.prometheus import text
 from sbcauth.rpc import Rpc, rpc_socket
-from sbcauth.status import Status, prometheus
+from sbcauth.status import Status
 from sbcauth.status import status as ask
 
 _EVERY = 2.0
@@ -41,9 +45,9 @@ def status(
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         if as_json:
-            print_json({**found._asdict(), "outcomes": [each._asdict() for each in found.outcomes]})
+            print_json(_plain(found))
         elif as_prometheus:
-            print(*prometheus(found), sep="\n")
+            print(text(found), end="")
         else:
             _print(found)
         if not watch:
@@ -55,9 +59,58 @@ def status(
             return
 
 
+def _plain(found: Any) -> Any:
+    """Return what JSON has for it: an object for each of ours, a list for many."""
+    if isinstance(found, tuple):
+        fields = found._asdict() if hasattr(found, "_asdict") else None
+        if fields is None:
+            return [_plain(each) for each in found]
+        return {name: _plain(value) for name, value in fields.items()}
+    return found
+
+
 def _print(found: Status) -> None:
     print(f"{found.version}, since {found.since}, {found.workers} workers")
     used, total = found.memory_used // _MEBIBYTE, found.memory_total // _MEBIBYTE
     print(f"shared memory: {used} of {total} MB")
     print(", ".join(f"{what}: {count}" for what, count in found.entries.items()))
+    for line in (*_lockouts(found), *_radius(found), *_measured(found)):
+        print(line)
     print_table(("IP Group", "Reason", "Times"), found.outcomes)
+
+
+def _lockouts(found: Status) -> Iterator[str]:
+    if found.lockouts:
+        times = Counter[str]()
+        for each in found.lockouts:
+            times[each.scope] += each.times
+        shown = ", ".join(f"{count} of a {scope}" for scope, count in times.items())
+        yield f"lockouts set: {shown}"
+
+
+def _radius(found: Status) -> Iterator[str]:
+    for server, dead_until in found.radius_servers:
+        answers = ", ".join(
+            f"{each.answer} {each.times}" for each in found.radius_answers if each.server == server
+        )
+        state = "answers"
+        if dead_until:
+            state = f"does not answer, is left alone until {time.ctime(dead_until)}"
+        yield f"RADIUS server {server}: {state} ({answers})"
+
+
+def _measured(found: Status) -> Iterator[str]:
+    if found.measured is None:
+        return
+    hits, misses, decisions, radius = found.measured
+    if hits + misses:
+        yield f"user cache: {100 * hits / (hits + misses):.1f} % of {hits + misses} look-ups"
+    for what, times in (("decisions", decisions), ("RADIUS answers", radius)):
+        if times.number:
+            half, most = (_bound(times, share) for share in (0.5, 0.99))
+            yield f"{what}: half of them within {half}, 99 % within {most}"
+
+
+def _bound(times: Times, share: float) -> str:
+    bound = times.within(share)
+    return "more" if bound is None else f"{bound * 1000:g} ms"
