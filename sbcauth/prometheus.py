@@ -31,7 +31,9 @@ class Metric(NamedTuple):
 
 def text(found: Status) -> str:
     """Return the metrics of a server, each line with its end."""
-    return "".join(f"{line}\n" for metric in metrics(found) for line in _lines(metric))
+    return "".join(
+        f"{line}\n" for metric in metrics(found) if metric.samples for line in _lines(metric)
+    )
 
 
 def metrics(found: Status) -> Iterator[Metric]:

@@ -28,7 +28,8 @@ def test_tables_are_those_of_our_own_kamailio_cfg(text: str) -> None:
 
 
 def test_radius_process_is_that_of_our_own_kamailio_cfg() -> None:
-    assert parameters(RADIUS, "rtimer") == parameters(OURS, "rtimer") != set()
+    ours = {line for line in parameters(OURS, "rtimer") if "sbcauth_radius" in line}
+    assert parameters(RADIUS, "rtimer") == ours != set()
 
 
 def test_nothing_of_radius_is_printed_unless_asked_for() -> None:
