@@ -15,6 +15,7 @@ from sbcauth.config_check import check
 from sbcauth.database import sqlite_path
 from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.ip_groups import IPGroup, UnclassifiedRequests
+from sbcauth.sealing import key_file_beside
 from sbcauth.settings import (
     CheckDigestURI,
     FileKeys,
@@ -33,6 +34,7 @@ class Config:
 
     file: Path
     database: str
+    ha1_key_file: Path
     nonce_key_file: Path
     old_password_memory: int
     unclassified_requests: UnclassifiedRequests
@@ -53,11 +55,15 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     if errors:
         raise ConfigError(sorted(errors))
     database = _absolute(keys.database, folder, source)
-    key_file = keys.nonce_key_file or sqlite_path(database).with_name("sbcauth.keys")
+    ha1_key_file = keys.ha1_key_file or key_file_beside(sqlite_path(database))
+    nonce_key_file = keys.nonce_key_file or sqlite_path(database).with_name("sbcauth.keys")
+    if folder / ha1_key_file == folder / nonce_key_file:  # rotating these would end those
+        raise ConfigError([source.complaint(("ha1_key_file",), "is nonce_key_file too")])
     return Config(
         file=path.resolve(),
         database=database,
-        nonce_key_file=folder / key_file,
+        ha1_key_file=folder / ha1_key_file,
+        nonce_key_file=folder / nonce_key_file,
         old_password_memory=keys.old_password_memory,
         unclassified_requests=keys.unclassified_requests,
         ip_groups=tuple(_ip_group(group, keys) for group in keys.ip_groups),

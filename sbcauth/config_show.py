@@ -14,6 +14,7 @@ def effective(config: Config) -> dict[str, Any]:
     """Return what is in force for each IP Group, in the words of the file, secrets masked."""
     return {
         "database": config.database,
+        "ha1_key_file": str(config.ha1_key_file),
         "nonce_key_file": str(config.nonce_key_file),
         "old_password_memory": config.old_password_memory,
         "unclassified_requests": str(config.unclassified_requests),

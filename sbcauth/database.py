@@ -12,8 +12,10 @@ from sbcauth.exceptions import Unavailable
 from sbcauth.installation import schema_sql
 from sbcauth.migrations import SCHEMA_VERSION, migrate
 from sbcauth.migrations import version as schema_version
+from sbcauth.sealing import Seals
 
 _BUSY_TIMEOUT = 5.0  # seconds that a command waits for another's transaction
+_SEALING_SINCE = 3  # version of the schema
 
 
 class UserInfo(peewee.Model):
@@ -47,10 +49,11 @@ def sqlite_path(url: str) -> Path:
     return Path(unquote(urlsplit(url).path).removeprefix("/"))
 
 
-def open_for_writing(url: str) -> peewee.SqliteDatabase:
+def open_for_writing(url: str, seals: Seals) -> peewee.SqliteDatabase:
     """Return the database, bound to UserInfo; it is made from schema.sql where it is missing.
 
-    One of an older version is brought up to date. The file is readable by its owner alone.
+    In one that is made here H(A1) will be sealed by `seals`, whose keys are made too; one of an
+    older version is brought up to date. The file is readable by its owner alone.
     Raises Unavailable where it cannot be opened, or was made by a newer version.
     """
     path = sqlite_path(url)
@@ -60,7 +63,7 @@ def open_for_writing(url: str) -> peewee.SqliteDatabase:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         database.connect()
-        _make_tables(database, path)
+        _make_tables(database, path, seals)
     except Unavailable:
         database.close()
         raise
@@ -71,7 +74,7 @@ def open_for_writing(url: str) -> peewee.SqliteDatabase:
     return database
 
 
-def _make_tables(database: peewee.SqliteDatabase, path: Path) -> None:
+def _make_tables(database: peewee.SqliteDatabase, path: Path, seals: Seals) -> None:
     connection: sqlite3.Connection = database.connection()  # type: ignore[no-untyped-call]
     if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         with suppress(sqlite3.OperationalError):  # locked: another command is about it, too
@@ -80,9 +83,30 @@ def _make_tables(database: peewee.SqliteDatabase, path: Path) -> None:
     if version > SCHEMA_VERSION:
         raise Unavailable(f"{path}: made by a newer version of sbcauth (schema {version})")
     if version == 0:
-        script = schema_sql().read_text("utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+        _make_from_schema(connection, seals)
     migrate(connection)
+
+
+def _make_from_schema(connection: sqlite3.Connection, seals: Seals) -> None:
+    script = schema_sql().read_text("utf-8")
+    connection.executescript(f"BEGIN IMMEDIATE; {script}")
+    if read_proof(connection) is None:  # no other command was faster
+        seals.make()
+        write_proof(connection, seals.prove())
+    connection.execute("COMMIT")
+
+
+def read_proof(connection: sqlite3.Connection) -> str | None:
+    """Return the proof of the right sealing keys; None where H(A1) are not sealed."""
+    if schema_version(connection) < _SEALING_SINCE:
+        return None
+    row = connection.execute("SELECT proof FROM sealing").fetchone()
+    return str(row[0]) if row else None
+
+
+def write_proof(connection: sqlite3.Connection, proof: str) -> None:
+    """Have H(A1) sealed from now on, by the keys that `proof` is of."""
+    connection.execute("INSERT OR REPLACE INTO sealing (id, proof) VALUES (1, ?)", (proof,))
 
 
 def open_for_reading(path: Path, timeout: float) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from sbcauth.database import sqlite_path
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.installation import kamailio_cfg
 from sbcauth.reload import stamp
+from sbcauth.resealing import count_plain
 from sbcauth.rpc import NotRunning, Rpc, RpcError
 from sbcauth.user_admin import UserTable, strays
 
@@ -110,14 +111,35 @@ def _database(config: Config) -> Iterator[Finding]:
         if not os.access(each, os.W_OK):
             yield Finding(Grade.ERROR, "User Info", f"this user may not write to {each}")
     try:
-        with UserTable(config.database) as table:
+        with UserTable(config.database, config.ha1_key_file) as table:
             users = sum(1 for _ in table.all())
             for stray in strays(table, config.ip_groups):
                 yield Finding(Grade.ERROR, "User Info", stray)
+            yield from _sealing(table)
     except Unavailable as error:
         yield Finding(Grade.ERROR, "User Info", str(error))
         return
     yield Finding(Grade.OK, "User Info", f"{path}: {users} users")
+
+
+def _sealing(table: UserTable) -> Iterator[Finding]:
+    """See whether what is stored is of no use to who reads the database alone."""
+    path = table.seals.path
+    try:
+        if not table.is_sealed():
+            text = "H(A1) are plain, as older versions kept them: sbcauth user reseal"
+            yield Finding(Grade.WARNING, "sealing keys", text)
+            return
+    except Unavailable as error:
+        yield Finding(Grade.ERROR, "sealing keys", str(error))
+        return
+    if plain := count_plain(table):
+        text = f"{plain} users have a plain H(A1), not written by sbcauth: sbcauth user reseal"
+        yield Finding(Grade.WARNING, "sealing keys", text)
+    if _is_open(path):
+        text = f"{path} is open to others, who could open what is sealed: chmod 600"
+        yield Finding(Grade.ERROR, "sealing keys", text)
+    yield Finding(Grade.OK, "sealing keys", str(path))
 
 
 def _keys(config: Config, now: float) -> Iterator[Finding]:

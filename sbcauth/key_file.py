@@ -30,13 +30,15 @@ class Key:
 class KeyFile:
     """The keys in the file `path`.
 
-    `name` is what complaints call them; `first_line` tells who opens the file what they are for.
+    `name` is what complaints call them; `first_line` tells who opens the file what they are for;
+    `if_empty` is what to do where it holds none.
     Every method raises ConfigError where the file cannot be read or written.
     """
 
     path: Path
     name: str
     first_line: str
+    if_empty: str
 
     def load_or_create(self) -> tuple[Key, ...]:
         """Return the keys, the newest first; where there is no file, it is made with one."""
@@ -57,7 +59,7 @@ class KeyFile:
                 except ValueError as error:
                     raise complaint(self.path, number, str(error)) from None
         if not keys:
-            raise complaint(self.path, 1, "holds no key; remove the file to have one made")
+            raise complaint(self.path, 1, f"holds no key; {self.if_empty}")
         return tuple(keys)
 
     def write(self, keys: Sequence[Key]) -> None:

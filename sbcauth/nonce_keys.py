@@ -92,7 +92,8 @@ _NAME = "nonce keys"
 
 
 def _file(path: Path) -> KeyFile:
-    return KeyFile(path, _NAME, "sbcauth nonce keys, the newest first: it signs, all verify")
+    first_line = "sbcauth nonce keys, the newest first: it signs, all verify"
+    return KeyFile(path, _NAME, first_line, "remove the file to have one made")
 
 
 def _nonce_keys(keys: Iterable[Key]) -> tuple[NonceKey, ...]:

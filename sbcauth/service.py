@@ -46,10 +46,11 @@ class Service:
         started_at: int,
         looked_up: Callable[[bool], None] | None = None,
     ) -> None:
+        database, key_file = config.database, config.ha1_key_file
         self._users = (
-            CountingUserDirectory(config.database, looked_up)
+            CountingUserDirectory(looked_up, database, key_file)
             if looked_up
-            else UserDirectory(config.database)
+            else UserDirectory(database, key_file)
         )
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)

@@ -407,6 +407,7 @@ class FileKeys(SharedKeys):
     """The keys at the top of the file."""
 
     database: str = "sqlite:///sbcauth.db"
+    ha1_key_file: str | None = None
     nonce_key_file: str | None = None
     old_password_memory: Annotated[int, _seconds(0, 2_592_000)] = 604_800
     unclassified_requests: Annotated[UnclassifiedRequests, _words(UnclassifiedRequests)] = (

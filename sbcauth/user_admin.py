@@ -4,14 +4,16 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Self
 
 import peewee
 
-from sbcauth.database import UserInfo, open_for_writing
+from sbcauth.database import UserInfo, open_for_writing, read_proof, sqlite_path
 from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
 from sbcauth.ip_groups import IPGroup, IPGroupType
+from sbcauth.sealing import COLUMNS, Seals, key_file_beside
 from sbcauth.users import LONGEST_NAME, User, may_be_a_name
 
 HA1_COLUMNS = {
@@ -22,47 +24,41 @@ HA1_COLUMNS = {
 
 _SHOWN = 40  # characters of a name that cannot be one
 
+_FIELDS = ", ".join(User._fields)
+# S608: constants only
 _INSERT = f"""
-    INSERT INTO user_info ({", ".join(User._fields)}) VALUES ({", ".join("?" * len(User._fields))})
+    INSERT INTO user_info ({_FIELDS}) VALUES ({", ".join("?" * len(User._fields))})
     ON CONFLICT (ip_group, username, realm) DO NOTHING
-"""  # noqa: S608 - constants only
-
-_SAME_USER = """
-    new.ip_group = old.ip_group AND new.username = old.username AND new.realm = old.realm
-"""
-_SAME_PASSWORD = " AND ".join(
-    f"(new.{column} IS old.{column} OR new.{column} IS NULL OR old.{column} IS NULL)"
-    for column in HA1_COLUMNS.values()
-)
-_REMEMBER_OLD = f"""
-    UPDATE user_info AS new SET old_until = CAST(strftime('%s', 'now') AS INTEGER) + :memory,
-    {", ".join(f"old_{column} = old.{column}" for column in HA1_COLUMNS.values())}
-    FROM temp.put_aside AS old WHERE {_SAME_USER} AND NOT ({_SAME_PASSWORD})
-"""  # noqa: S608 - constants only
-_KEEP_OLD = f"""
-    UPDATE user_info AS new SET old_until = old.old_until,
-    {", ".join(f"old_{column} = old.old_{column}" for column in HA1_COLUMNS.values())}
-    FROM temp.put_aside AS old WHERE {_SAME_USER} AND {_SAME_PASSWORD}
-"""  # noqa: S608 - constants only
+"""  # noqa: S608
+_PUT_ASIDE = f"""
+    SELECT {_FIELDS} FROM temp.put_aside WHERE ip_group = ? AND username = ? AND realm = ?
+"""  # noqa: S608
 
 _NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
-_SECONDS = peewee.fn.strftime("%s", "now").cast("integer")
 
 
 class UserTable:
     """The User Info table in the database `url`, for one command.
 
-    Every method raises Unavailable where the database cannot be read or written.
+    `key_file` has the sealing keys; it is the one beside the database where none is given. Every
+    method raises Unavailable where the database cannot be read or written; those that read or
+    write an H(A1), also where the keys are missing or not the right ones.
     """
 
-    def __init__(self, url: str) -> None:
-        self._database = open_for_writing(url)
+    def __init__(self, url: str, key_file: Path | None = None) -> None:
+        self.seals = Seals(key_file or key_file_beside(sqlite_path(url)))
+        self._database = open_for_writing(url, self.seals)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def connection(self) -> sqlite3.Connection:
+        """Return SQLite's own connection, for what peewee does not say."""
+        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
+        return connection
 
     def close(self) -> None:
         """Close the database."""
@@ -82,8 +78,10 @@ class UserTable:
             "local_user": local_user or default_local_user(username),
         }
         check_names(names)
-        row = UserInfo(**names, **hashes(username, realm, password))
+        user = _with_password(_named(names), password)
         with self.transaction():
+            (kept,) = self._for_keeping([user])
+            row = UserInfo(**kept._asdict())
             try:
                 row.save(force_insert=True)
             except peewee.IntegrityError as error:
@@ -117,20 +115,31 @@ class UserTable:
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(getattr(UserInfo, column) == value)
-        with self.transaction():
+        with self.reading():
             yield from query.iterator()
+
+    def users(self) -> Iterator[User]:
+        """Yield all users, every H(A1) opened, in the order of IP Group and user name."""
+        self.is_sealed()
+        for row in self.all():
+            yield self.opened(row)
+
+    def opened(self, row: UserInfo) -> User:
+        """Return the user of a row, every H(A1) opened."""
+        return _user(row).opened(self.seals)
 
     def set_password(self, row: UserInfo, password: str, memory: int = 0) -> None:
         """Replace the password; the old one is recognised for `memory` seconds.
 
         The same password again changes nothing about the one before it.
         """
-        new = hashes(row.username, row.realm, password)
-        if all(getattr(row, column) in (None, value) for column, value in new.items()):
-            self._update(row, **new)
-            return
-        old = {f"old_{column}": getattr(row, column) if memory else None for column in new}
-        self._update(row, **new, **old, old_until=_SECONDS + memory if memory else None)
+        with self.transaction():
+            self.is_sealed()
+            before = self.opened(row)
+            until = self._now() + memory if memory else None
+            user = _remembering(_with_password(before, password), before, until)
+            (kept,) = self._for_keeping([user])
+            self._update(row, **{name: getattr(kept, name) for name in (*COLUMNS, "old_until")})
 
     def set_enabled(self, row: UserInfo, enabled: bool) -> None:
         """Let the user in again, or no more."""
@@ -143,18 +152,36 @@ class UserTable:
 
     def put_aside(self) -> None:
         """Remove all users, for others to take their place; in a transaction."""
-        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
+        connection = self.connection()
         connection.execute("DROP TABLE IF EXISTS temp.put_aside")
         connection.execute("CREATE TEMP TABLE put_aside AS SELECT * FROM user_info")
+        connection.execute(
+            "CREATE INDEX temp.put_aside_user ON put_aside (ip_group, username, realm)"
+        )
         self.clear()
 
-    def remember_old_passwords(self, memory: int) -> None:
-        """Have the passwords of users that were put aside recognised for `memory` seconds."""
-        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
-        if memory:
-            connection.execute(_REMEMBER_OLD, {"memory": memory})
-            connection.execute(_KEEP_OLD)
-        connection.execute("DROP TABLE temp.put_aside")
+    def with_old_passwords(self, users: Iterable[User], memory: int) -> list[User]:
+        """Return `users` with the passwords that they had when they were put aside.
+
+        Those are recognised for `memory` seconds; one that is the same again changes nothing
+        about the one before it.
+        """
+        self.is_sealed()
+        until = self._now() + memory
+        return [self._with_old_password(user, until) for user in users]
+
+    def _with_old_password(self, user: User, until: int) -> User:
+        names = (user.ip_group, user.username, user.realm)
+        row = self.connection().execute(_PUT_ASIDE, names).fetchone()
+        return _remembering(user, User(*row).opened(self.seals), until) if row else user
+
+    def is_sealed(self) -> bool:
+        """Tell whether H(A1) are sealed; if so, see to it that the keys are the right ones."""
+        with self.reading():
+            proof = read_proof(self.connection())
+        if proof:
+            self.seals.check(proof)
+        return bool(proof)
 
     def _update(self, row: UserInfo, **values: Any) -> None:
         with self.transaction():
@@ -170,32 +197,50 @@ class UserTable:
     def insert(self, users: Sequence[User]) -> list[int]:
         """Add users; return the places of those that were not, for they exist already."""
         with self.transaction(), self._database.atomic() as savepoint:
-            if self._insert(users) == len(users):
+            kept = self._for_keeping(users)
+            if self._insert(kept) == len(kept):
                 return []
             savepoint.rollback()
-            return [place for place, user in enumerate(users) if not self._insert([user])]
+            return [place for place, user in enumerate(kept) if not self._insert([user])]
 
     def _insert(self, users: Sequence[User]) -> int:
-        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
-        return connection.executemany(_INSERT, users).rowcount
+        return self.connection().executemany(_INSERT, users).rowcount
 
-    def columns(self, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield these columns of all users, in the order of IP Group and user name."""
-        query = UserInfo.select(*(getattr(UserInfo, name) for name in names))
-        query = query.order_by(UserInfo.ip_group, UserInfo.username, UserInfo.realm)
-        with self.transaction():
-            yield from query.tuples().iterator()
+    def _for_keeping(self, users: Sequence[User]) -> list[User]:
+        """Return `users` as they are to be written: sealed, where the database is."""
+        return [user.sealed(self.seals) for user in users] if self.is_sealed() else list(users)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """Do all that is done within, or nothing where an exception comes; `keep` it or not."""
+        """Do all that is done within, or nothing where an exception comes; `keep` it or not.
+
+        Nobody else writes meanwhile.
+        """
+        with self.complaints(), self._database.atomic("IMMEDIATE") as transaction:
+            yield
+            if not keep:
+                transaction.rollback()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """See the table as it is now, whoever writes meanwhile."""
+        with self.complaints(), self._database.atomic():
+            yield
+
+    @contextmanager
+    def complaints(self) -> Iterator[None]:
+        """Raise Unavailable for what the database says."""
         try:
-            with self._database.atomic() as transaction:
-                yield
-                if not keep:
-                    transaction.rollback()
+            yield
         except (sqlite3.Error, peewee.PeeweeException) as error:
             raise Unavailable(f"{self._database.database}: {error}") from error
+
+    def _now(self) -> int:
+        """Return the seconds since 1970."""
+        (now,) = (
+            self.connection().execute("SELECT CAST(strftime('%s', 'now') AS INTEGER)").fetchone()
+        )
+        return int(now)
 
 
 def strays(table: UserTable, ip_groups: Iterable[IPGroup]) -> Iterator[str]:
@@ -271,6 +316,38 @@ def hashes(username: str, realm: str, password: str) -> dict[str, str]:
         column: ha1(algorithm, username, realm, password)
         for algorithm, column in HA1_COLUMNS.items()
     }
+
+
+def _user(row: UserInfo) -> User:
+    return User(*(getattr(row, name) for name in User._fields))
+
+
+def _named(names: Mapping[str, str]) -> User:
+    return User(
+        names["ip_group"], names["local_user"], names["username"], names["realm"], enabled=True
+    )
+
+
+def _with_password(user: User, password: str) -> User:
+    new = hashes(user.username, user.realm, password)
+    return user._replace(
+        ha1_md5=new["ha1_md5"],
+        ha1_sha256=new["ha1_sha256"],
+        ha1_sha512_256=new["ha1_sha512_256"],
+    )
+
+
+def _remembering(user: User, before: User, until: int | None) -> User:
+    """Return `user` with the password of `before` recognised until then; None for not at all.
+
+    The same password again changes nothing about the one before it. H(A1) are the fields 5 to 7,
+    those of the old password, and its time, the ones after.
+    """
+    pairs = zip(user[5:8], before[5:8], strict=True)
+    if all(new is None or old is None or new == old for new, old in pairs):
+        return User._make((*user[:8], *before[8:]))
+    old = (*before[5:8], until) if until else (None,) * 4
+    return User._make((*user[:8], *old))
 
 
 def algorithms(row: UserInfo) -> list[str]:

@@ -132,7 +132,10 @@ def import_users(
             table.put_aside()
         rows = source.users()
         while batch := list(islice(rows, _BATCH)):
-            for place in table.insert([user for _, user in batch]):
+            users = [user for _, user in batch]
+            if replace and memory:
+                users = table.with_old_passwords(users, memory)
+            for place in table.insert(users):
                 line, user = batch[place]
                 where = f"the IP Group {user.ip_group}, realm {user.realm}"
                 source.complain(line, f"{user.username} exists already in {where}")
@@ -140,8 +143,6 @@ def import_users(
         source.check()
         if replace and not counts:
             raise BadUserFile("the file has no users: the table is left as it is")
-        if replace:
-            table.remember_old_passwords(memory)
     return counts
 
 
@@ -149,10 +150,10 @@ def export_users(table: UserTable, file: IO[str]) -> int:
     """Write all users with their H(A1), which are as good as passwords; return how many."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(user_csv.COLUMNS)
-    place = user_csv.COLUMNS.index("enabled")
     count = 0
-    for count, row in enumerate(table.columns(user_csv.COLUMNS), start=1):  # noqa: B007
-        writer.writerow((*row[:place], "yes" if row[place] else "no", *row[place + 1 :]))
+    for count, user in enumerate(table.users(), start=1):  # noqa: B007
+        row = {**user._asdict(), "enabled": "yes" if user.enabled else "no"}
+        writer.writerow([row[column] for column in user_csv.COLUMNS])
     return count
 
 

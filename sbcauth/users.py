@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import peewee
 
-from sbcauth.database import open_for_reading, sqlite_path
+from sbcauth.database import open_for_reading, read_proof, sqlite_path
 from sbcauth.digest import Algorithm
 from sbcauth.exceptions import Unavailable
 from sbcauth.migrations import version
+from sbcauth.sealing import HA1s, Names, Seals, key_file_beside
 
 FRESHNESS = 0.1
 """Seconds after which the database is asked whether it has changed."""
@@ -31,10 +32,14 @@ _COLUMNS = f"""
 # S608: constants only
 _BY_USERNAME = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND username=? AND realm=?"  # noqa: S608
 _BY_LOCAL_USER = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND local_user=?"  # noqa: S608
+_TAKEN = f"""
+    SELECT ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, {_NO_OLD}
+    FROM user_info WHERE ip_group=? AND local_user=? LIMIT 1
+"""  # noqa: S608
 
 
 class User(NamedTuple):
-    """A row of User Info, without its dates.
+    """A row of User Info, without its dates; H(A1) may be sealed.
 
     `old_…` are of the password before this one, which is recognised until `old_until` (seconds
     since 1970).
@@ -76,10 +81,31 @@ class User(NamedTuple):
             case Algorithm.SHA_512_256:
                 return self.old_ha1_sha512_256
 
+    def sealed(self, seals: Seals) -> "User":
+        """Return the user with every H(A1) sealed; raises Unavailable."""
+        return self._with_ha1s(seals.seal(self._names(), self.ha1s()))
+
+    def opened(self, seals: Seals) -> "User":
+        """Return the user with every H(A1) opened; raises Unavailable."""
+        return self._with_ha1s(seals.open(self._names(), self.ha1s()))
+
+    def _names(self) -> Names:
+        return self.ip_group, self.username, self.realm
+
+    def ha1s(self) -> HA1s:
+        """Return every H(A1), in the order of the columns that are sealed."""
+        return self[5:11]
+
+    def _with_ha1s(self, ha1s: HA1s) -> "User":
+        return User._make((*self[:5], *ha1s, self.old_until))
+
     def __repr__(self) -> str:
         """Return who it is; H(A1) is as good as the password and is not shown."""
         return f"User({self.username!r} in {self.ip_group!r}, realm {self.realm!r})"
 
+
+_DECOY = User("", "", "", "", False, "0" * 32, "0" * 64, "0" * 64)
+"""Opened where nobody is found, so that a name that is nobody's takes as long."""
 
 _Key = tuple[str, ...]
 
@@ -87,12 +113,18 @@ _Key = tuple[str, ...]
 class UserDirectory:
     """User Info as one process reads it. The database opens with the first look-up.
 
-    Every method raises Unavailable where the database does not answer; it is tried again
-    with the next request.
+    `key_file` has the sealing keys; it is the one beside the database where none is given. Every
+    H(A1) that a look-up returns is opened, and remembered so. Every method raises Unavailable
+    where the database does not answer, or the keys are not the right ones; it is tried again with
+    the next request.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key_file: Path | None = None) -> None:
         self._path = sqlite_path(url)
+        self._seals = Seals(key_file or key_file_beside(self._path))
+        self._decoy: User | None = None
+        self._is_known = False
+        self._has_old = True
         self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, ...] = ()
@@ -105,13 +137,14 @@ class UserDirectory:
             return
         self._next_look = now + FRESHNESS
         try:
-            version = self._look()
+            seen = self._look()
         except (OSError, sqlite3.Error, peewee.PeeweeException):
             self.close()  # the look-up says what is wrong
             return
-        if version != self._version:
+        if seen != self._version:
             self._known.clear()
-            self._version = version
+            self._is_known = False
+            self._version = seen
 
     def find(self, ip_group: str, username: str, realm: str) -> User | None:
         """Return the user with this digest user name and realm."""
@@ -119,7 +152,7 @@ class UserDirectory:
 
     def has_local_user(self, ip_group: str, local_user: str) -> bool:
         """Tell whether an address of record belongs to a user."""
-        return bool(self._select(_BY_LOCAL_USER, (ip_group, local_user)))
+        return bool(self._select(_TAKEN, (ip_group, local_user)))
 
     def find_by_local_user(self, ip_group: str, local_user: str, realm: str) -> User | None:
         """Return the user with this address of record whose H(A1) is for `realm`."""
@@ -140,23 +173,43 @@ class UserDirectory:
     def _read(self, query: str, key: _Key) -> tuple[User, ...]:
         try:
             connection = self._connected()
-            if version(connection) < 2:
+            if query is not _TAKEN:
+                self._get_to_know(connection)
+            if not self._has_old:
                 query = query.replace(_OLD, _NO_OLD)
             rows = connection.execute(query, key).fetchall()
         except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
             self.close()
             hint = _missing_right(self._path)
             raise Unavailable(f"User Info {self._path}: {error}{hint}") from error
-        return tuple(User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
+        if not rows and self._decoy and query is _BY_USERNAME:
+            self._decoy.opened(self._seals)
+        found = (User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
+        return tuple(user.opened(self._seals) for user in found)
+
+    def _get_to_know(self, connection: sqlite3.Connection) -> None:
+        """See once, after every change, of what schema the database is, and whether it is sealed.
+
+        A file of keys that is not the right one is known so before anybody is looked up: it must
+        not tell who is there.
+        """
+        if self._is_known:
+            return
+        self._has_old = version(connection) >= 2
+        proof = read_proof(connection)
+        if proof:
+            self._seals.check(proof)
+        self._decoy = _DECOY.sealed(self._seals) if proof else None
+        self._is_known = True
 
     def _look(self) -> tuple[int, ...]:
-        """Return what changes whenever the database does: its file, and SQLite's own counter."""
+        """Return what changes with the database or the keys: files, and SQLite's own counter."""
         file = self._path.stat()
         identity = (file.st_dev, file.st_ino)
         if self._version[:2] != identity:
             self.close()
         (counter,) = self._connected().execute("PRAGMA data_version").fetchone()
-        return (*identity, counter)
+        return (*identity, counter, *self._seals.stamp())
 
     def _connected(self) -> sqlite3.Connection:
         """Return this process's connection; one that came through a fork is the parent's."""
@@ -177,14 +230,17 @@ class UserDirectory:
                 _INHERITED.append(self._connection)
         self._connection = None
         self._version = ()
+        self._is_known = False
         self._known.clear()
 
 
 class CountingUserDirectory(UserDirectory):
     """A UserDirectory that tells `count` of each look-up whether its cache had the answer."""
 
-    def __init__(self, url: str, count: Callable[[bool], None]) -> None:
-        super().__init__(url)
+    def __init__(
+        self, count: Callable[[bool], None], url: str, key_file: Path | None = None
+    ) -> None:
+        super().__init__(url, key_file)
         self._count = count
 
     def _select(self, query: str, key: _Key) -> tuple[User, ...]:

@@ -61,5 +61,5 @@ def schema() -> None:
 def _strays(config: Config) -> list[str]:
     if not sqlite_path(config.database).exists():
         return []
-    with UserTable(config.database) as table:
+    with UserTable(config.database, config.ha1_key_file) as table:
         return list(strays(table, config.ip_groups))

@@ -13,6 +13,7 @@ from sbcauth.database import open_for_writing
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.installation import kamailio_cfg, script
 from sbcauth.metrics_server import Endpoint, NoMetrics
+from sbcauth.sealing import Seals
 
 _LISTEN = re.compile(r"(udp|tcp|tls):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
@@ -99,7 +100,8 @@ def run(
     Example: sbcauth run --listen udp:127.0.0.1:5060 --listen tcp:127.0.0.1:5060
     """
     file: Path = context.obj.resolve()
-    open_for_writing(config.load(file, os.environ).database).close()
+    settings = config.load(file, os.environ)
+    open_for_writing(settings.database, Seals(settings.ha1_key_file)).close()
     runtime = Path(os.environ.get("RUNTIME_DIRECTORY", file.parent / "run"))  # systemd sets it
     runtime.mkdir(mode=0o700, exist_ok=True)
     arguments = command(

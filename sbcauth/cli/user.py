@@ -16,6 +16,7 @@ from sbcauth.config import load
 from sbcauth.database import UserInfo
 from sbcauth.exceptions import UserInfoError
 from sbcauth.ip_groups import IPGroup
+from sbcauth.resealing import reseal as reseal_
 from sbcauth.user_admin import (
     UserTable,
     algorithms,
@@ -71,7 +72,7 @@ def add(
     config = load(context.obj, os.environ)
     group = _ip_group(config.ip_groups, ip_group)
     password = _password(username, password_stdin, generate)
-    with UserTable(config.database) as table:
+    with UserTable(config.database, config.ha1_key_file) as table:
         row = table.add(group.name, username, realm or group.realm, password, local_user)
     _print_generated(password, generate)
     print(f"added {row.username} to {row.ip_group}, for sip:{row.local_user}@{row.realm}")
@@ -84,7 +85,7 @@ def list_(context: typer.Context, ip_group: IPGroupOption = None, as_json: AsJSO
     Example: sbcauth user list --ip-group Phones
     """
     config = load(context.obj, os.environ)
-    with UserTable(config.database) as table:
+    with UserTable(config.database, config.ha1_key_file) as table:
         users = [_public(row) for row in table.all(ip_group)]
     if ip_group is not None and not users:  # one that is no longer configured may have users yet
         ip_group_named(config.ip_groups, ip_group)
@@ -187,6 +188,22 @@ def remove(
     print(f"removed {username} from {row.ip_group}")
 
 
+@commands.command()
+def reseal(
+    context: typer.Context,
+    rotate: Annotated[bool, typer.Option("--rotate", help="Make a new key first.")] = False,
+) -> None:
+    """Seal every H(A1) in the database with the newest key, plain ones too.
+
+    Older keys stay in the file, for backups of the database.
+
+    Example: sbcauth user reseal --rotate
+    """
+    table = _table(context)
+    key, count = reseal_(table, rotate=rotate)
+    print(f"key {key} of {table.seals.path} seals; {count} users sealed with it anew")
+
+
 commands.command("import")(import_)
 commands.command("import-kamailio")(import_kamailio)
 commands.command()(export)
@@ -194,7 +211,8 @@ commands.command()(export)
 
 def _table(context: typer.Context) -> UserTable:
     """Return User Info, open until the command ends."""
-    return context.with_resource(UserTable(load(context.obj, os.environ).database))
+    config = load(context.obj, os.environ)
+    return context.with_resource(UserTable(config.database, config.ha1_key_file))
 
 
 def _set_enabled(

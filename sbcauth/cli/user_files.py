@@ -43,7 +43,7 @@ def import_(
         default = ip_group_named(config.ip_groups, ip_group)
     progress = Console(stderr=True)
     with (
-        UserTable(config.database) as table,
+        UserTable(config.database, config.ha1_key_file) as table,
         open_with_progress(
             file, "rb", description="import", console=progress, disable=not progress.is_terminal
         ) as content,
@@ -74,7 +74,7 @@ def import_kamailio(
         group = ip_group_named(config.ip_groups, ip_group)
     if group is None:
         raise UserInfoError("there are several IP Groups: say which by --ip-group")
-    with as_csv(file, group) as content, UserTable(config.database) as table:
+    with as_csv(file, group) as content, UserTable(config.database, config.ha1_key_file) as table:
         source = UserFile(content, f"{file}, table subscriber", config.ip_groups, group)
         _tell(import_users(table, source, dry_run=dry_run), dry_run)
 
@@ -97,7 +97,8 @@ def export(
 
     Example: sbcauth user export users.csv
     """
-    with UserTable(load(context.obj, os.environ).database) as table:
+    config = load(context.obj, os.environ)
+    with UserTable(config.database, config.ha1_key_file) as table:
         if file is None:
             export_users(table, sys.stdout)
             return

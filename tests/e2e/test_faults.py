@@ -315,3 +315,73 @@ def test_every_row_of_the_page_is_shown_by_a_test(page):
         assert names, row
         for name in names:
             assert f"def {name}(" in tests, name
+
+
+def sealing_keys(server):
+    return server.folder / "sbcauth.seal"
+
+
+def test_sealing_keys_that_are_gone_mean_503_until_they_are_back(server):
+    aside = server.folder / "aside"
+    sealing_keys(server).rename(aside)
+    assert wait_for(lambda: is_unavailable(server), 2)
+    assert is_unavailable(server, "nobody")
+    assert "sbcauth.seal" in answer(server)[1]["detail"]
+    with Phone(server) as phone:
+        assert phone.request("REGISTER").status == 401
+    done = server.sbcauth("user", "set-password", "1001", "--password-stdin", stdin="x\n")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    aside.rename(sealing_keys(server))
+    assert wait_for(lambda: registers(server), 2)
+
+
+def test_sealing_keys_that_may_not_be_read_mean_503(server):
+    keys = sealing_keys(server).read_text()
+    sealing_keys(server).unlink()
+    sealing_keys(server).mkdir()  # root reads every file, but no folder as one
+    assert wait_for(lambda: is_unavailable(server), 2)
+    sealing_keys(server).rmdir()
+    sealing_keys(server).write_text(keys)
+    assert wait_for(lambda: registers(server), 2)
+
+
+def test_sealing_keys_that_are_others_mean_503(server):
+    keys = sealing_keys(server).read_text()
+    sealing_keys(server).write_text(f"0 {'ab' * 32}\n")
+    assert wait_for(lambda: is_unavailable(server), 2)
+    assert is_unavailable(server, "nobody")
+    assert "is not the file" in answer(server)[1]["detail"]
+    sealing_keys(server).write_text(keys)
+    assert wait_for(lambda: registers(server), 2)
+
+
+def test_sealed_value_that_was_changed_means_503_for_its_user_alone(server):
+    with sqlite3.connect(database(server)) as other:
+        other.execute(
+            "UPDATE user_info SET ha1_md5="
+            "(SELECT ha1_md5 FROM user_info WHERE username='1002') WHERE username='1001'"
+        )
+    other.close()
+    assert wait_for(lambda: is_unavailable(server), 2)
+    assert "1001" in answer(server)[1]["detail"]
+    assert registers(server, "1002")
+    server.administer("user", "set-password", "1002", "--password-stdin", stdin="secret\n")
+    server.administer("user", "remove", "1001")
+    server.add_user("1001", "secret")
+    assert wait_for(lambda: registers(server), 2)
+
+
+def test_phones_register_while_users_are_sealed_anew(server):
+    for _ in range(3):
+        server.administer("user", "reseal", "--rotate")
+        assert all(registers(server, username) for username in ("1001", "1002"))
+
+
+def test_no_ha1_is_in_the_files_of_the_database(server):
+    exported = server.administer("user", "export")
+    ha1s = re.findall(r"\b(?:[0-9a-f]{32}|[0-9a-f]{64})\b", exported)
+    assert len(ha1s) == 6
+    written = b"".join(path.read_bytes() for path in server.folder.glob("sbcauth.db*"))
+    for ha1 in ha1s:
+        assert ha1.encode() not in written
+        assert bytes.fromhex(ha1) not in written

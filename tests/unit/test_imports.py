@@ -33,10 +33,11 @@ DECIDING = {
 }
 """What `server` may import."""
 
-STORING = {"database", "digest", "exceptions", "migrations", "installation"}
+STORING = {"database", "digest", "exceptions", "migrations", "installation", "sealing"}
 """What `users` may import."""
 
 PACKAGES = {
+    "cryptography": {"sealing"},
     "peewee": {"database", "user_admin", "users"},
     "pydantic": {"config", "settings"},
     "pyrad": {"radius_packets"},

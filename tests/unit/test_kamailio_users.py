@@ -37,8 +37,7 @@ def imported(folder: Path, path: Path) -> list[tuple[object, ...]]:
     url = f"sqlite:///{folder}/sbcauth.db"
     with as_csv(path, PHONES) as content, UserTable(url) as table:
         import_users(table, UserFile(content, "subscriber", [PHONES], PHONES))
-        columns = ("username", "local_user", "realm", "ha1_md5", "ha1_sha256")
-        return list(table.columns(columns))
+        return [(u.username, u.local_user, u.realm, u.ha1_md5, u.ha1_sha256) for u in table.users()]
 
 
 def test_users_keep_their_passwords(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import peewee
 import pytest
 
-from sbcauth.database import UserInfo, open_for_writing
+from sbcauth.database import UserInfo, open_for_writing, sqlite_path
 from sbcauth.exceptions import Unavailable
 from sbcauth.installation import schema_sql
 from sbcauth.migrations import MIGRATIONS, SCHEMA_VERSION
+from sbcauth.sealing import Seals, key_file_beside
 from sbcauth.users import UserDirectory
 
 SCHEMA = schema_sql().read_text("utf-8")
@@ -43,6 +44,10 @@ def insert(database: sqlite3.Connection, **values: object) -> None:
     # S608: names of columns only
     sql = f"INSERT INTO user_info ({names}) VALUES ({marks})"  # noqa: S608
     database.execute(sql, tuple(row.values()))
+
+
+def opened(url: str) -> peewee.SqliteDatabase:
+    return open_for_writing(url, Seals(key_file_beside(sqlite_path(url))))
 
 
 # The model is the schema
@@ -148,7 +153,7 @@ def test_user_is_there_once_in_an_ip_group_and_realm(database: sqlite3.Connectio
 
 def test_database_is_made_readable_by_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "sbcauth.db"
-    database = open_for_writing(f"sqlite:///{file}")
+    database = opened(f"sqlite:///{file}")
     UserInfo.create(**ROW, created_at="", updated_at="")
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
@@ -157,10 +162,10 @@ def test_database_is_made_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 def test_database_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sbcauth.db"
-    database = open_for_writing(url)
+    database = opened(url)
     UserInfo.create(**ROW, created_at="", updated_at="")
     database.close()
-    database = open_for_writing(url)
+    database = opened(url)
     assert UserInfo.select().count() == 1
     database.close()
 
@@ -168,7 +173,7 @@ def test_database_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
 def test_several_commands_may_make_it_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sbcauth.db"
     with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(lambda _: open_for_writing(url).close(), range(16)):
+        for _ in pool.map(lambda _: opened(url).close(), range(16)):
             pass
 
 
@@ -178,7 +183,7 @@ def test_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     newer.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     newer.close()
     with pytest.raises(Unavailable, match="newer version"):
-        open_for_writing(f"sqlite:///{file}")
+        opened(f"sqlite:///{file}")
 
 
 @pytest.mark.parametrize("name", ["missing/sbcauth.db", "file/sbcauth.db", "folder", "file"])
@@ -186,7 +191,7 @@ def test_what_cannot_be_a_database_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("no database at all " * 100)
     with pytest.raises(Unavailable) as caught:
-        open_for_writing(f"sqlite:///{tmp_path}/{name}")
+        opened(f"sqlite:///{tmp_path}/{name}")
     assert str(caught.value).startswith(f"{tmp_path}/{name}: ")
     assert str(caught.value).count(str(tmp_path)) == 1
 
@@ -222,7 +227,7 @@ def test_older_database_becomes_what_the_schema_makes(
     older: Path, database: sqlite3.Connection
 ) -> None:
     before = read(older, "SELECT * FROM user_info")
-    open_for_writing(f"sqlite:///{older}").close()
+    opened(f"sqlite:///{older}").close()
     assert read(older, "PRAGMA user_version") == [(SCHEMA_VERSION,)]
     columns = database.execute("PRAGMA table_info(user_info)").fetchall()
     assert read(older, "PRAGMA table_info(user_info)") == columns
@@ -237,7 +242,7 @@ def test_older_database_becomes_what_the_schema_makes(
 
 def test_several_commands_may_bring_it_up_to_date_at_once(older: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(lambda _: open_for_writing(f"sqlite:///{older}").close(), range(16)):
+        for _ in pool.map(lambda _: opened(f"sqlite:///{older}").close(), range(16)):
             pass
     assert read(older, "SELECT count(*) FROM user_info") == [(1,)]
 
@@ -246,7 +251,7 @@ def test_migration_that_fails_changes_nothing(older: Path, monkeypatch: pytest.M
     monkeypatch.setitem(MIGRATIONS, 2, (*MIGRATIONS[2], "ALTER TABLE missing ADD COLUMN x"))
     before = read(older, "SELECT * FROM user_info")
     with pytest.raises(Unavailable, match="no such table: missing"):
-        open_for_writing(f"sqlite:///{older}")
+        opened(f"sqlite:///{older}")
     assert read(older, "SELECT * FROM user_info") == before
     assert read(older, "PRAGMA user_version") == [(1,)]
 
@@ -257,7 +262,7 @@ def test_running_server_reads_before_and_after_a_command_brings_it_up_to_date(
     directory = UserDirectory(f"sqlite:///{older}")
     directory.refresh(1000.0)
     before = directory.find("Phones", "1001", "example.com")
-    database = open_for_writing(f"sqlite:///{older}")
+    database = opened(f"sqlite:///{older}")
     assert directory.find("Phones", "1001", "example.com") == before
     UserInfo.update(old_ha1_md5="1" * 32, old_until=2000).execute()
     database.close()

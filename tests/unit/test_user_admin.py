@@ -53,7 +53,9 @@ def test_added_user_has_an_ha1_for_every_algorithm_and_no_password_is_kept(
         REALM,
     )
     assert algorithms(table.find("1001")) == ["MD5", "SHA-256", "SHA-512-256"]
-    assert table.find("1001").ha1_sha256 == ha1(Algorithm.SHA_256, "1001", REALM, password)
+    assert table.opened(table.find("1001")).ha1_sha256 == ha1(
+        Algorithm.SHA_256, "1001", REALM, password
+    )
     for path in file.parent.iterdir():
         assert password.encode() not in path.read_bytes()
 
@@ -81,7 +83,7 @@ def test_user_that_exists_is_not_added_again(table: UserTable) -> None:
     table.add("Phones", "1001", REALM, "secret")
     with pytest.raises(UserExists, match="1001 exists already in the IP Group Phones"):
         table.add("Phones", "1001", REALM, "other")
-    assert table.find("1001").ha1_md5 == ha1(Algorithm.MD5, "1001", REALM, "secret")
+    assert table.opened(table.find("1001")).ha1_md5 == ha1(Algorithm.MD5, "1001", REALM, "secret")
     table.add("Desk", "1001", REALM, "secret")
     table.add("Phones", "1001", "other.example", "secret")
 
@@ -150,7 +152,7 @@ def test_change_renews_the_time_of_the_change_alone(
 def test_new_password_replaces_every_ha1(table: UserTable) -> None:
     table.add("Phones", "1001", REALM, "secret")
     table.set_password(table.find("1001"), "changed")
-    row = table.find("1001")
+    row = table.opened(table.find("1001"))
     assert {
         column: getattr(row, column) for column in ("ha1_md5", "ha1_sha256", "ha1_sha512_256")
     } == hashes("1001", REALM, "changed")

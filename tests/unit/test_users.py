@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sbcauth import users
 from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
+from sbcauth.sealing import key_file_beside
 from sbcauth.user_admin import UserTable
 from sbcauth.users import FRESHNESS, User, UserDirectory
 
@@ -308,7 +309,7 @@ def test_database_that_is_replaced_is_read_anew(
 ) -> None:
     assert find(directory)
     other = tmp_path / "other.db"
-    with UserTable(f"sqlite:///{other}") as table:
+    with UserTable(f"sqlite:///{other}", key_file_beside(file)) as table:
         table.add("Phones", "1002", REALM, "secret")
     forget_log(file)
     other.replace(file)
@@ -322,7 +323,7 @@ def test_corrupt_database_is_unavailable_and_read_again_once_it_is_whole(
     content: bytes, directory: UserDirectory, file: Path, tmp_path: Path
 ) -> None:
     whole, broken = tmp_path / "whole.db", tmp_path / "broken.db"
-    with UserTable(f"sqlite:///{whole}") as table:
+    with UserTable(f"sqlite:///{whole}", key_file_beside(file)) as table:
         table.add("Phones", "1001", REALM, "restored")
     broken.write_bytes(content)
     forget_log(file)
