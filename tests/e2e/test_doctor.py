@@ -43,7 +43,7 @@ def test_running_server_is_well(start_server) -> None:
     found = findings(server)
     assert {grade for grade, _, _ in found} == {"ok"}
     assert {subject for _, subject, _ in found} == {
-        *("Python", "configuration", "User Info", "nonce keys", "server")
+        *("Python", "configuration", "User Info", "nonce keys", "sealing keys", "server")
     }
     assert ("ok", "User Info", f"{server.folder}/sbcauth.db: 1 users") in found
 

@@ -190,7 +190,9 @@ def test_database_of_an_older_version_stays_plain_until_it_is_resealed(older: st
     assert found(older) == hashes("1001", "example.com", "secret")["ha1_md5"]
 
 
-def test_plain_ha1s_of_an_older_version_leave_nothing_when_they_are_sealed(older: str, tmp_path: Path) -> None:
+def test_plain_ha1s_of_an_older_version_leave_nothing_when_they_are_sealed(
+    older: str, tmp_path: Path
+) -> None:
     assert any(value in files(tmp_path) for value in plain("secret"))
     with UserTable(older) as table:
         reseal(table)
