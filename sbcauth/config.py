@@ -194,6 +194,7 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
         username_as_client=group.username_as_client or "",
         password_as_client=group.password_as_client or "",
         route_to=group.route_to,
+        shadow=group.shadow,
         server_auth_mode=in_force("server_auth_mode"),
         auth_nonce_duration=in_force("auth_nonce_duration"),
         auth_challenge_method=in_force("auth_challenge_method"),

@@ -59,6 +59,8 @@ def check(keys: FileKeys) -> Iterator[Finding]:
             yield from _check_as_client(path, group)
         if group.authentication_mode is AuthenticationMode.SBC_AS_SERVER:
             yield from _check_as_server(path, group, keys)
+        if group.shadow:
+            yield from _check_shadow((*path, "shadow"), group, keys)
     yield from _overlaps(keys)
 
 
@@ -115,6 +117,15 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
     elif group.type is IPGroupType.SERVER and group.username_as_server is None:
         message = "is required: what the remote server must present (type server, sbc-as-server)"
         yield Finding((*path, "username_as_server"), message, True)
+
+
+def _check_shadow(where: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+    if group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER:
+        yield Finding(where, "has no effect but in mode sbc-as-server", False)
+    elif setting(group, keys, "server_auth_mode") is ServerAuthMode.RADIUS:
+        yield Finding(where, "is for server_auth_mode local: no RADIUS server is asked", True)
+    else:
+        yield Finding(where, "is on: every request passes, whoever sent it", False)
 
 
 def _check_as_client(path: Path, group: IPGroupKeys) -> Iterator[Finding]:

@@ -40,6 +40,7 @@ def _effective(group: IPGroup) -> dict[str, Any]:
         ],
         "proxy_set": [server.uri for server in group.proxy_set],
         "route_to": group.route_to,
+        "shadow": group.shadow,
         "server_auth_mode": str(group.server_auth_mode),
         "auth_nonce_duration": group.auth_nonce_duration,
         "auth_challenge_method": str(group.auth_challenge_method),

@@ -45,10 +45,17 @@ class Reason(StrEnum):
 
 
 class Pass(NamedTuple):
-    """The request goes on as it is; nothing is known of who sent it."""
+    """The request goes on as it is; nothing is known of who sent it.
+
+    `shadow` is the decision that it would have been, in an IP Group where none is carried out:
+    `accept`, `challenge` or `reject`; `username` and `detail` are of that.
+    """
 
     reason: Reason
     ip_group: str = ""
+    username: str = ""
+    shadow: str = ""
+    detail: str = ""
 
 
 class Accept(NamedTuple):

@@ -97,8 +97,10 @@ def steps(ip_groups: IPGroups, request: Request, decision: Decision) -> Iterator
 def answer(decision: Decision) -> str:
     """Return what is done with the request, in one line."""
     match decision:
-        case Pass():
+        case Pass(shadow=""):
             return "it goes on as it is"
+        case Pass(shadow=shadow):
+            return f"it goes on as it is: the IP Group is in shadow (else: {shadow})"
         case Accept(_, username, local_user):
             return f"it goes on, as {local_user} (user name {username})"
         case Challenge(status, headers):

@@ -86,6 +86,7 @@ class FastPath:
             and group.server_auth_mode is ServerAuthMode.LOCAL
             and "auth" in group.auth_qop.offered
             and not group.check_digest_uri
+            and not group.shadow
         )
 
     def challenge(self, method: str, source: str, now: int) -> Challenge:

@@ -130,7 +130,7 @@ class IPGroup:
     """A peer server or a population of users, and what is asked of their requests.
 
     `methods` and `setup_invite` are the Authentication Method List. `auth_nonce_duration` is
-    in seconds.
+    in seconds. In `shadow`, all requests pass, whatever is decided and logged.
     """
 
     name: str
@@ -146,6 +146,7 @@ class IPGroup:
     username_as_client: str = ""
     password_as_client: str = field(default="", repr=False)
     route_to: str | None = None
+    shadow: bool = False
     server_auth_mode: ServerAuthMode = ServerAuthMode.LOCAL
     auth_nonce_duration: int = 300
     auth_challenge_method: ChallengeMethod = ChallengeMethod.WWW

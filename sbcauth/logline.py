@@ -21,8 +21,10 @@ _PLAIN = re.compile(r"[!#-\[\]-~]+").fullmatch
 def outcome(request: Request, decision: Decision) -> str:
     """Return the log line for the decision on `request`."""
     match decision:
-        case Pass(reason, ip_group):
-            verdict, username = f"decision=pass reason={reason}", ""
+        case Pass(reason, ip_group, username, shadow):
+            verdict = f"decision=pass reason={reason}"
+            if shadow:
+                verdict = f"decision=pass shadow={shadow} reason={reason}"
         case Accept(ip_group, username, reason=reason):
             verdict = f"decision=accept reason={reason}"
         case Challenge(status, _, reason, ip_group, username):
@@ -39,7 +41,7 @@ def outcome(request: Request, decision: Decision) -> str:
         f"username={word(username)} from={word(request.from_user)} to={word(request.to_user)} "
         f"call_id={word(request.call_id)}"
     )
-    if isinstance(decision, Reject) and decision.detail:
+    if isinstance(decision, Reject | Pass) and decision.detail:
         line += f" detail={word(decision.detail, _MAX_DETAIL)}"
     return line
 

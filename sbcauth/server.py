@@ -142,6 +142,14 @@ class AuthServer:
         if not group.challenges(request):
             return Pass(Reason.METHOD_NOT_LISTED, group.name)
 
+        if group.shadow:
+            return _in_shadow(self._authenticate(group, request, now, verdict))
+        return self._authenticate(group, request, now, verdict)
+
+    def _authenticate(
+        self, group: IPGroup, request: Request, now: int, verdict: Verdict | None
+    ) -> Decision:
+        """Return what is to be done with a request whose sender must prove who it is."""
         # 5. Credentials for our realm
         challenger = self._challengers[group.name]
         try:
@@ -190,13 +198,17 @@ class AuthServer:
         """Answer credentials that no password can make good.
 
         A nonce that is not ours comes first: a phone that comes over from another server
-        was offered other things there, and must not be turned away.
+        was offered other things there, and must not be turned away. In shadow it is that server
+        that challenges, and the answer to it is measured all the same.
         """
         credentials, challenger = claim.credentials, claim.challenger
-        if claim.nonce.state is NonceState.FOREIGN:
+        is_foreign = claim.nonce.state is NonceState.FOREIGN
+        if is_foreign and not claim.group.shadow:
             return self._challenge_again(claim, Reason.FOREIGN_NONCE)
         if not challenger.offered_algorithm(credentials):
             return _forbid(claim, Reason.ALGORITHM_NOT_OFFERED)
+        if is_foreign:
+            return None
         if not challenger.offered_qop(credentials):
             return _forbid(claim, Reason.QOP_NOT_OFFERED)
         if claim.group.check_digest_uri and credentials.uri != claim.request.request_uri:
@@ -266,7 +278,9 @@ class AuthServer:
         """
         group, credentials = claim.group, claim.credentials
         lifetime = group.auth_nonce_duration - claim.nonce.age + CLOCK_DRIFT
-        if not self._nonce_counts.use(credentials.nonce, credentials.nonce_count, lifetime):
+        if claim.nonce.state is NonceState.FOREIGN:
+            pass  # in shadow: whoever issued the nonce counts its uses
+        elif not self._nonce_counts.use(credentials.nonce, credentials.nonce_count, lifetime):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
         claimed = _claimed_user(claim.request)
         if account.local_user not in (None, claimed):
@@ -336,6 +350,18 @@ def _claim(
     if nonce.source_tag:
         claimant = Claimant.with_nonce_of_another(group.name, nonce.source_tag, username)
     return Claim(group, challenger, request, credentials, nonce, claimant, now)
+
+
+def _in_shadow(decision: Decision) -> Decision:
+    """Return a Pass that tells what was decided; nothing of it reaches the wire."""
+    match decision:
+        case Accept(ip_group, username, reason=reason):
+            return Pass(reason, ip_group, username, "accept")
+        case Challenge(_, _, reason, ip_group, username):
+            return Pass(reason, ip_group, username, "challenge")
+        case Reject(_, _, reason, ip_group, username, detail=detail):
+            return Pass(reason, ip_group, username, "reject", detail)
+    return Pass(decision.reason)  # pragma: no cover - there are no others
 
 
 _LOCKED_OUT = {

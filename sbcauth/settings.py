@@ -401,6 +401,7 @@ class IPGroupKeys(SharedKeys):
     username_as_client: _Secret | None = None
     password_as_client: _Secret | None = Field(default=None, repr=False)
     route_to: str | None = None
+    shadow: Annotated[bool, BeforeValidator(_flag)] = False
 
 
 class FileKeys(SharedKeys):

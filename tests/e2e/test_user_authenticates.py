@@ -4,6 +4,7 @@ The configurations of both servers are those of docs/user-authenticates.md.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from secrets import token_hex
 
@@ -24,6 +25,13 @@ OTHER_GROUP = f"""
     type: user
     classification: [{{address: 127.34.0.0/16}}]
     route_to: Other
+  - name: Moving
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    shadow: true
+    classification: [{{address: 127.36.0.0/16}}]
+    route_to: PBX
 """
 
 
@@ -337,3 +345,24 @@ def test_phone_whose_connection_is_gone_cannot_be_called(phone, elsewhere):
     phone.close()
     elsewhere.send(along(path, elsewhere))
     assert elsewhere.response().status >= 400
+
+
+def test_phones_in_shadow_register_as_ever_and_the_log_tells_which_would_fail(phone, server):
+    server.add_user("1001", "secret-of-1001", ip_group="Moving")
+    server.add_user("1002", "another password", ip_group="Moving")
+
+    def registers(name: str) -> list[tuple[str, ...]]:
+        one = phone(name, f"secret-of-{name}", address="127.36.0.1")
+        assert one.register().status == 200
+        lines = server.outcomes(one.call_id)
+        assert {line["decision"] for line in lines} == {"pass"}
+        return [(line["shadow"], line["reason"]) for line in lines]
+
+    unproved = ("challenge", "challenged")
+    assert registers("1001") == [unproved, ("accept", "accepted")]
+    assert registers("1002") == [unproved, ("challenge", "wrong-credentials")]
+    server.administer("user", "remove", "1002", "--ip-group", "Moving")
+    time.sleep(0.3)
+    assert registers("1002") == [unproved, ("challenge", "unknown-user")]
+    found = server.administer("status")
+    assert "Moving\tunknown-user\t1" in found
