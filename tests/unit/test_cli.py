@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -441,6 +442,7 @@ def at_a_terminal(config: Path, *arguments: str, typed: str) -> tuple[int, str]:
         while not asked.endswith(b": "):
             asked += os.read(terminal, 1024)
         shown += asked
+        time.sleep(0.1)  # as a person would: it asks, and then reads
         os.write(terminal, f"{line}\n".encode())
     while True:
         try:
