@@ -164,6 +164,8 @@ def test_nothing_listens_where_metrics_are_off(start_server) -> None:
     server = start_server(CONFIG)
     assert "sbcauth_metrics" not in server.administer("status", "--prometheus")
     assert "decision_seconds" not in server.administer("status", "--prometheus")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", 9464), 1).close()  # the usual port
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:9464", "192.0.2.1:9464", "9464", "127.0.0.1:0"])

@@ -434,6 +434,7 @@ def at_a_terminal(config: Path, *arguments: str, typed: str) -> tuple[int, str]:
     child, terminal = pty.fork()
     if child == 0:
         signal.alarm(30)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests may ignore it
         os.chdir(config.parent)
         os.execv(SBCAUTH, [SBCAUTH, *arguments])  # noqa: S606 - no shell is wanted
     shown = b""
