@@ -1,32 +1,27 @@
-"""Reading a request out of KSR and applying a decision to it: all that touches Kamailio.
+"""Reading a request out of KSR, and applying a decision to it.
 
 Kamailio hands text over as UTF-8 and raises where bytes are none; those are fetched again in
 hexadecimal, so that every byte reaches the digest as it was sent.
 """
 
-import time
 import traceback
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial
-from typing import TypeVar, cast
+from typing import cast
 from urllib.parse import quote
 
 import KSR
+from sbcauth_state import count
 
-from sbcauth.counts import LISTED, TABLE, dead_key, event_key, outcome_key
+from sbcauth.counts import outcome_key
 from sbcauth.decision import Challenge, Decision, Drop, Reason
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.logline import outcome, word
-from sbcauth.measures import Measures
-from sbcauth.radius import Answer, RadiusServer
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
-from sbcauth.shared_state import Table, Value
-
-T = TypeVar("T")
 
 _NOTICE, _INFO, _DEBUG = 1, 2, 3  # Kamailio's levels
 
@@ -177,26 +172,12 @@ def log(decision: Decision, request: Request | None = None) -> None:
     leaves out is not made up in the first place.
     """
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
-    key = outcome_key(ip_group, decision.reason)
-    if KSR.htable.sht_inc(TABLE, key) == 1:
-        _list(key)
+    count(outcome_key(ip_group, decision.reason))
     level = _LEVELS.get(decision.reason, _NOTICE)
     if level > _NOTICE and KSR.get_debug() < level:
         return
     write = _WRITERS[level]
     write(f"{outcome(request or read_request(), decision)}\n")
-
-
-def count(key: str) -> None:
-    """Count what is no outcome; see sbcauth/counts.py."""
-    if KSR.htable.sht_inc(TABLE, key) == 1:
-        _list(key)
-
-
-def _list(key: str) -> None:
-    """Make a new key known to `sbcauth status`."""
-    number = KSR.htable.sht_inc(TABLE, LISTED)
-    KSR.htable.sht_sets(TABLE, f"{LISTED}{number}", key)
 
 
 _LEVELS = {
@@ -221,99 +202,6 @@ def complain() -> None:
 def definition(name: str) -> str:
     """Return what kamailio.cfg defines `name` as, or nothing (needs the module kemix)."""
     return str(KSR.kx.get_def(name) or "").strip('"') if hasattr(KSR, "kx") else ""
-
-
-def set_dialog_key(key: str) -> None:
-    """Give the route block the key that it signs dialogs with, where it has a place for it."""
-    if KSR.htable.sht_is_null("sbcauth_keys", "dialog") == 1:
-        KSR.htable.sht_sets("sbcauth_keys", "dialog", key)
-
-
-_sht_get = KSR.htable.sht_get  # looked up once: each look-up costs half as much as the call
-_sht_setxi = KSR.htable.sht_setxi
-_sht_setxs = KSR.htable.sht_setxs
-_sht_rm = KSR.htable.sht_rm
-_sht_lock = KSR.htable.sht_lock
-_sht_unlock = KSR.htable.sht_unlock
-
-
-class KamailioState:
-    """SharedState in Kamailio's shared memory: one htable for each table."""
-
-    def get(self, table: Table, key: str) -> Value | None:
-        """Return the value, or None where there is none."""
-        return _sht_get(table, key)
-
-    def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
-        """Keep `value` for `lifetime` seconds.
-
-        The old one goes first, since Kamailio loses the lifetime of a string that gets longer;
-        nobody looks in between, or a lockout would have a gap.
-        """
-        keep = _sht_setxi if isinstance(value, int) else _sht_setxs
-        _sht_lock(table, key)
-        try:
-            _sht_rm(table, key)
-            if keep(table, key, value, lifetime) < 0:
-                raise _not_kept(table)
-        finally:
-            _sht_unlock(table, key)
-
-    def remove(self, table: Table, key: str) -> None:
-        """Forget the value, if there is one."""
-        _sht_rm(table, key)
-
-    def update(
-        self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
-    ) -> T:
-        """Change a number while no other process can, and return what `change` says of it."""
-        _sht_lock(table, key)
-        try:
-            new, result = change(_sht_get(table, key) or 0)
-            if _sht_setxi(table, key, new, lifetime) < 0:
-                raise _not_kept(table)
-        finally:
-            _sht_unlock(table, key)
-        return result
-
-    def update_text(
-        self, table: Table, key: str, lifetime: int, change: Callable[[str], tuple[str, T]]
-    ) -> T:
-        """Change a text while no other process can, and return what `change` says of it."""
-        _sht_lock(table, key)
-        try:
-            new, result = change(_sht_get(table, key) or "")
-            if _sht_setxs(table, key, new, lifetime) < 0:
-                raise _not_kept(table)
-        finally:
-            _sht_unlock(table, key)
-        return result
-
-    def count(self, event: str, kind: str, whose: str) -> None:
-        """Count an event, for `sbcauth status`."""
-        count(event_key(event, kind, whose))
-
-
-class RadiusRecord:
-    """What the RADIUS process remembers of the servers, for `sbcauth status`."""
-
-    def __init__(self, measures: Measures | None) -> None:
-        self._measures = measures
-
-    def answered(self, server: RadiusServer, answer: Answer, seconds: float) -> None:
-        """Count an answer; that there was none is one too."""
-        count(event_key("radius", answer, str(server)))
-        if self._measures and answer is not Answer.NONE:
-            self._measures.asked_radius(seconds)
-
-    def left_alone(self, server: RadiusServer, seconds: float) -> None:
-        """Note that a server will not be asked for so long; 0 when it has answered again."""
-        until = int(time.time() + seconds) if seconds else 0
-        KSR.htable.sht_sets(TABLE, dead_key(str(server)), str(until))
-
-
-def _not_kept(htable: Table) -> Unavailable:
-    return Unavailable(f"shared memory is full, or kamailio.cfg lacks the htable {htable}")
 
 
 def fields(name: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import sbcauth_ksr as ksr
 from sbcauth_client import ClientRoutes
 from sbcauth_ksr import ReturnCode
 from sbcauth_radius import Question, Ticket, Waiting
+from sbcauth_state import KamailioState, RadiusRecord, set_dialog_key
 
 from sbcauth.config import Config, load
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
@@ -63,7 +64,6 @@ class Worker(ClientRoutes):
 
     def authenticate(self, msg: object = None, *_: object) -> int:
         """Decide on the request and answer it, or let it go on; returns a ReturnCode."""
-        request = None
         try:
             now = time.time()
             service = self.services.value(now)
@@ -79,7 +79,7 @@ class Worker(ClientRoutes):
             ksr.log(decision, request)
             return _apply(decision, request, service)
         except Exception:
-            return _fail(request)
+            return _fail()
 
     def next_verdict(self, msg: object = None, *_: object) -> int:
         """Wait for an external server, and say which request its verdict is on.
@@ -102,7 +102,6 @@ class Worker(ClientRoutes):
 
     def verdict(self, msg: object = None, *_: object) -> int:
         """Decide again, with the verdict, on the request that waited for it."""
-        request = None
         try:
             ksr.resume()
             request = ksr.read_request()
@@ -112,7 +111,7 @@ class Worker(ClientRoutes):
             ksr.log(decision, request)
             return _apply(decision, request, service, waited=True)
         except Exception:
-            return _fail(request)
+            return _fail()
 
     def serve_metrics(self, msg: object = None, *_: object) -> int:
         """Answer a scrape; called by the process for metrics, which has nothing else to do."""
@@ -164,15 +163,15 @@ def start() -> Worker:
             config = load(Path(file), os.environ)
             metrics = _metrics()
             measures = metrics.measures if metrics else None
-            shared, now = ksr.KamailioState(), int(time.time())
+            shared, now = KamailioState(), int(time.time())
             services = Reloaded(
                 config,
                 os.environ,
                 lambda config: _service(config, shared, now, measures),
                 _note,
             )
-            ksr.set_dialog_key(dialog_key(config.nonce_key_file))
-            _started.append(Worker(services, Waiting(ksr.RadiusRecord(measures)), metrics))
+            set_dialog_key(dialog_key(config.nonce_key_file))
+            _started.append(Worker(services, Waiting(RadiusRecord(measures)), metrics))
             gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:
             for line in str(error).splitlines():
@@ -240,13 +239,12 @@ def _unavailable(decision: Ask, cause: Unavailable) -> Reject:
     )
 
 
-def _fail(request: Request | None) -> int:
+def _fail() -> int:
     """Answer 500 to a request that met a bug, and leave its trace in the log."""
     ksr.complain()
-    if request:
-        ksr.log(_BUG, request)
     try:
         ksr.reply(_BUG.status, _BUG.phrase, ())
+        ksr.log(_BUG)
     except Exception as error:
-        KSR.err(f"sbcauth: no reply could be sent: {error!r}\n")
+        KSR.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
     return ReturnCode.ANSWERED

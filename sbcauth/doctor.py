@@ -18,7 +18,8 @@ from sbcauth.installation import kamailio_cfg
 from sbcauth.reload import stamp
 from sbcauth.resealing import count_plain
 from sbcauth.rpc import NotRunning, Rpc, RpcError
-from sbcauth.user_admin import UserTable, strays
+from sbcauth.user_admin import UserTable
+from sbcauth.user_ip_groups import strays
 
 _MODULES = (Path("/usr/lib64/kamailio/modules"), *Path("/usr/lib").glob("*/kamailio/modules"))
 _PACKAGES = {"app_python3.so": "kamailio-python3-modules", "tls.so": "kamailio-tls-modules"}

@@ -7,8 +7,9 @@ step before it what let the request go on.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sbcauth.classification import IPGroups
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
-from sbcauth.ip_groups import IPGroup, IPGroups
+from sbcauth.ip_groups import IPGroup
 from sbcauth.request import Request
 
 

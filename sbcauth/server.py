@@ -3,22 +3,21 @@
 `AuthServer.decide` is the whole policy, in the order in which a request meets it.
 """
 
-import secrets
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from urllib.parse import unquote
 
+from sbcauth.accounts import Account, Accounts, Users
 from sbcauth.attempts import Attempts, Claimant, Scope
 from sbcauth.challenges import Challenger
+from sbcauth.classification import IPGroups
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
-from sbcauth.digest import Algorithm, Credentials, ha1, response_is_right
+from sbcauth.digest import Credentials, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.fast_path import FastPath
 from sbcauth.ip_groups import (
     AuthenticationMode,
     IPGroup,
-    IPGroups,
-    IPGroupType,
     ServerAuthMode,
     UnclassifiedRequests,
 )
@@ -27,19 +26,8 @@ from sbcauth.nonces import CLOCK_DRIFT, JudgedNonce, NonceKey, NonceState
 from sbcauth.radius import Answer, Verdict, access_request
 from sbcauth.request import Request
 from sbcauth.shared_state import SharedState
-from sbcauth.users import User
 
 _REMEMBERED_SOURCES = 100_000
-
-
-class Users(Protocol):
-    """The User Info table, as far as a decision needs it."""
-
-    def find(self, ip_group: str, username: str, realm: str) -> User | None:
-        """Return the user with this digest user name; raises Unavailable."""
-
-    def has_local_user(self, ip_group: str, local_user: str) -> bool:
-        """Tell whether an address of record belongs to a user; raises Unavailable."""
 
 
 class Claim(NamedTuple):
@@ -60,20 +48,6 @@ class Claim(NamedTuple):
         return Challenge(status, headers, reason, self.group.name, self.credentials.username)
 
 
-class Account(NamedTuple):
-    """What a claim is measured against.
-
-    `old_ha1` is of the password before. `refusal` is why the account is no good, whatever the
-    response. `local_user` is None where the account stands for every address of record of its
-    IP Group.
-    """
-
-    ha1: str
-    old_ha1: str
-    local_user: str | None = None
-    refusal: Reason | None = None
-
-
 class AuthServer:
     """Decides for each request whether its sender must prove who it is, and whether it did.
 
@@ -91,7 +65,6 @@ class AuthServer:
         started_at: int = 0,
     ) -> None:
         self._ip_groups = ip_groups
-        self._users = users
         self._attempts = Attempts(shared)
         self._nonce_counts = NonceCounts(shared)
         self._challengers = {
@@ -109,10 +82,7 @@ class AuthServer:
             if FastPath.is_for(ip_groups.by_name[name])
         }
         self._fast_path_from: dict[str, FastPath | None] = {}
-        self._servers_ha1 = {
-            group.name: _ha1_as_server(group) for group in ip_groups.by_name.values()
-        }
-        self._decoy = secrets.token_hex(32)
+        self._accounts = Accounts(ip_groups, users)
         self._unclassified: Decision = (
             Drop(Reason.UNCLASSIFIED)
             if unclassified_requests is UnclassifiedRequests.DROP
@@ -142,9 +112,8 @@ class AuthServer:
         if not group.challenges(request):
             return Pass(Reason.METHOD_NOT_LISTED, group.name)
 
-        if group.shadow:
-            return _in_shadow(self._authenticate(group, request, now, verdict))
-        return self._authenticate(group, request, now, verdict)
+        decision = self._authenticate(group, request, now, verdict)
+        return _in_shadow(decision) if group.shadow else decision
 
     def _authenticate(
         self, group: IPGroup, request: Request, now: int, verdict: Verdict | None
@@ -224,7 +193,9 @@ class AuthServer:
         """
         if claim.group.server_auth_mode is ServerAuthMode.RADIUS:
             return self._judge(claim, verdict) if verdict else self._ask(claim)
-        account = self._account(claim)
+        account = self._accounts.named_by(
+            claim.credentials, claim.group, _claimed_user(claim.request), claim.now
+        )
         right = _is_right(claim, account.ha1)
         if not right or account.refusal:
             is_old = _is_right(claim, account.old_ha1)
@@ -249,7 +220,7 @@ class AuthServer:
         """Go by the verdict of an external server; where there is none, nobody passes."""
         if verdict.answer is Answer.NONE:
             raise Unavailable(verdict.detail)
-        account = self._external_account(claim)
+        account = self._accounts.known_elsewhere(claim.credentials, claim.group)
         if account.refusal or verdict.answer is not Answer.ACCEPT:
             return self._wrong(claim, account.refusal or Reason.WRONG_CREDENTIALS)
         return self._right(claim, account)
@@ -278,56 +249,16 @@ class AuthServer:
         """
         group, credentials = claim.group, claim.credentials
         lifetime = group.auth_nonce_duration - claim.nonce.age + CLOCK_DRIFT
-        if claim.nonce.state is NonceState.FOREIGN:
-            pass  # in shadow: whoever issued the nonce counts its uses
-        elif not self._nonce_counts.use(credentials.nonce, credentials.nonce_count, lifetime):
+        is_ours = claim.nonce.state is not NonceState.FOREIGN  # in shadow it may be another's
+        if is_ours and not self._nonce_counts.use(
+            credentials.nonce, credentials.nonce_count, lifetime
+        ):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
         claimed = _claimed_user(claim.request)
         if account.local_user not in (None, claimed):
             return _forbid(claim, Reason.IDENTITY_MISMATCH)
         self._attempts.succeed(claim.claimant, group.attempt_limit, claim.now)
         return Accept(group.name, credentials.username, claimed, group.realm)
-
-    def _account(self, claim: Claim) -> Account:
-        """Return the account that the credentials name, or a decoy that nothing matches."""
-        group, credentials = claim.group, claim.credentials
-        shared_ha1 = (
-            self._servers_ha1[group.name][credentials.algorithm]
-            if credentials.username == group.username_as_server != ""
-            else None
-        )
-        if group.type is IPGroupType.SERVER:
-            if shared_ha1 is None:
-                return Account(self._decoy, self._decoy, refusal=Reason.UNKNOWN_USER)
-            return Account(shared_ha1, self._decoy)
-        user = self._users.find(group.name, credentials.username, group.realm)
-        if user is None:
-            claimed = _claimed_user(claim.request)
-            if shared_ha1 is None or self._users.has_local_user(group.name, claimed):
-                return Account(self._decoy, self._decoy, refusal=Reason.UNKNOWN_USER)
-            return Account(shared_ha1, self._decoy)
-        algorithm = Algorithm(credentials.algorithm)
-        known_ha1 = user.ha1(algorithm) or self._decoy
-        old_ha1 = user.old_ha1(algorithm, claim.now) or self._decoy
-        refusal = None if user.enabled else Reason.DISABLED_USER
-        return Account(known_ha1, old_ha1, user.local_user, refusal)
-
-    def _external_account(self, claim: Claim) -> Account:
-        """Return the account of a user name that an external server knows the password of.
-
-        A user speaks for the address of record of that name, unless User Info has another, or
-        has it for somebody else.
-        """
-        group, username = claim.group, claim.credentials.username
-        if group.type is IPGroupType.SERVER:
-            return Account(self._decoy, self._decoy)
-        user = self._users.find(group.name, username, group.realm)
-        if user is None:
-            own = username.removesuffix(f"@{group.realm}")
-            taken = self._users.has_local_user(group.name, own)
-            return Account(self._decoy, self._decoy, own, Reason.UNKNOWN_USER if taken else None)
-        refusal = None if user.enabled else Reason.DISABLED_USER
-        return Account(self._decoy, self._decoy, user.local_user, refusal)
 
     def _challenge_again(self, claim: Claim, reason: Reason, *, stale: bool = False) -> Decision:
         """Give a new nonce in place of one that is no good; this counts for nothing."""
@@ -393,13 +324,3 @@ def _claimed_user(request: Request) -> str:
     """
     user = request.claimed_user
     return unquote(user, errors="surrogateescape") if "%" in user else user
-
-
-def _ha1_as_server(group: IPGroup) -> dict[str, str]:
-    """Return H(A1) of the pair that all senders of the IP Group share, by algorithm."""
-    return {
-        algorithm.value: ha1(
-            algorithm, group.username_as_server, group.realm, group.password_as_server
-        )
-        for algorithm in group.auth_algorithms
-    }

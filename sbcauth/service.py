@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from sbcauth.classification import IPGroups
 from sbcauth.client import ClientAccount, PeerChallenge, account_for
 from sbcauth.config import Config
 from sbcauth.cseq import CSeqSpaces
 from sbcauth.decision import Decision
 from sbcauth.fast_path import FastPath
-from sbcauth.ip_groups import IPGroups
 from sbcauth.nonces import NonceKey
 from sbcauth.radius import Verdict
 from sbcauth.request import Request

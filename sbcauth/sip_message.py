@@ -6,8 +6,8 @@ capture's time), folded header fields, compact names (RFC 3261, 7.3.3).
 
 import re
 
+from sbcauth.classification import host_of
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.ip_groups import host_of
 from sbcauth.request import Request, to_bytes
 
 _REQUEST_LINE = re.compile(r"^[\ufeff\s]*([A-Za-z]+) (\S+) SIP/2\.0\s*$", re.MULTILINE)

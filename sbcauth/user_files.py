@@ -10,13 +10,8 @@ from typing import IO, Any, BinaryIO
 from sbcauth import user_csv
 from sbcauth.exceptions import UserInfoError
 from sbcauth.ip_groups import IPGroup
-from sbcauth.user_admin import (
-    UserTable,
-    check_names,
-    default_local_user,
-    hashes,
-    ip_group_named,
-)
+from sbcauth.user_admin import UserTable, check_names, default_local_user, hashes
+from sbcauth.user_ip_groups import ip_group_named
 from sbcauth.users import User
 
 _ENABLED = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}

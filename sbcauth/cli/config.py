@@ -11,7 +11,8 @@ from sbcauth.cli.output import counted, print_json
 from sbcauth.config import Config, load
 from sbcauth.config_show import effective, json_schema
 from sbcauth.database import sqlite_path
-from sbcauth.user_admin import UserTable, strays
+from sbcauth.user_admin import UserTable
+from sbcauth.user_ip_groups import strays
 
 commands = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
 

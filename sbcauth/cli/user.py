@@ -17,14 +17,8 @@ from sbcauth.database import UserInfo
 from sbcauth.exceptions import UserInfoError
 from sbcauth.ip_groups import IPGroup
 from sbcauth.resealing import reseal as reseal_
-from sbcauth.user_admin import (
-    UserTable,
-    algorithms,
-    check_names,
-    ip_group_named,
-    ip_group_of_users_named,
-    only_ip_group_of_users,
-)
+from sbcauth.user_admin import UserTable, algorithms, check_names
+from sbcauth.user_ip_groups import ip_group_named, ip_group_of_users_named, only_ip_group_of_users
 
 commands = typer.Typer(help="Manage the users of User Info.", no_args_is_help=True)
 

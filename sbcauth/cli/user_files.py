@@ -13,8 +13,9 @@ from rich.progress import open as open_with_progress
 from sbcauth.config import load
 from sbcauth.exceptions import UserInfoError
 from sbcauth.kamailio_users import as_csv
-from sbcauth.user_admin import UserTable, ip_group_named, only_ip_group_of_users
+from sbcauth.user_admin import UserTable
 from sbcauth.user_files import UserFile, export_users, import_users
+from sbcauth.user_ip_groups import ip_group_named, only_ip_group_of_users
 
 
 def import_(

@@ -7,6 +7,7 @@ from typing import Any
 
 import sip
 
+from sbcauth.classification import IPGroups
 from sbcauth.decision import Accept, Challenge, Decision
 from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
@@ -14,7 +15,6 @@ from sbcauth.ip_groups import (
     AuthenticationMode,
     ClassificationRule,
     IPGroup,
-    IPGroups,
     IPGroupType,
     ProxyAddress,
     RuleAction,
@@ -166,7 +166,8 @@ def decide_both_ways(server: AuthServer, request: Request, now: int) -> Decision
     attempts = getattr(server, "_attempts", None)
     if not attempts or type(attempts._shared) is not LocalState:
         return server.decide(request, now)  # something else stands in for a part of it
-    shared, users, trusted = attempts._shared, server._users, dict(attempts._trusted_until)
+    shared, trusted = attempts._shared, dict(attempts._trusted_until)
+    users = server._accounts._users
     looked_up = list(getattr(users, "looked_up", ()))
     before = dict(shared._values)
     fast, after = by_fast_path(server, request, now), shared._values

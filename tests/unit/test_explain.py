@@ -4,15 +4,10 @@ import pytest
 from conversation import NOW, PASSWORD, REALM, UserInfo, deny, phones, rule, serve, user
 from conversation import Phone as AnyPhone
 
+from sbcauth.classification import IPGroups
 from sbcauth.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.explain import MEANINGS, Step, answer, steps
-from sbcauth.ip_groups import (
-    AuthenticationMode,
-    IPGroup,
-    IPGroups,
-    ServerAuthMode,
-    UnclassifiedRequests,
-)
+from sbcauth.ip_groups import AuthenticationMode, IPGroup, ServerAuthMode, UnclassifiedRequests
 from sbcauth.radius import RadiusServer, RadiusSettings
 from sbcauth.request import Request
 

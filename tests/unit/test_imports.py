@@ -20,6 +20,7 @@ CORE = {
     "nonce_counts": {"shared_state"},
     "attempts": {"exceptions", "request", "shared_state"},
     "ip_groups": {"attempts", "digest", "request"},
+    "classification": {"ip_groups", "request"},
     "challenges": {"digest", "exceptions", "ip_groups", "nonces", "request"},
     "logline": {"decision", "request"},
     "radius": {"digest", "exceptions", "request"},
@@ -29,7 +30,7 @@ CORE = {
 DECIDING = {
     *("attempts", "challenges", "decision", "digest", "exceptions", "ip_groups"),
     *("nonce_counts", "nonces", "request", "shared_state", "users", "radius", "client"),
-    "fast_path",
+    *("accounts", "classification", "fast_path"),
 }
 """What `server` may import."""
 
@@ -39,7 +40,7 @@ STORING = {"database", "digest", "exceptions", "migrations", "installation", "se
 PACKAGES = {
     "cryptography": {"sealing"},
     "peewee": {"database", "user_admin", "users"},
-    "pydantic": {"config", "settings"},
+    "pydantic": {"config", "settings", "yaml_values"},
     "pyrad": {"radius_packets"},
     "rich": {"cli"},
     "typer": {"cli"},

@@ -9,16 +9,15 @@ from conversation import deny, phones, rule, trunk
 from hypothesis import given
 from hypothesis import strategies as st
 
-import sbcauth.ip_groups
+import sbcauth.classification
+from sbcauth.classification import IPGroups, host_of
 from sbcauth.ip_groups import (
     AuthQop,
     ChallengeMethod,
     ClassificationRule,
     IPGroup,
-    IPGroups,
     ProxyAddress,
     RuleAction,
-    host_of,
 )
 from sbcauth.request import Request
 
@@ -208,7 +207,7 @@ def test_what_is_remembered_of_a_source_is_its_address_alone() -> None:
 
 
 def test_flood_of_sources_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sbcauth.ip_groups, "_REMEMBERED_SOURCES", 10)
+    monkeypatch.setattr(sbcauth.classification, "_REMEMBERED_SOURCES", 10)
     groups = IPGroups([group("Phones", rule("0.0.0.0/0"))])
     for number in range(100):
         assert groups.classify(request(f"192.0.2.{number}"))

@@ -9,14 +9,8 @@ import pytest
 from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
 from sbcauth.ip_groups import IPGroup, IPGroupType
-from sbcauth.user_admin import (
-    UserTable,
-    algorithms,
-    hashes,
-    ip_group_named,
-    only_ip_group_of_users,
-    strays,
-)
+from sbcauth.user_admin import UserTable, algorithms, hashes
+from sbcauth.user_ip_groups import ip_group_named, only_ip_group_of_users, strays
 
 REALM = "example.com"
 PHONES = IPGroup(name="Phones", type=IPGroupType.USER, realm=REALM)
