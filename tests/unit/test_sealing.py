@@ -3,6 +3,7 @@
 import io
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sbcauth.resealing import count_plain, reseal
 from sbcauth.sealing import COLUMNS, Seals
 from sbcauth.user_admin import UserTable, hashes
 from sbcauth.user_files import export_users
-from sbcauth.users import UserDirectory
+from sbcauth.users import User, UserDirectory
 
 NAMES = ("Phones", "1001", "example.com")
 HA1S = ("0a" * 16, "1b" * 32, "2c" * 32, None, None, None)
@@ -60,9 +61,12 @@ def plain(password: str) -> list[bytes]:
     return [form for each in found for form in (each.encode(), bytes.fromhex(each))]
 
 
-def found(url: str) -> str | None:
-    user = UserDirectory(url).find(*NAMES)
-    return user and user.ha1_md5
+def found(url: str) -> User:
+    """Return the user, as a server finds it."""
+    with closing(UserDirectory(url)) as users:
+        user = users.find(*NAMES)
+    assert user
+    return user
 
 
 def test_sealed_values_open_to_what_they_were(seals: Seals) -> None:
@@ -152,8 +156,7 @@ def test_new_database_has_sealed_values_alone(url: str, tmp_path: Path) -> None:
         row = table.add("Phones", "1001", "example.com", "secret")
         table.set_password(row, "changed", memory=60)
     assert not any(value in files(tmp_path) for value in plain("secret") + plain("changed"))
-    user = UserDirectory(url).find(*NAMES)
-    assert user
+    user = found(url)
     assert user.ha1_md5 == ha1(Algorithm.MD5, "1001", "example.com", "changed")
     assert user.old_ha1(Algorithm.MD5, int(time.time())) == ha1(
         Algorithm.MD5, "1001", "example.com", "secret"
@@ -163,31 +166,31 @@ def test_new_database_has_sealed_values_alone(url: str, tmp_path: Path) -> None:
 def test_keys_that_are_gone_let_nobody_be_found(url: str, tmp_path: Path) -> None:
     with UserTable(url) as table:
         table.add("Phones", "1001", "example.com", "secret")
-    users = UserDirectory(url)
-    users.refresh(0)
-    assert users.find(*NAMES)
     key_file, aside = tmp_path / "users.seal", tmp_path / "aside"
-    key_file.rename(aside)
-    users.refresh(1)
-    for name in ("1001", "nobody"):
-        with pytest.raises(Unavailable, match=r"users\.seal"):
-            users.find("Phones", name, "example.com")
-    assert users.has_local_user("Phones", "1001")
-    aside.rename(key_file)
-    users.refresh(2)
-    assert users.find(*NAMES)
-    assert users.find("Phones", "nobody", "example.com") is None
+    with closing(UserDirectory(url)) as users:
+        users.refresh(0)
+        assert users.find(*NAMES)
+        key_file.rename(aside)
+        users.refresh(1)
+        for name in ("1001", "nobody"):
+            with pytest.raises(Unavailable, match=r"users\.seal"):
+                users.find("Phones", name, "example.com")
+        assert users.has_local_user("Phones", "1001")
+        aside.rename(key_file)
+        users.refresh(2)
+        assert users.find(*NAMES)
+        assert users.find("Phones", "nobody", "example.com") is None
 
 
 def test_database_of_an_older_version_stays_plain_until_it_is_resealed(older: str) -> None:
     with UserTable(older) as table:
         table.add("Phones", "1002", "example.com", "secret")
         assert count_plain(table) == 2
-        assert found(older) == hashes("1001", "example.com", "secret")["ha1_md5"]
+        assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
         assert reseal(table) == (0, 2)
         assert count_plain(table) == 0
         assert reseal(table) == (0, 0)
-    assert found(older) == hashes("1001", "example.com", "secret")["ha1_md5"]
+    assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
 
 
 def test_plain_ha1s_of_an_older_version_leave_nothing_when_they_are_sealed(
@@ -200,8 +203,7 @@ def test_plain_ha1s_of_an_older_version_leave_nothing_when_they_are_sealed(
 
 
 def test_worker_goes_on_through_resealing_and_rotation(older: str) -> None:
-    users = UserDirectory(older)
-    with UserTable(older) as table:
+    with closing(UserDirectory(older)) as users, UserTable(older) as table:
         for now, rotate in enumerate((False, False, True, True)):
             users.refresh(now)
             user = users.find(*NAMES)
@@ -209,7 +211,6 @@ def test_worker_goes_on_through_resealing_and_rotation(older: str) -> None:
             assert user.ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
             if now:
                 reseal(table, rotate=rotate)
-            users.close()
 
 
 def test_export_has_every_ha1_opened(url: str) -> None:
