@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")"
 root=$PWD/.debian13
-home=$root/root/sbcauth
+home=$root/opt/sbcauth
 
 if [ "$(id -u)" != 0 ]; then
 	echo "a chroot needs root: sudo ./debian13.sh" >&2
@@ -41,5 +41,5 @@ exec unshare --mount --fork sh -eu -c '
 	mount --rbind /dev "$root/dev"
 	mount -t tmpfs tmpfs "$root/tmp"
 	exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" \
-		sh -c "cd /root/sbcauth && $what"
+		sh -c "cd /opt/sbcauth && $what"
 ' sh "$root" "$what" $pip

@@ -2,12 +2,14 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from bench.phones import REALM, password, username
+from sbcauth.user_admin import UserTable
+from sbcauth.users import User
 
-SCHEMA = Path(__file__).resolve().parent.parent / "schema.sql"
+_BATCH = 1000
 
 _SUBSCRIBER = """
 CREATE TABLE version (
@@ -31,32 +33,26 @@ INSERT INTO version (table_name, table_version) VALUES ('version', 1), ('subscri
 
 
 def fill_user_info(path: Path, users: int, ip_group: str = "Phones") -> None:
-    """Make our database with `users` users of one IP Group."""
-    _fill(
-        path,
-        SCHEMA.read_text(),
-        "INSERT INTO user_info (ip_group, local_user, username, realm, ha1_md5, ha1_sha256)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        ((ip_group, username(user), username(user), REALM, *_ha1(user)) for user in range(users)),
+    """Make our database with `users` users of one IP Group, sealed as ever."""
+    rows = (
+        User(ip_group, username(user), username(user), REALM, True, *_ha1(user))
+        for user in range(users)
     )
+    with UserTable(f"sqlite:///{path}") as table, table.transaction():
+        while batch := list(islice(rows, _BATCH)):
+            table.insert(batch)
 
 
 def fill_subscriber(path: Path, users: int) -> None:
     """Make Kamailio's database with `users` users, its tables as Kamailio ships them."""
-    _fill(
-        path,
-        _SUBSCRIBER,
-        "INSERT INTO subscriber (username, domain, ha1, ha1_sha256) VALUES (?, ?, ?, ?)",
-        ((username(user), REALM, *_ha1(user)) for user in range(users)),
-    )
-
-
-def _fill(path: Path, schema: str, insert: str, rows: Iterator[tuple[str, ...]]) -> None:
+    rows = ((username(user), REALM, *_ha1(user)) for user in range(users))
     database = sqlite3.connect(path)
     database.execute("PRAGMA journal_mode=wal")
-    database.executescript(schema)
+    database.executescript(_SUBSCRIBER)
     with database:
-        database.executemany(insert, rows)
+        database.executemany(
+            "INSERT INTO subscriber (username, domain, ha1, ha1_sha256) VALUES (?, ?, ?, ?)", rows
+        )
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
 

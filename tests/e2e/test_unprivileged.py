@@ -1,12 +1,14 @@
 """`sbcauth run` needs no root, and what it makes is for its own user alone."""
 
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
 
+import kamailio
 import pytest
-from kamailio import SBCAUTH, Server
+from kamailio import REPOSITORY, Server
 from phone import Phone
 
 NOBODY = 65534
@@ -21,30 +23,54 @@ ip_groups:
 """
 
 
-def others_may_read(path):
-    """Tell whether any user gets to a file: a checkout in root's home is root's alone."""
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-@pytest.mark.skipif(not others_may_read(SBCAUTH), reason="the checkout is root's alone")
-def test_server_runs_as_a_user_without_rights_and_its_files_are_its_own():
+@pytest.fixture
+def place():
+    """Yield a folder that every user gets to, as none does to what is in root's home."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        os.chown(folder, NOBODY, NOBODY)
-        folder.chmod(0o755)
-        with Server(folder, CONFIG, user=NOBODY) as server:
-            server.add_user("1001", "secret")
-            assert Path(f"/proc/{server.pid}").stat().st_uid == NOBODY
-            with Phone(server, "1001", "secret", expires=0) as phone:
-                assert phone.register().status == 200
-                assert phone.register(password="wrong").status == 401
-            server.administer("nonce-key", "rotate")
-            server.administer("lockout", "list")
-            made = {path.name: path for path in folder.rglob("*")}
-            for private in ("sbcauth.db", "sbcauth.db-wal", "sbcauth.keys"):
-                assert stat.S_IMODE(made[private].stat().st_mode) == 0o600, private
-            assert stat.S_IMODE(made["run"].stat().st_mode) == 0o700
-            assert made["rpc.sock"].parent == made["run"]
-            ours = {"sbcauth.yaml", "kamailio.log"}
-            assert {made[n].stat().st_uid for n in made.keys() - ours} == {NOBODY}
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def checkout(place, monkeypatch):
+    """Run a copy of the checkout, at a place that every user gets to."""
+    copy = place / "checkout"
+    for name in ("sbcauth", "kemi", ".venv/lib"):
+        ignored = shutil.ignore_patterns("__pycache__", "mypy*", "ruff*")
+        shutil.copytree(REPOSITORY / name, copy / name, symlinks=True, ignore=ignored)
+    for name in ("kamailio.cfg", "schema.sql", ".venv/pyvenv.cfg"):
+        shutil.copy(REPOSITORY / name, copy / name)
+    for editable in copy.glob(".venv/lib/*/site-packages/*sbcauth*.pth"):
+        editable.write_text(str(copy))
+    command = copy / ".venv" / "bin" / "sbcauth"
+    command.parent.mkdir()
+    (command.parent / "python").symlink_to((REPOSITORY / ".venv/bin/python").resolve())
+    script = (REPOSITORY / ".venv" / "bin" / "sbcauth").read_text().split("\n", 1)[1]
+    command.write_text(f"#!{command.parent}/python\n{script}")
+    command.chmod(0o755)
+    monkeypatch.setattr(kamailio, "SBCAUTH", command)
+    return copy
+
+
+def test_server_runs_as_a_user_without_rights_and_its_files_are_its_own(place, checkout):
+    assert os.getuid() == 0, "only root can become another user: run the tests as root"
+    folder = place / "service"
+    folder.mkdir()
+    os.chown(folder, NOBODY, NOBODY)
+    with Server(folder, CONFIG, user=NOBODY) as server:
+        server.add_user("1001", "secret")
+        assert Path(f"/proc/{server.pid}").stat().st_uid == NOBODY
+        assert str(checkout) in Path(f"/proc/{server.pid}/cmdline").read_text()
+        with Phone(server, "1001", "secret", expires=0) as phone:
+            assert phone.register().status == 200
+            assert phone.register(password="wrong").status == 401
+        server.administer("nonce-key", "rotate")
+        server.administer("user", "reseal", "--rotate")
+        server.administer("lockout", "list")
+        made = {path.name: path for path in folder.rglob("*")}
+        for private in ("sbcauth.db", "sbcauth.db-wal", "sbcauth.keys", "sbcauth.seal"):
+            assert stat.S_IMODE(made[private].stat().st_mode) == 0o600, private
+        assert stat.S_IMODE(made["run"].stat().st_mode) == 0o700
+        assert made["rpc.sock"].parent == made["run"]
+        ours = {"sbcauth.yaml", "kamailio.log"}
+        assert {made[n].stat().st_uid for n in made.keys() - ours} == {NOBODY}

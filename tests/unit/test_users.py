@@ -395,8 +395,7 @@ def test_right_that_a_worker_has_not_is_named(folder_mode: int, file_mode: int, 
 
 def as_nobody(look_up: Callable[[], object]) -> str:
     """Look a user up in a process without rights; return what is said, or nothing."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+    assert os.geteuid() == 0, "only root can become another user: run the tests as root"
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
