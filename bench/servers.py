@@ -19,7 +19,7 @@ from sbcauth.cli.run import command
 from sbcauth.installation import kamailio_cfg
 from sbcauth.rpc import Rpc
 
-SHARED_MEMORY = 512
+SHARED_MEMORY = 2048
 _PEERS = Path(__file__).resolve().parent / "peers"
 _READY_WITHIN = 20.0
 _LONGEST_START_LOG = 1_000_000  # a Kamailio that fails half way may go on complaining for ever

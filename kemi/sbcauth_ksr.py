@@ -16,7 +16,7 @@ import KSR
 from sbcauth_state import count
 
 from sbcauth.counts import outcome_key
-from sbcauth.decision import Challenge, Decision, Drop, Reason
+from sbcauth.decision import Challenge, Decision, Drop, Reason, Reject
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.logline import outcome, word
@@ -84,7 +84,7 @@ def is_retransmission(request: Request) -> bool:
     return KSR.tm.t_newtran() == 0
 
 
-def reply(status: int, phrase: str, headers: Iterable[str]) -> None:
+def _reply(status: int, phrase: str, headers: Iterable[str]) -> None:
     """Answer the request, statefully where it has a transaction."""
     for header in headers:
         KSR.hdr.append_to_reply(f"{header}\r\n")
@@ -93,7 +93,14 @@ def reply(status: int, phrase: str, headers: Iterable[str]) -> None:
 
 def challenge(decision: Challenge) -> None:
     """Answer the request with the challenges."""
-    reply(decision.status, _PHRASES[decision.status], decision.headers)
+    _reply(decision.status, _PHRASES[decision.status], decision.headers)
+
+
+def refuse(decision: Reject) -> None:
+    """Answer the request with a refusal."""
+    retry_after = decision.retry_after
+    headers = (f"Retry-After: {retry_after}",) if retry_after else ()
+    _reply(decision.status, decision.phrase, headers)
 
 
 _PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
@@ -140,29 +147,40 @@ def remove_credentials(request: Request, realm: str) -> None:
 
 
 def set_account(username: str, local_user: str) -> None:
-    """Tell the route block who the sender is.
+    """Tell the route block who the sender is; raises Unavailable.
 
     The local user is escaped as a URI needs it: `1001%40other` must not become another
     user's address of record.
     """
-    KSR.pv.sets("$avp(sbcauth_username)", username)
     if not local_user.isalnum() or not local_user.isascii():
         local_user = quote(to_bytes(local_user), safe=_USER_UNRESERVED)
-    KSR.pv.sets("$avp(sbcauth_local_user)", local_user)
+    _set_avps(("$avp(sbcauth_username)", username), ("$avp(sbcauth_local_user)", local_user))
 
 
 def set_route(route: Route | None) -> None:
-    """Tell the route block which IP Group the request is from, and where it may go."""
+    """Tell the route block which IP Group the request is from, and where it may go.
+
+    Raises Unavailable.
+    """
     if route is None:
         return
-    KSR.pv.sets("$avp(sbcauth_ip_group)", route.ip_group)
-    KSR.pv.sets("$avp(sbcauth_realm)", route.realm)
+    _set_avps(("$avp(sbcauth_ip_group)", route.ip_group), ("$avp(sbcauth_realm)", route.realm))
     if route.route_to:
-        KSR.pv.sets("$avp(sbcauth_route_to)", route.route_to)
+        _set_avps(("$avp(sbcauth_route_to)", route.route_to))
     if route.peer:
-        KSR.pv.sets("$avp(sbcauth_peer)", route.peer)
+        _set_avps(("$avp(sbcauth_peer)", route.peer))
     for uri in reversed(route.next_hops):  # an AVP's last value is its first
-        KSR.pv.sets("$avp(sbcauth_next_hop)", uri)
+        _set_avps(("$avp(sbcauth_next_hop)", uri))
+
+
+def _set_avps(*avps: tuple[str, str]) -> None:
+    """Set AVPs, all of them: the route block must not go on with half of what it is told."""
+    for name, value in avps:
+        if _pv_sets(name, value) != 1:
+            raise Unavailable("shared memory is full")
+
+
+_pv_sets = KSR.pv.sets
 
 
 def log(decision: Decision, request: Request | None = None) -> None:
@@ -200,8 +218,8 @@ def complain() -> None:
 
 
 def definition(name: str) -> str:
-    """Return what kamailio.cfg defines `name` as, or nothing (needs the module kemix)."""
-    return str(KSR.kx.get_def(name) or "").strip('"') if hasattr(KSR, "kx") else ""
+    """Return what kamailio.cfg defines `name` as, or nothing."""
+    return str(KSR.kx.get_def(name) or "").strip('"')
 
 
 def fields(name: str) -> tuple[str, ...]:

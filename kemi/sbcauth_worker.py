@@ -78,6 +78,8 @@ class Worker(ClientRoutes):
                 return self._ask(decision, request, now)
             ksr.log(decision, request)
             return _apply(decision, request, service)
+        except Unavailable as cause:
+            return _refuse(cause)
         except Exception:
             return _fail()
 
@@ -110,6 +112,8 @@ class Worker(ClientRoutes):
             decision = service.decide(request, ticket.arrived_at, verdict)
             ksr.log(decision, request)
             return _apply(decision, request, service, waited=True)
+        except Unavailable as cause:
+            return _refuse(cause)
         except Exception:
             return _fail()
 
@@ -135,9 +139,7 @@ class Worker(ClientRoutes):
             ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
         except Unavailable as cause:
-            refused = _unavailable(decision, cause)
-            ksr.log(refused, request)
-            ksr.reply(refused.status, refused.phrase, (f"Retry-After: {refused.retry_after}",))
+            return _refuse(cause, decision.ip_group, decision.username)
         return ReturnCode.ANSWERED
 
     def _settings(self, ip_group: str) -> RadiusSettings | None:
@@ -220,31 +222,39 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
             return ReturnCode.ACCEPTED
         case Challenge():
             ksr.challenge(decision)
-        case Reject(status, phrase, retry_after=retry_after):
-            ksr.reply(status, phrase, (f"Retry-After: {retry_after}",) if retry_after else ())
+        case Reject():
+            ksr.refuse(decision)
         case Drop():
             ksr.drop()
     return ReturnCode.ANSWERED
 
 
-def _unavailable(decision: Ask, cause: Unavailable) -> Reject:
-    return Reject(
-        cause.status,
-        cause.phrase,
-        Reason.UNAVAILABLE,
-        decision.ip_group,
-        decision.username,
-        cause.retry_after,
-        str(cause),
+def _refuse(cause: Unavailable, ip_group: str = "", username: str = "") -> int:
+    """Answer 503 to a request that cannot go on, whatever was decided."""
+    return _answer(
+        Reject(
+            cause.status,
+            cause.phrase,
+            Reason.UNAVAILABLE,
+            ip_group,
+            username,
+            cause.retry_after,
+            str(cause),
+        )
     )
 
 
 def _fail() -> int:
     """Answer 500 to a request that met a bug, and leave its trace in the log."""
     ksr.complain()
+    return _answer(_BUG)
+
+
+def _answer(refusal: Reject) -> int:
+    """Log a refusal that is no decision, and answer with it; returns a ReturnCode."""
     try:
-        ksr.reply(_BUG.status, _BUG.phrase, ())
-        ksr.log(_BUG)
+        ksr.refuse(refusal)
+        ksr.log(refusal)
     except Exception as error:
         KSR.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
     return ReturnCode.ANSWERED

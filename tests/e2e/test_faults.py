@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -233,6 +233,25 @@ def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(star
             replies.append(guess.status)
         assert replies[-1] == 503
         assert set(replies) <= {401, 403, 503}
+    assert wait_for(lambda: registers(server), 20)
+
+
+def test_memory_full_of_transactions_means_503_and_never_half_an_account(start_server):
+    server = start_server(CONFIG, options=["--shared-memory", "16"], well=False)
+    server.add_user("1001", "secret")
+    torn = "unable to set pv [$avp(sbcauth_"  # Kamailio has no room for what the route is told
+    statuses = set()
+    with Phone(server) as phone:
+        for _ in range(20):
+            if torn in server.log() and 503 in statuses:
+                break
+            for _ in range(500):
+                challenge = phone.request("REGISTER")
+                assert challenge.status == 401
+                with suppress(TimeoutError):  # nor for the answer
+                    statuses.add(phone.request("REGISTER", answering=challenge).status)
+    assert torn in server.log()
+    assert statuses == {200, 503}
     assert wait_for(lambda: registers(server), 20)
 
 
