@@ -251,10 +251,10 @@ def _fail() -> int:
 
 
 def _answer(refusal: Reject) -> int:
-    """Log a refusal that is no decision, and answer with it; returns a ReturnCode."""
-    try:
-        ksr.refuse(refusal)
-        ksr.log(refusal)
-    except Exception as error:
-        KSR.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
+    """Log a refusal that is no decision, and answer with it, whatever else fails."""
+    for step in (ksr.log, ksr.refuse):
+        try:
+            step(refusal)
+        except Exception as error:
+            KSR.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
     return ReturnCode.ANSWERED
