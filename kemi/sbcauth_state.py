@@ -11,6 +11,8 @@ import KSR
 
 from sbcauth.counts import LISTED, TABLE, dead_key, event_key
 from sbcauth.exceptions import Unavailable
+from sbcauth.in_force import KEY as IN_FORCE
+from sbcauth.in_force import InForce
 from sbcauth.measures import Measures
 from sbcauth.radius import Answer, RadiusServer
 from sbcauth.shared_state import Table, Value
@@ -115,6 +117,11 @@ def _list(key: str) -> None:
     """Make a new key known to `sbcauth status`."""
     number = _sht_inc(TABLE, LISTED)
     KSR.htable.sht_sets(TABLE, f"{LISTED}{number}", key)
+
+
+def set_in_force(in_force: InForce) -> None:
+    """Tell `sbcauth status` and `reload` what this process works by."""
+    KSR.htable.sht_sets(TABLE, IN_FORCE, in_force.encode())
 
 
 def set_dialog_key(key: str) -> None:

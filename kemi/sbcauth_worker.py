@@ -18,11 +18,12 @@ import sbcauth_ksr as ksr
 from sbcauth_client import ClientRoutes
 from sbcauth_ksr import ReturnCode
 from sbcauth_radius import Question, Ticket, Waiting
-from sbcauth_state import KamailioState, RadiusRecord, set_dialog_key
+from sbcauth_state import KamailioState, RadiusRecord, set_dialog_key, set_in_force
 
+from sbcauth import in_force
 from sbcauth.config import Config, load
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
-from sbcauth.exceptions import SbcAuthError, Unavailable
+from sbcauth.exceptions import ConfigError, SbcAuthError, Unavailable
 from sbcauth.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.radius import LONGEST_WAIT, RadiusSettings, Verdict
@@ -91,6 +92,7 @@ class Worker(ClientRoutes):
         try:
             now = time.time()
             self._waiting.show_life(now)
+            self.services.value(now)  # a reload is taken up without a request, too
             found = self._waiting.process.next_verdict(self._settings)
             if found is None:
                 return ReturnCode.NOTHING_YET
@@ -197,7 +199,18 @@ def _service(
 ) -> Service:
     keys = load_or_create(config.nonce_key_file)
     looked_up = measures.looked_up if measures else None
+    _tell_what_is_in_force(config, keys[0].id)
     return Service(config, shared, keys, started_at, looked_up)
+
+
+def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
+    """Have `sbcauth reload` know what it changes; nothing else depends on it."""
+    values = in_force.values(config)
+    set_in_force(in_force.InForce(in_force.version(values), int(time.time()), nonce_key))
+    try:
+        in_force.keep(config, values)
+    except ConfigError as error:
+        _note(f"`sbcauth reload` will not know what it changes: {error}")
 
 
 def _note(text: str) -> None:

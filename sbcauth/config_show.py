@@ -1,28 +1,35 @@
 """What is in force for each IP Group, in the words of sbcauth.yaml, and its JSON Schema."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sbcauth.config import Config
 from sbcauth.ip_groups import IPGroup
 from sbcauth.settings import FileKeys
 
-_MASK = "********"
+Hide = Callable[[str], str]
 
 
-def effective(config: Config) -> dict[str, Any]:
-    """Return what is in force for each IP Group, in the words of the file, secrets masked."""
+def _mask(_: str) -> str:
+    return "********"
+
+
+def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
+    """Return what is in force for each IP Group, in the words of the file.
+
+    `hide` returns what is shown in the place of a secret.
+    """
     return {
         "database": config.database,
         "ha1_key_file": str(config.ha1_key_file),
         "nonce_key_file": str(config.nonce_key_file),
         "old_password_memory": config.old_password_memory,
         "unclassified_requests": str(config.unclassified_requests),
-        "ip_groups": [_effective(group) for group in config.ip_groups],
+        "ip_groups": [_effective(group, hide) for group in config.ip_groups],
     }
 
 
-def _effective(group: IPGroup) -> dict[str, Any]:
+def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
     methods = sorted(group.methods) + ["setup-invite"] * group.setup_invite
     values: dict[str, Any] = {
         "name": group.name,
@@ -61,11 +68,11 @@ def _effective(group: IPGroup) -> dict[str, Any]:
         username = getattr(group, f"username_as_{side}")
         if username:
             values[f"username_as_{side}"] = username
-            values[f"password_as_{side}"] = _MASK
+            values[f"password_as_{side}"] = hide(getattr(group, f"password_as_{side}"))
     if group.radius:
         values["radius"] = {
             "servers": [
-                {"address": s.address, "port": s.port, "secret": _MASK}
+                {"address": s.address, "port": s.port, "secret": hide(s.secret)}
                 for s in group.radius.servers
             ],
             "attributes": str(group.radius.attributes),

@@ -1,17 +1,19 @@
 """What a running server is doing and has done since it started, asked through its RPC socket."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sbcauth import counts
 from sbcauth.counts import Lockouts, Outcome, RadiusAnswers
+from sbcauth.in_force import InForce, running
 from sbcauth.measures import Totals
 from sbcauth.rpc import Rpc, RpcError
 
 TABLES = {
-    "locked out, or of late": "sbcauth_lockouts",
-    "failed attempts": "sbcauth_attempts",
-    "nonces in use": "sbcauth_nonce_counts",
-    "trusted pairs": "sbcauth_trusted",
+    "locked_out_or_of_late": "sbcauth_lockouts",
+    "failed_attempts": "sbcauth_attempts",
+    "nonces_in_use": "sbcauth_nonce_counts",
+    "trusted_pairs": "sbcauth_trusted",
 }
 """The tables that all processes share, by what `status` calls their entries."""
 
@@ -30,12 +32,14 @@ class RadiusServerState(NamedTuple):
 class Status(NamedTuple):
     """A running server: its version, times (seconds), sizes (bytes) and counts.
 
+    `since` is in ISO 8601, with the zone. `configuration` is None where the server does not say;
     `measured` is there where its metrics are switched on.
     """
 
     version: str
     since: str
     uptime: int
+    configuration: InForce | None
     workers: int
     memory_used: int
     memory_total: int
@@ -65,8 +69,9 @@ def status(rpc: Rpc) -> Status:
     measured = counts.value(rpc, counts.MEASURES)
     return Status(
         version=str(rpc.call("core.version")).strip(),
-        since=uptime["up_since"],
+        since=_iso(uptime["up_since"]),
         uptime=int(uptime["uptime"]),
+        configuration=running(rpc),
         workers=sum("receiver" in each["DSC"] for each in processes),
         memory_used=int(memory["used"]),
         memory_total=int(memory["total"]),
@@ -80,3 +85,8 @@ def status(rpc: Rpc) -> Status:
         ),
         measured=Totals.decode(str(measured)) if measured else None,
     )
+
+
+def _iso(time: str) -> str:
+    """Return a local time as C's ctime writes it in ISO 8601."""
+    return datetime.strptime(time.strip(), "%a %b %d %H:%M:%S %Y").astimezone().isoformat()

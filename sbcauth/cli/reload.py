@@ -2,23 +2,57 @@
 
 import os
 import sys
+import time
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from sbcauth.cli.output import counted
 from sbcauth.config import load
+from sbcauth.in_force import changes, kept, running, values, version
 from sbcauth.reload import request_reload
+from sbcauth.rpc import Rpc, rpc_socket
+
+_PATIENCE = 3.0
+_LOOKS_EVERY = 0.1
 
 
-def reload(context: typer.Context) -> None:
-    """Check the configuration, and have the running server take it up within a second.
+def reload(
+    context: typer.Context,
+    socket: Annotated[
+        Path | None, typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`.")
+    ] = None,
+) -> None:
+    """Have the running server take up the configuration, and say what changes.
 
-    Where it has a mistake, nothing changes.
+    Where it has a mistake, nothing changes. Exits 1 where no server takes it up.
 
     Example: sbcauth reload
     """
     config = load(context.obj, os.environ)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    rpc = Rpc(socket or rpc_socket(context.obj))
+    new = values(config)
+    before, old = running(rpc), kept(config)
+    asked_at = int(time.time())
     request_reload(config)
-    print(f"{context.obj}: {counted(config.ip_groups, 'IP Group')}, to be taken up within a second")
+    print(f"{context.obj}: {counted(config.ip_groups, 'IP Group')}, version {version(new)}")
+    if before is None or old is None or version(old) != before.version:
+        print("what changes is not known: the server started with another version, or none")
+    else:
+        for line in list(changes(old, new)) or ["nothing changes"]:
+            print(line)
+    give_up = time.monotonic() + _PATIENCE
+    while time.monotonic() < give_up:
+        now = running(rpc)
+        if now and now.version == version(new) and now.taken_up_at >= asked_at:
+            print("taken up")
+            return
+        time.sleep(_LOOKS_EVERY)
+    print(
+        "not taken up so far: the server's log says why, or no request has come yet",
+        file=sys.stderr,
+    )
+    raise typer.Exit(1)

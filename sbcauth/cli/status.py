@@ -4,6 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,9 +72,13 @@ def _plain(found: Any) -> Any:
 
 def _print(found: Status) -> None:
     print(f"{found.version}, since {found.since}, {found.workers} workers")
+    if found.configuration:
+        version, taken_up_at, nonce_key = found.configuration
+        taken_up = datetime.fromtimestamp(taken_up_at).astimezone().isoformat()
+        print(f"configuration {version}, taken up {taken_up}; nonce key {nonce_key} signs")
     used, total = found.memory_used // _MEBIBYTE, found.memory_total // _MEBIBYTE
     print(f"shared memory: {used} of {total} MB")
-    print(", ".join(f"{what}: {count}" for what, count in found.entries.items()))
+    print(", ".join(f"{what.replace('_', ' ')}: {count}" for what, count in found.entries.items()))
     for line in (*_lockouts(found), *_radius(found), *_measured(found)):
         print(line)
     print_table(("IP Group", "Reason", "Times"), found.outcomes)

@@ -251,7 +251,9 @@ def test_memory_full_of_transactions_means_503_and_never_half_an_account(start_s
                 with suppress(TimeoutError):  # nor for the answer
                     statuses.add(phone.request("REGISTER", answering=challenge).status)
     assert torn in server.log()
-    assert statuses == {200, 503}
+    # 400: Kamailio's own save() had no room, and from 6.0 on it leaves the answer to the route
+    assert 503 in statuses
+    assert statuses <= {200, 400, 503}
     assert wait_for(lambda: registers(server), 20)
 
 

@@ -1,5 +1,7 @@
 """`sbcauth reload`: every worker takes up a changed file, and a bad one changes nothing."""
 
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -84,3 +86,22 @@ def test_nonce_counts_and_lockouts_outlive_a_reload(server):
         assert phone.register().status == 403
         with Phone(server, address="127.0.0.2", expires=0) as other:
             assert other.request("REGISTER", answering=challenge).status == 401
+
+
+def test_reload_says_what_changes(server):
+    change(server, "[REGISTER]", "[REGISTER, INVITE]")
+    first, *rest = server.administer("reload").splitlines()
+    assert re.fullmatch(r".*sbcauth\.yaml: 1 IP Group, version [0-9a-f]{8}", first)
+    assert rest == [
+        'IP Group Phones: authentication_method_list: ["REGISTER"] -> ["INVITE", "REGISTER"]',
+        "taken up",
+    ]
+    found = json.loads(server.administer("status", "--json"))["configuration"]
+    assert first.endswith(found["version"])
+    assert server.administer("reload").splitlines() == [first, "nothing changes", "taken up"]
+
+
+def test_reload_of_a_server_that_is_elsewhere_is_a_refusal(server, tmp_path):
+    refused = server.sbcauth("reload", "--socket", tmp_path / "rpc.sock")
+    assert refused.returncode == 1
+    assert "no server answers on" in refused.stderr
