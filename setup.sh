@@ -50,8 +50,9 @@ stamp=.venv/.$lock.$(cat $lock pyproject.toml | md5sum | cut -c1-12)
 if [ ! -e "$stamp" ]; then
 	echo "installing Python packages from $lock"
 	[ -x .venv/bin/python ] || /usr/bin/python3 -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r $lock
-	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		--editable .
+	# The lock names everything: no dependency is looked for, whose newest version may be another.
+	pip='.venv/bin/pip install --quiet --disable-pip-version-check --no-deps'
+	$pip -r $lock
+	$pip --no-build-isolation --editable .
 	touch "$stamp"
 fi
