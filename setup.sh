@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 packages="kamailio kamailio-python3-modules kamailio-tls-modules python3-venv"
 lock=requirements.lock
 if [ "${1:-run}" = test ]; then
-	packages="$packages kamailio-sqlite-modules sip-tester sipsak baresip-core fail2ban freeradius procps systemd faketime"
+	packages="$packages kamailio-sqlite-modules sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime"
 	lock=requirements-dev.lock
 fi
 
@@ -38,7 +38,7 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # words are wanted
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends \
 		$missing >/dev/null
-	for service in kamailio freeradius fail2ban; do
+	for service in kamailio freeradius fail2ban systemd-journal-remote; do
 		case $missing in *" $service"*)
 			as_root systemctl disable --quiet "$service" 2>/dev/null || true ;;
 		esac

@@ -15,6 +15,7 @@ from sbcauth.cli.kamailio_snippet import kamailio_snippet
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
 from sbcauth.cli.status import status
+from sbcauth.cli.why import why
 from sbcauth.exceptions import SbcAuthError
 
 _typer = typer.Typer(
@@ -31,6 +32,7 @@ _typer.add_typer(nonce_key.commands, name="nonce-key")
 _typer.command()(run)
 _typer.command()(reload)
 _typer.command()(explain)
+_typer.command()(why)
 _typer.command()(doctor)
 _typer.command()(status)
 _typer.command()(kamailio_snippet)

@@ -63,7 +63,7 @@ def list_(
     now = time.time()
     found = lockouts(_rpc(context, socket), now, Wanted(ip_group, source, username))
     if as_json:
-        print_json([_public(each, now) for each in found])
+        print_json([public_lockout(each, now) for each in found])
     else:
         print_table(
             ("IP Group", "Locked out", "User name", "Source", "Seconds left"),
@@ -106,7 +106,8 @@ def _rpc(context: typer.Context, socket: Path | None) -> Rpc:
     return Rpc(socket or rpc_socket(context.obj))
 
 
-def _public(lockout: Lockout, now: float) -> dict[str, Any]:
+def public_lockout(lockout: Lockout, now: float) -> dict[str, Any]:
+    """Return a lockout as JSON shows it."""
     until = datetime.fromtimestamp(lockout.until, UTC)
     return {
         "what": lockout.what,

@@ -80,7 +80,7 @@ def list_(context: typer.Context, ip_group: IPGroupOption = None, as_json: AsJSO
     """
     config = load(context.obj, os.environ)
     with UserTable(config.database, config.ha1_key_file) as table:
-        users = [_public(row) for row in table.all(ip_group)]
+        users = [public_user(row) for row in table.all(ip_group)]
     if ip_group is not None and not users:  # one that is no longer configured may have users yet
         ip_group_named(config.ip_groups, ip_group)
     if as_json:
@@ -107,7 +107,7 @@ def show(
 
     Example: sbcauth user show 1001
     """
-    user = _public(_table(context).find(username, ip_group, realm))
+    user = public_user(_table(context).find(username, ip_group, realm))
     if as_json:
         print_json(user)
     else:
@@ -273,7 +273,7 @@ def _print_generated(password: str, generated: bool) -> None:
         print(f"password: {password}")
 
 
-def _public(row: UserInfo) -> dict[str, Any]:
+def public_user(row: UserInfo) -> dict[str, Any]:
     """Return what may be shown of a user: all but H(A1)."""
     return {
         "ip_group": row.ip_group,

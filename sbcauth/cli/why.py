@@ -1,0 +1,141 @@
+"""`sbcauth why`: why a user gets in or not, and what to do about it."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sbcauth.cli.lockout import public_lockout
+from sbcauth.cli.output import print_json, print_table
+from sbcauth.cli.user import public_user
+from sbcauth.config import load
+from sbcauth.exceptions import SbcAuthError
+from sbcauth.lockouts import Wanted, lockouts
+from sbcauth.rpc import NotRunning, Rpc, rpc_socket
+from sbcauth.user_admin import UserTable
+from sbcauth.why import Outcome, advice, outcomes
+
+
+class NoJournal(SbcAuthError):
+    """The journal cannot be read."""
+
+
+def why(
+    context: typer.Context,
+    username: Annotated[str, typer.Argument(help="The user name of the digest, or of From.")],
+    ip_group: Annotated[str | None, typer.Option("--ip-group", help="In this IP Group.")] = None,
+    log: Annotated[
+        str | None, typer.Option(help="A log file, or - for stdin, in place of the journal.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="The systemd unit whose journal is read.")] = "sbcauth",
+    last: Annotated[int, typer.Option(min=1, help="How many outcomes are shown.")] = 10,
+    socket: Annotated[
+        Path | None, typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell why a user gets in or not: the last outcomes in the log, and what to do.
+
+    Example: sbcauth why 1001
+    """
+    config = load(context.obj, os.environ)
+    with UserTable(config.database, config.ha1_key_file) as table:
+        users = [public_user(row) for row in table.all(ip_group, username)]
+    locked_out = _lockouts(Rpc(socket or rpc_socket(context.obj)), Wanted(ip_group, None, username))
+    if log is None:
+        found = list(islice(outcomes(_journal(unit), username, ip_group), last))[::-1]
+    else:
+        found = list(deque(outcomes(_file(log), username, ip_group), maxlen=last))
+    what_to_do = advice(found, username)
+    if as_json:
+        print_json(
+            {
+                "users": users,
+                "lockouts": locked_out,
+                "outcomes": [each._asdict() for each in found],
+                "advice": what_to_do,
+            }
+        )
+        return
+    for line in (*_users(username, users), *_locked_out(locked_out)):
+        print(line)
+    if not found:
+        print("The log has no outcome of it; --log FILE or --unit NAME reads another.")
+        return
+    print_table(("Time", "IP Group", "Source", "Method", "Outcome", "Why"), map(_row, found))
+    if what_to_do:
+        print(f"What to do: {what_to_do}")
+
+
+def _file(name: str) -> Iterator[str]:
+    """Yield the lines of a log file, the oldest first."""
+    with nullcontext(sys.stdin) if name == "-" else Path(name).open(errors="replace") as lines:
+        yield from lines
+
+
+def _journal(unit: str) -> Iterator[str]:
+    """Yield the lines of the unit's journal, the newest first."""
+    command = ["journalctl", f"--unit={unit}", "--reverse", "--output=short-iso", "--no-pager"]
+    try:
+        journal = subprocess.Popen(  # noqa: S603 - no shell, and the unit can be no option
+            command, stdout=subprocess.PIPE, text=True, errors="replace"
+        )
+    except FileNotFoundError:
+        raise NoJournal("there is no journalctl here: --log FILE reads a log file") from None
+    with journal:
+        try:
+            yield from journal.stdout or ()
+        finally:  # nobody may want to read to its end
+            journal.kill()
+
+
+def _lockouts(rpc: Rpc, wanted: Wanted) -> list[dict[str, Any]] | None:
+    """Return who is locked out, or None where no server tells."""
+    now = time.time()
+    try:
+        return [public_lockout(each, now) for each in lockouts(rpc, now, wanted)]
+    except NotRunning:
+        return None
+
+
+def _users(username: str, users: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if not users:
+        yield f"User Info has no {username}."
+    for user in users:
+        enabled = "enabled" if user["enabled"] else "disabled"
+        address = f"sip:{user['local_user']}@{user['realm']}"
+        known_by = ", ".join(user["algorithms"])
+        yield f"User Info: {username} in {user['ip_group']}, {enabled}, for {address} ({known_by})."
+
+
+def _locked_out(lockouts: Sequence[dict[str, Any]] | None) -> Iterator[str]:
+    if lockouts is None:
+        yield "Lockouts are not known: no server answers."
+    for each in lockouts or ():
+        yield (
+            f"Locked out in {each['ip_group']}: {each['username']} from {each['source']}, "
+            f"for {each['seconds_left']} seconds more."
+        )
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    done = f"{outcome.decision} {outcome.status}".strip()
+    if outcome.shadow:
+        done = f"pass, in shadow of {done}"
+    detail = f": {outcome.detail}" if outcome.detail else ""
+    return (
+        outcome.time or "-",
+        outcome.ip_group,
+        outcome.source,
+        outcome.method,
+        done,
+        f"{outcome.reason}: {outcome.meaning()}{detail}",
+    )
