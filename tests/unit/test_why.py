@@ -140,7 +140,8 @@ def test_phone_that_never_answers_is_noticed() -> None:
 
 def test_challenge_that_is_not_answered_yet_does_not_hide_what_failed_before() -> None:
     failed = only(line(Reason.OLD_PASSWORD))
-    assert advice([failed, failed._replace(reason="challenged")], "1001") == advice([failed], "1001")
+    waiting = failed._replace(reason="challenged")
+    assert advice([failed, waiting], "1001") == advice([failed], "1001")
 
 
 def test_nothing_is_advised_about_nothing() -> None:
