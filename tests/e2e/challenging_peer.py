@@ -87,10 +87,12 @@ class Peer(Endpoint):
             return None
         if method == "ACK":
             return self._acknowledged(request, number)
+        if method == "CANCEL":  # before anybody sees it: the call must not be answered any more
+            self._canceled(request, branch, number)
         self.requests.append(request)
         self.seen.append((method, number))
         if method == "CANCEL":
-            return self._canceled(request, branch, number)
+            return None
         row = (request.header("call-id"), _tag(request.header("from")))
         if number <= self._highest.get(row, 0):
             self.complaints.append(f"{method}: CSeq {number} is not above {self._highest[row]}")

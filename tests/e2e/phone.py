@@ -371,12 +371,13 @@ class Dialog:
     def request(self, method: str, *, answering: Response | None = None) -> Response:
         """Send a request within the dialog and return its final response."""
         self.send(method, answering=answering)
-        return self.phone.response()
+        return self.phone.response(self._branch)
 
     def _send(self, method: str, headers: Iterable[str]) -> None:
+        self._branch = f"z9hG4bK{token_hex(8)}"
         lines = [
             f"{method} {self._target} SIP/2.0",
-            f"Via: SIP/2.0/{self.phone.via};rport;branch=z9hG4bK{token_hex(8)}",
+            f"Via: SIP/2.0/{self.phone.via};rport;branch={self._branch}",
             "Max-Forwards: 70",
             *self._route,
             *self._fields,
