@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from sbcauth.config import Config
 from sbcauth.ip_groups import IPGroup
 from sbcauth.settings import FileKeys
@@ -89,5 +91,4 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    schema: dict[str, Any] = FileKeys.model_json_schema()
-    return schema
+    return {"$schema": GenerateJsonSchema.schema_dialect, **FileKeys.model_json_schema()}

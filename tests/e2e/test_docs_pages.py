@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from docs_page import Page, fits
+from editor import objections
 from kamailio import REPOSITORY
 
 from sbcauth.config import load
@@ -57,6 +58,7 @@ def test_configurations_are_right(page: str, text: str, tmp_path: Path) -> None:
     environment = dict.fromkeys(re.findall(r"\$\{env:(.*?)\}", text), "a-secret")
     (tmp_path / "sbcauth.yaml").write_text(text)
     assert not load(tmp_path / "sbcauth.yaml", environment).warnings
+    assert objections(text) == []
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)

@@ -43,7 +43,8 @@ def command(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_package_brings_its_files(installed: Path) -> None:
     package = installed / "sbcauth"
-    for name in ("kamailio.cfg", "schema.sql", "sbcauth.yaml", "kemi/sbcauth_kemi.py"):
+    sample = ("sbcauth.yaml", "sbcauth.schema.json")
+    for name in ("kamailio.cfg", "schema.sql", "kemi/sbcauth_kemi.py", *sample):
         assert (package / name).read_bytes() == (REPOSITORY / name).read_bytes()
 
 

@@ -1,11 +1,13 @@
 """sbcauth.yaml: values that look right, and must not be taken; what no complaint may show."""
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from editor import SCHEMA, objections
+from jsonschema import Draft202012Validator
 
 from sbcauth.config import Config, load
 from sbcauth.config_show import effective, json_schema
@@ -201,32 +203,11 @@ def test_rule_that_is_shown_can_be_loaded_and_means_the_same(tmp_path: Path) -> 
 # What an editor says by the schema
 
 
-def objections(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
-    """Yield what a JSON Schema of the few words that ours uses has against `value`."""
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
-    if "anyOf" in schema:
-        if all(any(objections(value, each, root)) for each in schema["anyOf"]):
-            yield f"{value!r} is none of {schema['anyOf']}"
-        return
-    kinds: dict[str, Any] = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
-    kinds |= {"null": type(None), "array": list, "object": dict}
-    if not isinstance(value, kinds[schema["type"]]):
-        yield f"{value!r} is no {schema['type']}"
-    elif isinstance(value, list):
-        for item in value:
-            yield from objections(item, schema["items"], root)
-    elif isinstance(value, dict):
-        yield from (f"{key} is missing" for key in schema.get("required", []) if key not in value)
-        for key, item in value.items():
-            if key in schema["properties"]:
-                yield from objections(item, schema["properties"][key], root)
-            else:
-                yield f"{key} is unknown"
-    elif "enum" in schema and value not in schema["enum"]:
-        yield f"{value!r} is not one of {schema['enum']}"
-    elif not schema.get("minimum", value) <= value <= schema.get("maximum", value):
-        yield f"{value!r} is out of range"
+def test_schema_beside_the_sample_is_the_one_of_this_version_and_the_sample_names_it() -> None:
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    assert schema == json_schema()
+    assert SAMPLE.read_text("utf-8").startswith(f"# yaml-language-server: $schema={SCHEMA.name}\n")
 
 
 EVERYTHING = """
@@ -250,8 +231,7 @@ ip_groups:
 def test_schema_for_editors_takes_what_the_server_takes(text: str, tmp_path: Path) -> None:
     (tmp_path / "sbcauth.yaml").write_text(text)
     load(tmp_path / "sbcauth.yaml", {})
-    schema = json_schema()
-    assert list(objections(yaml.safe_load(text), schema, schema)) == []
+    assert objections(text) == []
 
 
 @pytest.mark.parametrize(
@@ -267,5 +247,4 @@ def test_schema_for_editors_refuses_what_the_server_refuses(text: str, tmp_path:
     (tmp_path / "sbcauth.yaml").write_text(text)
     with pytest.raises(ConfigError):
         load(tmp_path / "sbcauth.yaml", {})
-    schema = json_schema()
-    assert list(objections(yaml.safe_load(text), schema, schema))
+    assert objections(text)
