@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
-
 from sbcauth.config import Config
 from sbcauth.ip_groups import IPGroup
 from sbcauth.settings import FileKeys
 
 Hide = Callable[[str], str]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def _mask(_: str) -> str:
@@ -91,4 +91,4 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    return {"$schema": GenerateJsonSchema.schema_dialect, **FileKeys.model_json_schema()}
+    return {"$schema": _DIALECT, **FileKeys.model_json_schema()}

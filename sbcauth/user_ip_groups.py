@@ -50,6 +50,14 @@ def ip_group_of_users_named(ip_groups: Iterable[IPGroup], name: str) -> IPGroup:
     return group
 
 
+def several_ip_groups(ip_groups: Iterable[IPGroup]) -> UserInfoError:
+    """Return the complaint that it is not said which IP Group is meant, of none or several."""
+    names = ", ".join(group.name for group in ip_groups if group.type is IPGroupType.USER)
+    if not names:
+        return UserInfoError("the configuration has no IP Group of type user")
+    return UserInfoError(f"say which --ip-group: {names}")
+
+
 def only_ip_group_of_users(ip_groups: Iterable[IPGroup]) -> IPGroup | None:
     """Return the IP Group of type user where there is only one: it need not be named."""
     of_users = [group for group in ip_groups if group.type is IPGroupType.USER]

@@ -31,7 +31,7 @@ def check(context: typer.Context) -> None:
         print(stray, file=sys.stderr)
     if unfit:
         raise typer.Exit(1)
-    print(f"{context.obj}: {counted(config.ip_groups, 'IP Group')}, no mistake found")
+    print(f"{context.obj}: {counted(len(config.ip_groups), 'IP Group')}, no mistake found")
 
 
 @commands.command()

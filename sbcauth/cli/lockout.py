@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sbcauth.cli.output import print_json, print_table
+from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.lockouts import Lockout, Wanted, clear_all, lockouts
 from sbcauth.lockouts import clear as clear_these
@@ -92,7 +92,7 @@ def clear(
         raise typer.BadParameter("say whom: USERNAME, --ip-group, --source; or --all alone")
     rpc = _rpc(context, socket)
     if everybody:
-        print(f"cleared {clear_all(rpc, time.time())} lockouts")
+        print(f"cleared {counted(clear_all(rpc, time.time()), 'lockout')}")
         return
     found = lockouts(rpc, time.time(), wanted)
     if not found:

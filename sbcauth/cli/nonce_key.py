@@ -45,4 +45,4 @@ def rotate_(
     else:
         keys = rotate(config.nonce_key_file, time.time(), take_up)
     take_up()
-    print(f"key {keys[0].id} signs; {counted(keys[1:], 'older key')} kept")
+    print(f"key {keys[0].id} signs; {counted(len(keys) - 1, 'older key')} kept")

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 
-def counted(things: Sequence[object], name: str) -> str:
+def counted(number: int, name: str) -> str:
     """Return how many there are, as in `1 IP Group` or `3 IP Groups`."""
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def print_json(value: Any) -> None:

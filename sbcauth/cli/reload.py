@@ -38,7 +38,7 @@ def reload(
     before, old = running(rpc), kept(config)
     asked_at = int(time.time())
     request_reload(config)
-    print(f"{context.obj}: {counted(config.ip_groups, 'IP Group')}, version {version(new)}")
+    print(f"{context.obj}: {counted(len(config.ip_groups), 'IP Group')}, version {version(new)}")
     if before is None or old is None or version(old) != before.version:
         print("what changes is not known: the server started with another version, or none")
     else:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sbcauth.cli.output import print_json, print_table
+from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.cli.user_files import export, import_, import_kamailio
 from sbcauth.config import load
 from sbcauth.database import UserInfo
@@ -18,7 +18,12 @@ from sbcauth.exceptions import UserInfoError
 from sbcauth.ip_groups import IPGroup
 from sbcauth.resealing import reseal as reseal_
 from sbcauth.user_admin import UserTable, algorithms, check_names
-from sbcauth.user_ip_groups import ip_group_named, ip_group_of_users_named, only_ip_group_of_users
+from sbcauth.user_ip_groups import (
+    ip_group_named,
+    ip_group_of_users_named,
+    only_ip_group_of_users,
+    several_ip_groups,
+)
 
 commands = typer.Typer(help="Manage the users of User Info.", no_args_is_help=True)
 
@@ -195,7 +200,7 @@ def reseal(
     """
     table = _table(context)
     key, count = reseal_(table, rotate=rotate)
-    print(f"key {key} of {table.seals.path} seals; {count} users sealed with it anew")
+    print(f"key {key} of {table.seals.path} seals; {counted(count, 'user')} sealed with it anew")
 
 
 commands.command("import")(import_)
@@ -224,7 +229,7 @@ def _ip_group(ip_groups: Sequence[IPGroup], name: str | None) -> IPGroup:
         return ip_group_of_users_named(ip_groups, name)
     if group := only_ip_group_of_users(ip_groups):
         return group
-    raise UserInfoError(f"say which --ip-group: {', '.join(group.name for group in ip_groups)}")
+    raise several_ip_groups(ip_groups)
 
 
 def _password(username: str, from_stdin: bool, generate: bool) -> str:

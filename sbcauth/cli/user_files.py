@@ -10,12 +10,16 @@ import typer
 from rich.console import Console
 from rich.progress import open as open_with_progress
 
+from sbcauth.cli.output import counted
 from sbcauth.config import load
-from sbcauth.exceptions import UserInfoError
 from sbcauth.kamailio_users import as_csv
 from sbcauth.user_admin import UserTable
 from sbcauth.user_files import UserFile, export_users, import_users
-from sbcauth.user_ip_groups import ip_group_named, only_ip_group_of_users
+from sbcauth.user_ip_groups import (
+    ip_group_named,
+    only_ip_group_of_users,
+    several_ip_groups,
+)
 
 
 def import_(
@@ -74,7 +78,7 @@ def import_kamailio(
     if ip_group:
         group = ip_group_named(config.ip_groups, ip_group)
     if group is None:
-        raise UserInfoError("there are several IP Groups: say which by --ip-group")
+        raise several_ip_groups(config.ip_groups)
     with as_csv(file, group) as content, UserTable(config.database, config.ha1_key_file) as table:
         source = UserFile(content, f"{file}, table subscriber", config.ip_groups, group)
         _tell(import_users(table, source, dry_run=dry_run), dry_run)
@@ -83,7 +87,7 @@ def import_kamailio(
 def _tell(counts: Counter[str], dry_run: bool) -> None:
     done = "would import" if dry_run else "imported"
     parts = ", ".join(f"{count} to {group}" for group, count in sorted(counts.items()))
-    print(f"{done} {counts.total()} users{f': {parts}' if parts else ''}")
+    print(f"{done} {counted(counts.total(), 'user')}{f': {parts}' if parts else ''}")
 
 
 def export(
@@ -107,4 +111,4 @@ def export(
         os.fchmod(descriptor, 0o600)  # it may have been there
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as output:
             count = export_users(table, output)
-    print(f"exported {count} users to {file}")
+    print(f"exported {counted(count, 'user')} to {file}")
