@@ -33,6 +33,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def folder_of(path: Path) -> dict[Path, bytes]:
+    """Return what is in a folder, but for what Python keeps of what it has read."""
+    files = (file for file in path.rglob("*") if file.is_file())
+    return {file: file.read_bytes() for file in files if file.suffix not in (".pyc", ".pth")}
+
+
 @pytest.fixture
 def command(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have the installed `sbcauth` be the one that tests run."""
@@ -63,3 +69,28 @@ def test_installed_package_serves(command: Path, installed: Path, tmp_path: Path
         with Phone(server) as phone:
             assert phone.register().status == 200
     assert os.fspath(REPOSITORY / "kemi") not in server.log()
+
+
+def test_uninstalled_package_leaves_data_alone_and_nothing_of_itself(
+    installed: Path, tmp_path: Path
+) -> None:
+    environment, data = tmp_path / "venv", tmp_path / "data"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "needed.pth").write_text(sysconfig.get_path("purelib"))
+    before = folder_of(environment)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    pip += ["--python", environment / "bin" / "python"]
+    (wheel,) = installed.parent.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", wheel], check=True)
+
+    data.mkdir()
+    shutil.copy(packages / "sbcauth" / "sbcauth.yaml", data)
+    add = [environment / "bin" / "sbcauth", "user", "add", "1001", "--generate"]
+    subprocess.run(add, cwd=data, check=True, capture_output=True)
+    kept = folder_of(data)
+    assert {file.suffix for file in kept} >= {".yaml", ".db", ".seal"}
+
+    subprocess.run([*pip, "uninstall", "--yes", "sbcauth"], check=True)
+    assert folder_of(environment) == before
+    assert folder_of(data) == kept
