@@ -5,6 +5,9 @@ Its lines are those of our own kamailio.cfg; a test holds the two together.
 
 from pathlib import Path
 
+RPC_SOCKET = Path("/run/kamailio/kamailio_rpc.sock")
+"""Where Kamailio's module jsonrpcs listens on Debian, unless it is told otherwise."""
+
 _HEAD = """\
 # sbcauth for an existing kamailio.cfg, made by `sbcauth kamailio-snippet`.
 #
@@ -17,7 +20,6 @@ _HEAD = """\
 #   route(SBCAUTH);
 """
 _MODULES = ("htable", "kemix")
-_MODULES_OF_RADIUS = ("tmx", "rtimer")
 _TABLES = """\
 modparam("htable", "htable", "sbcauth_nonce_counts=>size=15;autoexpire=900;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_attempts=>size=14;autoexpire=7200;updateexpire=0;")
@@ -57,21 +59,45 @@ route[SBCAUTH_VERDICT] {{
 	route({route});
 }}
 """
+_METRICS_PROCESS = """\
+modparam("rtimer", "timer", "name=sbcauth_metrics;interval=1000u;mode=1;")
+modparam("rtimer", "exec", "timer=sbcauth_metrics;route=SBCAUTH_SERVE_METRICS")
+"""
+_METRICS_ROUTE = """
+# Another process waits for Prometheus.
+route[SBCAUTH_SERVE_METRICS] {
+	python_exec("serve_metrics");
+}
+"""
 
 
-def snippet(config_file: Path, script: Path, *, radius_route: str = "") -> str:
+def snippet(
+    config_file: Path,
+    script: Path,
+    *,
+    radius_route: str = "",
+    metrics: str = "",
+    rpc_socket: Path = RPC_SOCKET,
+) -> str:
     """Return the text of a file that an existing kamailio.cfg includes.
 
     `radius_route` is the route in which requests go on that a RADIUS server has judged; without
-    it, none can be asked.
+    it, none can be asked. `metrics` is where they are served, if at all, and `rpc_socket` the
+    socket of the module jsonrpcs, which has some of them.
     """
-    modules = [*_MODULES, *(_MODULES_OF_RADIUS if radius_route else ()), "app_python3"]
-    lines = [
-        _HEAD,
-        f'#!define SBCAUTH_CONFIG "{config_file}"\n',
-        "".join(f'loadmodule "{module}.so"\n' for module in modules),
-        f'{_TABLES}modparam("app_python3", "load", "{script}")',
-        (_RADIUS_PROCESS if radius_route else "") + "\n" + _CALL,
-    ]
-    text = "\n".join(lines)
-    return text + (_RADIUS_ROUTES.format(route=radius_route) if radius_route else "")
+    definitions: dict[str, Path | str] = {"SBCAUTH_CONFIG": config_file}
+    modules, parameters, routes = list(_MODULES), _TABLES, _CALL
+    parameters += f'modparam("app_python3", "load", "{script}")\n'
+    if radius_route:
+        modules.append("tmx")
+        parameters += _RADIUS_PROCESS
+        routes += _RADIUS_ROUTES.format(route=radius_route)
+    if metrics:
+        definitions |= {"SBCAUTH_METRICS": metrics, "SBCAUTH_RPC_SOCKET": rpc_socket}
+        parameters += _METRICS_PROCESS
+        routes += _METRICS_ROUTE
+    if radius_route or metrics:
+        modules.append("rtimer")
+    defined = "".join(f'#!define {name} "{value}"\n' for name, value in definitions.items())
+    loaded = "".join(f'loadmodule "{module}.so"\n' for module in (*modules, "app_python3"))
+    return "\n".join((_HEAD, defined, loaded, parameters, routes))

@@ -2,11 +2,11 @@
 
 import os
 import sys
-from typing import Annotated
 
 import typer
 import yaml
 
+from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json
 from sbcauth.config import Config, load
 from sbcauth.config_show import effective, json_schema
@@ -37,7 +37,7 @@ def check(context: typer.Context) -> None:
 @commands.command()
 def show(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJSON = False,
 ) -> None:
     """Print what is in force for each IP Group, secrets masked.
 

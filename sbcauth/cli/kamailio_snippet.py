@@ -1,12 +1,14 @@
 """`sbcauth kamailio-snippet`: the lines that an existing kamailio.cfg needs."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sbcauth.cli.options import MetricsAddress
 from sbcauth.installation import script
-from sbcauth.kamailio_snippet import snippet
+from sbcauth.kamailio_snippet import RPC_SOCKET, snippet
 
 
 def kamailio_snippet(
@@ -18,6 +20,10 @@ def kamailio_snippet(
             metavar="ROUTE",
         ),
     ] = "",
+    metrics: MetricsAddress = "",
+    rpc_socket: Annotated[
+        Path, typer.Option(help="For metrics: the socket of Kamailio's module jsonrpcs.")
+    ] = RPC_SOCKET,
 ) -> None:
     """Print what an existing kamailio.cfg has to include, with the paths of this installation.
 
@@ -25,5 +31,11 @@ def kamailio_snippet(
     """
     if radius_route and not re.fullmatch(r"\w+", radius_route):
         raise typer.BadParameter(f"{radius_route!a} is no name of a route")
-    text = snippet(context.obj.resolve(), script(), radius_route=radius_route)
+    text = snippet(
+        context.obj.resolve(),
+        script(),
+        radius_route=radius_route,
+        metrics=metrics,
+        rpc_socket=rpc_socket,
+    )
     print(text, end="")

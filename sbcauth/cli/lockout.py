@@ -3,16 +3,15 @@
 import time
 from datetime import UTC, datetime
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.lockouts import Lockout, Wanted, clear_all, lockouts
 from sbcauth.lockouts import clear as clear_these
-from sbcauth.rpc import Rpc, rpc_socket
 
 commands = typer.Typer(help="Show who is locked out, and let them in again.", no_args_is_help=True)
 
@@ -37,10 +36,6 @@ SourceOption = Annotated[
     str | None,
     typer.Option("--source", callback=_source, help="From this address or prefix."),
 ]
-SocketOption = Annotated[
-    Path | None,
-    typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`."),
-]
 
 
 class NobodyLockedOut(SbcAuthError):
@@ -53,15 +48,15 @@ def list_(
     username: Username = None,
     ip_group: IPGroupOption = None,
     source: SourceOption = None,
-    socket: SocketOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    socket: Socket = None,
+    as_json: AsJSON = False,
 ) -> None:
     """List who is locked out now.
 
     Example: sbcauth lockout list --ip-group Phones
     """
     now = time.time()
-    found = lockouts(_rpc(context, socket), now, Wanted(ip_group, source, username))
+    found = lockouts(rpc(context, socket), now, Wanted(ip_group, source, username))
     if as_json:
         print_json([public_lockout(each, now) for each in found])
     else:
@@ -80,7 +75,7 @@ def clear(
     username: Username = None,
     ip_group: IPGroupOption = None,
     source: SourceOption = None,
-    socket: SocketOption = None,
+    socket: Socket = None,
     everybody: Annotated[bool, typer.Option("--all", help="Let everybody in again.")] = False,
 ) -> None:
     """Let those in again who are locked out and fit all that is given.
@@ -90,20 +85,16 @@ def clear(
     wanted = Wanted(ip_group, source, username)
     if everybody == any(each is not None for each in wanted):
         raise typer.BadParameter("say whom: USERNAME, --ip-group, --source; or --all alone")
-    rpc = _rpc(context, socket)
+    server = rpc(context, socket)
     if everybody:
-        print(f"cleared {counted(clear_all(rpc, time.time()), 'lockout')}")
+        print(f"cleared {counted(clear_all(server, time.time()), 'lockout')}")
         return
-    found = lockouts(rpc, time.time(), wanted)
+    found = lockouts(server, time.time(), wanted)
     if not found:
         raise NobodyLockedOut("nobody is locked out who fits; sbcauth lockout list shows them all")
-    clear_these(rpc, found)
+    clear_these(server, found)
     for each in found:
         print(f"cleared {each.username} from {each.source} in {each.ip_group}")
-
-
-def _rpc(context: typer.Context, socket: Path | None) -> Rpc:
-    return Rpc(socket or rpc_socket(context.obj))
 
 
 def public_lockout(lockout: Lockout, now: float) -> dict[str, Any]:

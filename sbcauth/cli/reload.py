@@ -3,16 +3,14 @@
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from sbcauth.cli.options import Socket, rpc
 from sbcauth.cli.output import counted
 from sbcauth.config import load
 from sbcauth.in_force import changes, kept, running, values, version
 from sbcauth.reload import request_reload
-from sbcauth.rpc import Rpc, rpc_socket
 
 _PATIENCE = 3.0
 _LOOKS_EVERY = 0.1
@@ -20,9 +18,7 @@ _LOOKS_EVERY = 0.1
 
 def reload(
     context: typer.Context,
-    socket: Annotated[
-        Path | None, typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`.")
-    ] = None,
+    socket: Socket = None,
 ) -> None:
     """Have the running server take up the configuration, and say what changes.
 
@@ -33,9 +29,9 @@ def reload(
     config = load(context.obj, os.environ)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    rpc = Rpc(socket or rpc_socket(context.obj))
+    server = rpc(context, socket)
     new = values(config)
-    before, old = running(rpc), kept(config)
+    before, old = running(server), kept(config)
     asked_at = int(time.time())
     request_reload(config)
     print(f"{context.obj}: {counted(len(config.ip_groups), 'IP Group')}, version {version(new)}")
@@ -46,7 +42,7 @@ def reload(
             print(line)
     give_up = time.monotonic() + _PATIENCE
     while time.monotonic() < give_up:
-        now = running(rpc)
+        now = running(server)
         if now and now.version == version(new) and now.taken_up_at >= asked_at:
             print("taken up")
             return

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from sbcauth import config
+from sbcauth.cli.options import MetricsAddress
 from sbcauth.database import open_for_writing
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.installation import kamailio_cfg, script
-from sbcauth.metrics_server import Endpoint, NoMetrics
 from sbcauth.sealing import Seals
 
 _LISTEN = re.compile(r"(udp|tcp|tls):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
@@ -31,7 +31,7 @@ def command(
     cfg: Path | None = None,
     workers: int = 4,
     shared_memory: int = 256,
-    metrics: str | None = None,
+    metrics: str = "",
     verbose: bool = False,
 ) -> list[str]:
     """Return the command line that runs Kamailio; sizes are in megabytes.
@@ -63,19 +63,12 @@ def command(
         "SBCAUTH_RPC_SOCKET": runtime / "rpc.sock",
     }
     if metrics:
-        definitions["SBCAUTH_METRICS"] = _endpoint(metrics)
+        definitions["SBCAUTH_METRICS"] = metrics
     for name, value in definitions.items():
         options += ["-A", f'{name}="{value}"']
     for address in listen:
         options += ["-l", address]
     return [*options, "-ddd"] if verbose else options
-
-
-def _endpoint(text: str) -> Endpoint:
-    try:
-        return Endpoint.parse(text)
-    except NoMetrics as error:
-        raise typer.BadParameter(str(error), param_hint="--metrics") from None
 
 
 def run(
@@ -89,10 +82,7 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes a socket.")] = 4,
     shared_memory: Annotated[int, typer.Option(min=16, help="Shared memory in megabytes.")] = 256,
-    metrics: Annotated[
-        str | None,
-        typer.Option(help="Serve metrics there, on loopback.", metavar="ADDRESS:PORT"),
-    ] = None,
+    metrics: MetricsAddress = "",
     verbose: Annotated[bool, typer.Option(help="Log everything that Kamailio does.")] = False,
 ) -> None:
     """Run Kamailio with the authentication server in the foreground; SIGTERM stops it.

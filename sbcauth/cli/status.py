@@ -5,15 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.measures import Times
 from sbcauth.prometheus import text
-from sbcauth.rpc import Rpc, rpc_socket
 from sbcauth.status import Status
 from sbcauth.status import status as ask
 
@@ -23,10 +22,8 @@ _MEBIBYTE = 1 << 20
 
 def status(
     context: typer.Context,
-    socket: Annotated[
-        Path | None, typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    socket: Socket = None,
+    as_json: AsJSON = False,
     as_prometheus: Annotated[
         bool, typer.Option("--prometheus", help="Print metrics in Prometheus' text format.")
     ] = False,
@@ -40,9 +37,9 @@ def status(
 
     Example: sbcauth status --watch
     """
-    rpc = Rpc(socket or rpc_socket(context.obj))
+    server = rpc(context, socket)
     while True:
-        found = ask(rpc)
+        found = ask(server)
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         if as_json:

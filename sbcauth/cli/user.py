@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.cli.user_files import export, import_, import_kamailio
 from sbcauth.config import load
@@ -49,7 +50,6 @@ PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
 Generate = Annotated[bool, typer.Option("--generate", help="Make a password and print it once.")]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @commands.command()

@@ -14,12 +14,13 @@ from typing import Annotated, Any
 import typer
 
 from sbcauth.cli.lockout import public_lockout
+from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.cli.user import public_user
 from sbcauth.config import load
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.lockouts import Wanted, lockouts
-from sbcauth.rpc import NotRunning, Rpc, rpc_socket
+from sbcauth.rpc import NotRunning, Rpc
 from sbcauth.user_admin import UserTable
 from sbcauth.why import Outcome, advice, outcomes
 
@@ -37,10 +38,8 @@ def why(
     ] = None,
     unit: Annotated[str, typer.Option(help="The systemd unit whose journal is read.")] = "sbcauth",
     last: Annotated[int, typer.Option(min=1, help="How many outcomes are shown.")] = 10,
-    socket: Annotated[
-        Path | None, typer.Option(help="Kamailio's RPC socket, if not that of `sbcauth run`.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    socket: Socket = None,
+    as_json: AsJSON = False,
 ) -> None:
     """Tell why a user gets in or not: the last outcomes in the log, and what to do.
 
@@ -49,7 +48,7 @@ def why(
     config = load(context.obj, os.environ)
     with UserTable(config.database, config.ha1_key_file) as table:
         users = [public_user(row) for row in table.all(ip_group, username)]
-    locked_out = _lockouts(Rpc(socket or rpc_socket(context.obj)), Wanted(ip_group, None, username))
+    locked_out = _lockouts(rpc(context, socket), Wanted(ip_group, None, username))
     if log is None:
         found = list(islice(outcomes(_journal(unit), username, ip_group), last))[::-1]
     else:

@@ -7,13 +7,14 @@ import os
 import re
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import check_log
 from deployment import Deployment
-from kamailio import REPOSITORY, SBCAUTH, wait_for
+from kamailio import REPOSITORY, SBCAUTH, free_port, wait_for
 from phone import Dialog, Phone
 from real_programs import succeeds
 
@@ -45,14 +46,20 @@ def stock_cfg() -> Path:
     return Path(found)
 
 
-def stock(folder: Path) -> Deployment:
-    """Return Kamailio's own configuration, changed by the commands of the page."""
+def stock(folder: Path, *, metrics: int = 0) -> Deployment:
+    """Return Kamailio's own configuration, changed by the commands of the page.
+
+    It has `metrics` on that port, if any.
+    """
     server = Deployment(folder, CONFIG)
     server.cfg.write_text(stock_cfg().read_text())
     (folder / "kamailio-local.cfg").write_text('alias="example.com"\n')
     block = re.search(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert block
     commands = block[1].replace("/etc/sbcauth/sbcauth.yaml", str(server.config_file))
+    if metrics:
+        more = f"--metrics 127.0.0.1:{metrics} --rpc-socket {server.rpc_socket}"
+        commands = commands.replace("kamailio-snippet", f"kamailio-snippet {more}")
     commands = commands.replace("kamailio -c", f"kamailio -c -f {server.cfg}")
     path = f"{SBCAUTH.parent}:/usr/sbin:{os.environ['PATH']}"
     done = subprocess.run(
@@ -145,6 +152,19 @@ def test_reload_of_the_script_changes_nothing(phone, server):
     assert phone.request("REGISTER", answering=challenge).status == 200
     for _ in range(20):
         assert phone.register().status == 200
+
+
+def test_stock_deployment_serves_metrics(tmp_path: Path) -> None:
+    port = free_port()
+    server = stock(tmp_path, metrics=port)
+    server.add_user("1001", "secret1001")
+    with server, Phone(server, "1001", "secret1001") as phone:
+        assert phone.register().status == 200
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            scraped = answer.read().decode()
+    accepted = 'sbcauth_outcomes_total{ip_group="Phones",reason="accepted"} 1'
+    assert accepted in scraped.splitlines()
+    assert "sbcauth_decision_seconds_count 2" in scraped.splitlines()
 
 
 def test_page_shows_what_the_command_prints(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from sbcauth.shared_state import Table
 
 OURS = kamailio_cfg().read_text()
 EXAMPLE = Path(__file__).resolve().parents[2] / "kemi" / "examples" / "kamailio.cfg"
-RADIUS = snippet(Path("/c.yaml"), Path("/s.py"), radius_route="ON")
+WHOLE = snippet(Path("/c.yaml"), Path("/s.py"), radius_route="ON", metrics="127.0.0.1:9464")
 
 
 def parameters(text: str, module: str) -> set[str]:
@@ -19,7 +19,7 @@ def parameters(text: str, module: str) -> set[str]:
     return set(re.findall(rf'^modparam\("{module}", "[a-z]+", "[^"]*sbcauth_.*?"\)', text, re.M))
 
 
-@pytest.mark.parametrize("text", [RADIUS, EXAMPLE.read_text()], ids=["snippet", "example"])
+@pytest.mark.parametrize("text", [WHOLE, EXAMPLE.read_text()], ids=["snippet", "example"])
 def test_tables_are_those_of_our_own_kamailio_cfg(text: str) -> None:
     tables = parameters(OURS, "htable")
     assert parameters(text, "htable") == tables
@@ -27,14 +27,15 @@ def test_tables_are_those_of_our_own_kamailio_cfg(text: str) -> None:
     assert {table.value for table in Table} < names
 
 
-def test_radius_process_is_that_of_our_own_kamailio_cfg() -> None:
-    ours = {line for line in parameters(OURS, "rtimer") if "sbcauth_radius" in line}
-    assert parameters(RADIUS, "rtimer") == ours != set()
+def test_processes_are_those_of_our_own_kamailio_cfg() -> None:
+    assert parameters(WHOLE, "rtimer") == parameters(OURS, "rtimer")
+    assert len(parameters(OURS, "rtimer")) == 4
 
 
-def test_nothing_of_radius_is_printed_unless_asked_for() -> None:
+def test_nothing_of_radius_or_metrics_is_printed_unless_asked_for() -> None:
     text = snippet(Path("/c.yaml"), Path("/s.py"))
     assert "rtimer" not in text
     assert "RADIUS" not in text
+    assert "METRICS" not in text
     assert '#!define SBCAUTH_CONFIG "/c.yaml"' in text
     assert 'modparam("app_python3", "load", "/s.py")' in text
