@@ -4,7 +4,8 @@ Their functions are looked up in KSR once, here: each look-up costs half as much
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import KSR
@@ -18,6 +19,8 @@ from sbcauth.radius import Answer, RadiusServer
 from sbcauth.shared_state import Table, Value
 
 T = TypeVar("T")
+
+_TURN = f"{LISTED}turn"
 
 _sht_inc = KSR.htable.sht_inc
 _sht_get = KSR.htable.sht_get
@@ -122,6 +125,16 @@ def _list(key: str) -> None:
 def set_in_force(in_force: InForce) -> None:
     """Tell `sbcauth status` and `reload` what this process works by."""
     KSR.htable.sht_sets(TABLE, IN_FORCE, in_force.encode())
+
+
+@contextmanager
+def turn() -> Iterator[bool]:
+    """Enter what one process may do at a time; says whether it is this one's turn."""
+    mine = _sht_inc(TABLE, _TURN) == 1
+    try:
+        yield mine
+    finally:
+        KSR.htable.sht_dec(TABLE, _TURN)
 
 
 def set_dialog_key(key: str) -> None:

@@ -18,7 +18,7 @@ import sbcauth_ksr as ksr
 from sbcauth_client import ClientRoutes
 from sbcauth_ksr import ReturnCode
 from sbcauth_radius import Question, Ticket, Waiting
-from sbcauth_state import KamailioState, RadiusRecord, set_dialog_key, set_in_force
+from sbcauth_state import KamailioState, RadiusRecord, set_dialog_key, set_in_force, turn
 
 from sbcauth import in_force
 from sbcauth.config import Config, load
@@ -173,6 +173,7 @@ def start() -> Worker:
                 os.environ,
                 lambda config: _service(config, shared, now, measures),
                 _note,
+                turn,
             )
             set_dialog_key(dialog_key(config.nonce_key_file))
             _started.append(Worker(services, Waiting(RadiusRecord(measures)), metrics))

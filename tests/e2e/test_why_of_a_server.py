@@ -78,11 +78,13 @@ def test_journal_of_the_unit_is_read(server, log, tmp_path):
             for unit in ("sbcauth.service", "another.service")
         )
     )
+    # Within a chroot `/` is no mount whose propagation could be changed; there it is private.
     script = (
-        "mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/journal/$(cat /etc/machine-id) && "
+        "{ mount --make-rprivate / 2>/dev/null || true; } && mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/journal/$(cat /etc/machine-id) && "
         '"$1" -o /var/log/journal/$(cat /etc/machine-id)/system.journal "$2" && shift 2 && "$@"'
     )
-    in_namespace = ("unshare", "--mount", "sh", "-c", script, "sh", JOURNAL_REMOTE, exported)
+    unshare = ("unshare", "--mount", "--propagation", "unchanged")
+    in_namespace = (*unshare, "sh", "-c", script, "sh", JOURNAL_REMOTE, exported)
     command = (SBCAUTH, "--config", server.config_file, "why", "1001", "--json")
 
     def why(*more: str) -> list[dict[str, str]]:

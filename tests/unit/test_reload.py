@@ -1,6 +1,8 @@
 """A configuration that changes while the server runs: what is taken up, and when."""
 
+import gc
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,23 @@ def test_every_process_takes_it_up_for_itself(server: Server) -> None:
     server.write("second")
     server.reload()
     assert server.realm(NOW) == other.value(NOW) == "second"
+
+
+def test_process_takes_it_up_when_it_has_its_turn(server: Server) -> None:
+    turns = iter([nullcontext(False), nullcontext(False), nullcontext(True)])
+    waiting = Reloaded(load(server.file, {}), {}, server._build, server.log.append, turns.__next__)
+    server.write("second")
+    server.reload()
+    assert [waiting.value(NOW + 0.03 * look) for look in range(3)] == ["first", "first", "second"]
+    assert waiting.value(NOW + 1) == "second"
+
+
+@pytest.mark.parametrize("realm", ["second", "broken"])
+def test_garbage_is_collected_again_after_a_reload(server: Server, realm: str) -> None:
+    server.write(realm)
+    server.reload()
+    server.realm(NOW)
+    assert gc.isenabled()
 
 
 def test_stamp_that_cannot_be_written_is_an_error(server: Server, tmp_path: Path) -> None:
