@@ -79,12 +79,17 @@ def test_journal_of_the_unit_is_read(server, log, tmp_path):
         )
     )
     # Within a chroot `/` is no mount whose propagation could be changed; there it is private.
-    script = (
-        "{ mount --make-rprivate / 2>/dev/null || true; } && mount -t tmpfs tmpfs /var/log && mkdir -p /var/log/journal/$(cat /etc/machine-id) && "
-        '"$1" -o /var/log/journal/$(cat /etc/machine-id)/system.journal "$2" && shift 2 && "$@"'
-    )
+    script = """
+        mount --make-rprivate / 2>/dev/null || true
+        mount -t tmpfs tmpfs /var/log
+        journal=/var/log/journal/$(cat /etc/machine-id)
+        mkdir -p "$journal"
+        "$1" -o "$journal/system.journal" "$2"
+        shift 2
+        exec "$@"
+    """
     unshare = ("unshare", "--mount", "--propagation", "unchanged")
-    in_namespace = (*unshare, "sh", "-c", script, "sh", JOURNAL_REMOTE, exported)
+    in_namespace = (*unshare, "sh", "-e", "-c", script, "sh", JOURNAL_REMOTE, exported)
     command = (SBCAUTH, "--config", server.config_file, "why", "1001", "--json")
 
     def why(*more: str) -> list[dict[str, str]]:
