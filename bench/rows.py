@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from bench.importing import importing
 from bench.measure import Bed, Series, Settings, beds, compare
 from bench.phones import BODY, Phones, Start
 from bench.radius import waiting_for_radius
+from bench.reloading import reloading
 from bench.report import Result
-from bench.servers import CONFIG, Native, Ours, Server, Unprotected
+from bench.servers import CONFIG, Native, Ours, Server, Unprotected, many_groups
 
 USERS = 10_000
 _SUSTAINED = 50.0  # ms that one in a hundred may take
@@ -67,7 +69,7 @@ def ip_group_count(settings: Settings) -> Result:
             USERS,
             settings.workers,
             name=f"{groups} IP Groups",
-            config=_many_groups(groups),
+            config=many_groups(groups),
         )
         for groups in (1, 100, 1000)
     ]
@@ -182,6 +184,8 @@ ROWS: dict[str, Callable[[Settings], Result]] = {
     "e": no_decision,
     "f": floods,
     "g": latency,
+    "h": importing,
+    "i": reloading,
     "j": wrong_passwords,
     "k": waiting_for_radius,
 }
@@ -197,24 +201,6 @@ def _both(settings: Settings, name: str, users: int) -> list[Server]:
 
 def _named(scenario: str, series: Iterable[Series]) -> list[Series]:
     return [Series(f"{scenario}: {each.name}", each.values) for each in series]
-
-
-def _many_groups(count: int) -> str:
-    """Return a configuration of `count` IP Groups with ten rules each, the phones' the last."""
-    lines = [CONFIG.rstrip()]
-    lines += [f"      - address: 10.0.{rule}.0/24" for rule in range(9)]
-    for group in range(1, count):
-        lines += [
-            f"  - name: Trunk{group}",
-            "    type: user",
-            "    authentication_mode: sbc-as-server",
-            "    authentication_method_list: [REGISTER]",
-            "    classification:",
-        ]
-        for rule in range(10):
-            number = group * 10 + rule
-            lines.append(f"      - address: 10.{1 + number // 256}.{number % 256}.0/24")
-    return "\n".join(lines) + "\n"
 
 
 def _invite_with_body(qop: bytes) -> Callable[[Phones, Iterable[int]], Iterator[Start]]:

@@ -42,6 +42,24 @@ ip_groups:
 """
 
 
+def many_groups(count: int) -> str:
+    """Return a configuration of `count` IP Groups with ten rules each, the phones' the last."""
+    lines = [CONFIG.rstrip()]
+    lines += [f"      - address: 10.0.{rule}.0/24" for rule in range(9)]
+    for group in range(1, count):
+        lines += [
+            f"  - name: Trunk{group}",
+            "    type: user",
+            "    authentication_mode: sbc-as-server",
+            "    authentication_method_list: [REGISTER]",
+            "    classification:",
+        ]
+        for rule in range(10):
+            number = group * 10 + rule
+            lines.append(f"      - address: 10.{1 + number // 256}.{number % 256}.0/24")
+    return "\n".join(lines) + "\n"
+
+
 class Server:
     """A Kamailio of its own, in `folder`, on a free loopback port."""
 
@@ -52,7 +70,7 @@ class Server:
         self.workers = workers
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        self._environment = dict(os.environ)
+        self.environment = dict(os.environ)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True)
@@ -64,7 +82,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=self.environment,
                 start_new_session=True,
                 preexec_fn=lambda: os.sched_setaffinity(0, _SERVER_CPUS),
             )
@@ -189,8 +207,8 @@ class Ours(Server):
         super().__init__(name, folder, users, workers)
         self._config = config
         self._quiet = quiet
-        self._environment["SBCAUTH_CONFIG"] = str(folder / "sbcauth.yaml")
-        self._environment["PATH"] = f"/usr/bin:{self._environment.get('PATH', '')}"
+        self.environment["SBCAUTH_CONFIG"] = str(folder / "sbcauth.yaml")
+        self.environment["PATH"] = f"/usr/bin:{self.environment.get('PATH', '')}"
 
     def prepare(self) -> None:
         """Write the configuration and fill User Info."""
@@ -283,8 +301,17 @@ def _code(cfg: str) -> str:
 
 
 def _private(pid: int) -> int:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(size) for size in re.findall(r"Private_\w+:\s+(\d+) kB", rollup))
+    """Return what a process has of its own, in KiB; shared memory that it alone has used is not."""
+    found, own = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if mapping := _MAPPING.match(line):
+            own = mapping[1] == "p"
+        elif own and line.startswith("Private_"):
+            found += int(line.split()[1])
+    return found
+
+
+_MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ ...(.) ")
 
 
 def _free_port() -> int:
