@@ -207,7 +207,9 @@ def _service(
 def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
     """Have `sbcauth reload` know what it changes; nothing else depends on it."""
     values = in_force.values(config)
-    set_in_force(in_force.InForce(in_force.version(values), int(time.time()), nonce_key))
+    in_shadow = tuple(group.name for group in config.ip_groups if group.shadow)
+    version, now = in_force.version(values), int(time.time())
+    set_in_force(in_force.InForce(version, now, nonce_key, in_shadow))
     try:
         in_force.keep(config, values)
     except ConfigError as error:

@@ -27,24 +27,27 @@ Values = Mapping[str, Any]
 class InForce(NamedTuple):
     """What a running server works by, as the process says that has taken it up last.
 
-    `taken_up_at` is in seconds since 1970; `nonce_key` is the id of the key that signs nonces.
+    `taken_up_at` is in seconds since 1970; `nonce_key` is the id of the key that signs nonces;
+    `in_shadow` are the IP Groups in which nobody is refused.
     """
 
     version: str
     taken_up_at: int
     nonce_key: int
+    in_shadow: tuple[str, ...]
 
     def encode(self) -> str:
         """Return it as text."""
-        return f"{self.version} {self.taken_up_at} {self.nonce_key}"
+        return json.dumps(self)
 
 
 def running(rpc: Rpc) -> InForce | None:
     """Return what the server works by, None where it does not say; raises NotRunning, RpcError."""
-    match str(counts.value(rpc, KEY) or "").split():
-        case [version, taken_up_at, nonce_key]:
-            return InForce(version, int(taken_up_at), int(nonce_key))
-    return None
+    text = counts.value(rpc, KEY)
+    if text is None:
+        return None
+    version, taken_up_at, nonce_key, in_shadow = json.loads(str(text))
+    return InForce(version, taken_up_at, nonce_key, tuple(in_shadow))
 
 
 def values(config: Config) -> Values:

@@ -38,6 +38,7 @@ def status(
     Example: sbcauth status --watch
     """
     server = rpc(context, socket)
+    before: Status | None = None
     while True:
         found = ask(server)
         if watch and sys.stdout.isatty():
@@ -47,9 +48,10 @@ def status(
         elif as_prometheus:
             print(text(found), end="")
         else:
-            _print(found)
+            _print(found, before)
         if not watch:
             return
+        before = found
         sys.stdout.flush()
         try:
             time.sleep(_EVERY)
@@ -67,18 +69,33 @@ def _plain(found: Any) -> Any:
     return found
 
 
-def _print(found: Status) -> None:
+def _print(found: Status, before: Status | None) -> None:
+    """Print what runs; with what was found `before`, also how fast it goes on."""
     print(f"{found.version}, since {found.since}, {found.workers} workers")
     if found.configuration:
-        version, taken_up_at, nonce_key = found.configuration
+        version, taken_up_at, nonce_key, in_shadow = found.configuration
         taken_up = datetime.fromtimestamp(taken_up_at).astimezone().isoformat()
         print(f"configuration {version}, taken up {taken_up}; nonce key {nonce_key} signs")
+        if in_shadow:
+            print(f"IN SHADOW, NOBODY IS REFUSED: {', '.join(in_shadow)}")
     used, total = found.memory_used // _MEBIBYTE, found.memory_total // _MEBIBYTE
     print(f"shared memory: {used} of {total} MB")
     print(", ".join(f"{what.replace('_', ' ')}: {count}" for what, count in found.entries.items()))
     for line in (*_lockouts(found), *_radius(found), *_measured(found)):
         print(line)
-    print_table(("IP Group", "Reason", "Times"), found.outcomes)
+    columns: tuple[str, ...] = ("IP Group", "Reason", "Times")
+    if before is None:
+        print_table(columns, found.outcomes)
+    else:
+        print_table((*columns, "A second"), _with_rates(found, before))
+
+
+def _with_rates(found: Status, before: Status) -> Iterator[tuple[object, ...]]:
+    seconds = max(1, found.uptime - before.uptime)
+    earlier = {(each.ip_group, each.reason): each.times for each in before.outcomes}
+    for each in found.outcomes:
+        more = each.times - earlier.get((each.ip_group, each.reason), 0)
+        yield (*each, f"{more / seconds:.1f}")
 
 
 def _lockouts(found: Status) -> Iterator[str]:

@@ -91,11 +91,20 @@ def test_status_can_be_watched(server) -> None:
         text=True,
     )
     assert watching.stdout
-    seen = [watching.stdout.readline() for _ in range(30)]
+    seen = [watching.stdout.readline().strip() for _ in range(30)]
     watching.terminate()
     watching.wait(5)
     watching.stdout.close()
     assert sum(line.startswith("kamailio ") for line in seen) >= 2
+    assert "IP Group\tReason\tTimes" in seen
+    assert "IP Group\tReason\tTimes\tA second" in seen
+    assert "Phones\taccepted\t10\t0.0" in seen
+
+
+def test_status_is_loud_about_a_group_in_shadow(start_server) -> None:
+    config = with_groups(range(2)).replace("type: user", "type: user\n    shadow: true", 1)
+    said = start_server(config).administer("status")
+    assert "IN SHADOW, NOBODY IS REFUSED: Group 000\n" in said
 
 
 def test_outcomes_of_a_hundred_ip_groups_are_all_there(start_server) -> None:
