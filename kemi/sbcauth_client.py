@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 import KSR
 import sbcauth_ksr as ksr
+import sbcauth_log
 
 from sbcauth import logline
 from sbcauth.client import ClientAccount, PeerChallenge, answer, parse_challenge, strongest
@@ -272,7 +273,7 @@ def _keep(name: str, value: Sent | Held) -> None:
 
 def _log(outcome: str, peer: str, realm: str = "", username: str = "") -> None:
     """Write one line on a challenge of a peer: what was answered at level INFO, the rest above."""
-    write = KSR.info if outcome == "answered" else KSR.notice
+    write = sbcauth_log.info if outcome == "answered" else sbcauth_log.notice
     write(
         f"sbcauth: client={outcome} ip_group={logline.word(peer)} method={ksr.text('rm')} "
         f"realm={logline.word(realm)} username={logline.word(username)} "

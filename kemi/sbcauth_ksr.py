@@ -13,6 +13,7 @@ from typing import cast
 from urllib.parse import quote
 
 import KSR
+import sbcauth_log
 from sbcauth_state import count
 
 from sbcauth.counts import outcome_key
@@ -236,13 +237,13 @@ _LEVELS = {
     Reason.STALE_NONCE: _INFO,
 }
 """The level of an outcome; that of all others is notice."""
-_WRITERS = {_NOTICE: KSR.notice, _INFO: KSR.info, _DEBUG: KSR.dbg}
+_WRITERS = {_NOTICE: sbcauth_log.notice, _INFO: sbcauth_log.info, _DEBUG: sbcauth_log.dbg}
 
 
 def complain() -> None:
     """Write the trace of the exception at hand, which is a bug."""
     trace = traceback.format_exc().strip().replace("\n", " | ")
-    KSR.err(f"sbcauth: a bug, please report it: {word(trace, 2000)}\n")
+    sbcauth_log.err(f"sbcauth: a bug, please report it: {word(trace, 2000)}\n")
 
 
 def definition(name: str) -> str:

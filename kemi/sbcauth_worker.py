@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import KSR
 import sbcauth_fast_path as fast_path
 import sbcauth_ksr as ksr
+import sbcauth_log
 from sbcauth_client import ClientRoutes
 from sbcauth_ksr import ReturnCode
 from sbcauth_radius import Question, Ticket, Waiting
@@ -218,7 +219,7 @@ def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
 
 def _note(text: str) -> None:
     for line in text.splitlines():
-        KSR.notice(f"sbcauth: {line}\n")
+        sbcauth_log.notice(f"sbcauth: {line}\n")
 
 
 def _apply(decision: Decision, request: Request, service: Service, *, waited: bool = False) -> int:
@@ -272,5 +273,5 @@ def _answer(refusal: Reject) -> int:
         try:
             step(refusal)
         except Exception as error:
-            KSR.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
+            sbcauth_log.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
     return ReturnCode.ANSWERED

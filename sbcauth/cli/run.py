@@ -60,6 +60,7 @@ def command(
     definitions: dict[str, object] = {
         "SBCAUTH_CONFIG": config_file,
         "SBCAUTH_SCRIPT": script(),
+        "SBCAUTH_LOG": "stderr",  # as -E has Kamailio do
         "SBCAUTH_RPC_SOCKET": runtime / "rpc.sock",
     }
     if metrics:

@@ -1,0 +1,39 @@
+"""Writing to the log: by Kamailio, or straight to the standard error that `sbcauth run` gives it.
+
+Kamailio writes a line there in several pieces, between which those of other processes come with
+glibc 2.37 and later, and each of which costs a system call. One write is a line, whole, and saves
+10 µs of each. To journald it tells the level, too (sd-daemon(3)).
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+import KSR
+
+Write = Callable[[str], None]
+
+_STDERR = 2
+
+
+def _straight(level: int, name: str, priority: int) -> Write:
+    """Return a function that writes lines of Kamailio's `level`, and of syslog's `priority`."""
+    begins = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
+
+    def write(line: str) -> None:
+        if KSR.get_debug() >= level:
+            text = f"{begins}({os.getpid()}) {name}: {line}"
+            with suppress(OSError):  # a request is answered, whoever reads of it
+                os.write(_STDERR, text.encode("utf-8", "surrogateescape"))
+
+    return write
+
+
+err: Write = KSR.err
+notice: Write = KSR.notice
+info: Write = KSR.info
+dbg: Write = KSR.dbg
+
+if KSR.kx.get_def("SBCAUTH_LOG") == '"stderr"':
+    err, notice = _straight(-1, "ERROR", 3), _straight(1, "NOTICE", 5)
+    info, dbg = _straight(2, "INFO", 6), _straight(3, "DEBUG", 7)
