@@ -14,8 +14,8 @@ from typing import NamedTuple
 from sbcauth.config import Config, load
 from sbcauth.database import sqlite_path
 from sbcauth.exceptions import ConfigError, Unavailable
+from sbcauth.in_force import running, values, version
 from sbcauth.installation import kamailio_cfg
-from sbcauth.reload import stamp
 from sbcauth.resealing import count_plain
 from sbcauth.rpc import NotRunning, Rpc, RpcError
 from sbcauth.user_admin import UserTable
@@ -54,7 +54,7 @@ def examine(file: Path, environment: Mapping[str, str], rpc: Rpc, now: float) ->
     yield from _configuration(config)
     yield from _database(config)
     yield from _keys(config, now)
-    yield from _server(config, rpc, now)
+    yield from _server(config, rpc)
 
 
 def _kamailio(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -113,7 +113,7 @@ def _database(config: Config) -> Iterator[Finding]:
             yield Finding(Grade.ERROR, "User Info", f"this user may not write to {each}")
     try:
         with UserTable(config.database, config.ha1_key_file) as table:
-            users = sum(1 for _ in table.all())
+            users = table.count()
             for stray in strays(table, config.ip_groups):
                 yield Finding(Grade.ERROR, "User Info", stray)
             yield from _sealing(table)
@@ -157,7 +157,7 @@ def _keys(config: Config, now: float) -> Iterator[Finding]:
     yield Finding(Grade.OK, "nonce keys", str(path))
 
 
-def _server(config: Config, rpc: Rpc, now: float) -> Iterator[Finding]:
+def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
     """Ask the running server; where there is none, see whether it could start."""
     try:
         uptime = int(rpc.call("core.uptime")["uptime"])
@@ -171,10 +171,8 @@ def _server(config: Config, rpc: Rpc, now: float) -> Iterator[Finding]:
     except RpcError as error:
         yield Finding(Grade.ERROR, "server", str(error))
         return
-    taken_up = now - uptime
-    if stamp(config).exists():
-        taken_up = max(taken_up, stamp(config).stat().st_mtime)
-    if config.file.stat().st_mtime > taken_up + 1:
+    in_force = running(rpc)
+    if in_force and in_force.version != version(values(config)):
         text = f"{config.file} has changed since the server took it up: sbcauth reload"
         yield Finding(Grade.WARNING, "server", text)
     if "tlsf" not in _command_line(pid):

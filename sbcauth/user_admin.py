@@ -116,6 +116,12 @@ class UserTable:
         with self.reading():
             yield from query.iterator()
 
+    def count(self) -> int:
+        """Return how many users there are."""
+        with self.reading():
+            number: int = UserInfo.select().count()
+        return number
+
     def users(self) -> Iterator[User]:
         """Yield all users, every H(A1) opened, in the order of IP Group and user name."""
         self.is_sealed()

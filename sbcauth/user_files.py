@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import IO, Any, BinaryIO
 
@@ -141,12 +141,17 @@ def import_users(
     return counts
 
 
-def export_users(table: UserTable, file: IO[str]) -> int:
-    """Write all users with their H(A1), which are as good as passwords; return how many."""
+def export_users(
+    table: UserTable, file: IO[str], track: Callable[[Iterable[User]], Iterable[User]] = iter
+) -> int:
+    """Write all users with their H(A1), which are as good as passwords; return how many.
+
+    `track` hands them on, one by one, and may show how far it is.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(user_csv.COLUMNS)
     count = 0
-    for count, user in enumerate(table.users(), start=1):  # noqa: B007
+    for count, user in enumerate(track(table.users()), start=1):  # noqa: B007
         row = {**user._asdict(), "enabled": "yes" if user.enabled else "no"}
         writer.writerow([row[column] for column in user_csv.COLUMNS])
     return count

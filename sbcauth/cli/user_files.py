@@ -3,12 +3,14 @@
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import open as open_with_progress
+from rich.progress import track
 
 from sbcauth.cli.output import counted
 from sbcauth.config import load
@@ -20,6 +22,7 @@ from sbcauth.user_ip_groups import (
     only_ip_group_of_users,
     several_ip_groups,
 )
+from sbcauth.users import User
 
 
 def import_(
@@ -90,6 +93,14 @@ def _tell(counts: Counter[str], dry_run: bool) -> None:
     print(f"{done} {counted(counts.total(), 'user')}{f': {parts}' if parts else ''}")
 
 
+def _progress(total: int) -> Callable[[Iterable[User]], Iterable[User]]:
+    """Return what hands users on and shows, on a terminal, how many of `total` are left."""
+    console = Console(stderr=True)
+    return lambda users: track(
+        users, "export", total=total, console=console, disable=not console.is_terminal
+    )
+
+
 def export(
     context: typer.Context,
     file: Annotated[
@@ -110,5 +121,5 @@ def export(
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.fchmod(descriptor, 0o600)  # it may have been there
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as output:
-            count = export_users(table, output)
+            count = export_users(table, output, _progress(table.count()))
     print(f"exported {counted(count, 'user')} to {file}")
