@@ -71,7 +71,7 @@ def outcomes(lines: Iterable[str], user: str, ip_group: str | None = None) -> It
     """Yield the outcomes of requests that came under the name of `user`, or from its address."""
     name, group = word(user), word(ip_group) if ip_group else None
     for line in lines:
-        found = parse(line)
+        found = parse(line) if name in line else None
         if found and found.is_about(name) and group in (None, found.ip_group):
             yield found
 

@@ -32,19 +32,19 @@ _SHORTEST = 8
 _GENERATED_BYTES = 15  # 20 characters, 120 bits
 
 
-def _name(parameter: typer.CallbackParam, name: str | None) -> str | None:
+def valid_name(parameter: typer.CallbackParam, name: str | None) -> str | None:
     """Return `name`; what no user can be named, such as bytes, is not looked for either."""
     if name is not None:
         check_names({str(parameter.name): name})
     return name
 
 
-Username = Annotated[str, typer.Argument(callback=_name, help="The user name of the digest.")]
+Username = Annotated[str, typer.Argument(callback=valid_name, help="The user name of the digest.")]
 IPGroupOption = Annotated[
-    str | None, typer.Option("--ip-group", callback=_name, help="The user's IP Group.")
+    str | None, typer.Option("--ip-group", callback=valid_name, help="The user's IP Group.")
 ]
 RealmOption = Annotated[
-    str | None, typer.Option(callback=_name, help="Where a user name has several realms.")
+    str | None, typer.Option(callback=valid_name, help="Where a user name has several realms.")
 ]
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")

@@ -16,7 +16,7 @@ import typer
 from sbcauth.cli.lockout import public_lockout
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.cli.user import public_user
+from sbcauth.cli.user import public_user, valid_name
 from sbcauth.config import load
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.lockouts import Wanted, lockouts
@@ -31,7 +31,9 @@ class NoJournal(SbcAuthError):
 
 def why(
     context: typer.Context,
-    username: Annotated[str, typer.Argument(help="The user name of the digest, or of From.")],
+    username: Annotated[
+        str, typer.Argument(callback=valid_name, help="The user name of the digest, or of From.")
+    ],
     ip_group: Annotated[str | None, typer.Option("--ip-group", help="In this IP Group.")] = None,
     log: Annotated[
         str | None, typer.Option(help="A log file, or - for stdin, in place of the journal.")

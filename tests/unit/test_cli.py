@@ -654,6 +654,10 @@ def test_what_cannot_be_explained_is_one_line(
     assert refused("explain", *arguments, stdin=stdin).startswith(said)
 
 
+def test_nobody_has_a_name_of_bytes(refused: Callable[..., str]) -> None:
+    assert "is not a name" in refused("why", "\udcff", "--log", "-")
+
+
 # A server that does not run
 
 
