@@ -14,7 +14,9 @@ from sbcauth.reload import LOOKS_EVERY, request_reload
 commands = typer.Typer(help="Change the keys that nonces are signed with.", no_args_is_help=True)
 
 _TAKEN_UP = 5 * LOOKS_EVERY
-"""Seconds after which every process works by the file."""
+"""Seconds after which every process works by a short file."""
+_PROCESSES = 16
+"""So many processes may read a long one, each in its turn."""
 
 
 @commands.callback()
@@ -34,11 +36,13 @@ def rotate_(
 
     Example: sbcauth nonce-key rotate
     """
+    began = time.monotonic()
     config = load(context.obj, os.environ)
+    patience = _TAKEN_UP + _PROCESSES * (time.monotonic() - began)
 
     def take_up() -> None:
         request_reload(config)
-        time.sleep(_TAKEN_UP)
+        time.sleep(patience)
 
     if forget:
         keys = replace(config.nonce_key_file)
