@@ -30,7 +30,7 @@ def test_sipp_is_of_a_version_that_we_know() -> None:
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_sipp_registers(sipp, server, phone, transport: str) -> None:
     (challenge,) = phone("1001", "secret").request("REGISTER").challenges
-    assert challenge["algorithm"] == ALGORITHM
+    assert challenge.algorithm == ALGORITHM
     before = server.log_size()
     succeeds(sipp("register", [("1001", "1001", "secret")], transport=transport, calls=20))
     assert server.log(before).count("reason=accepted") == 20
