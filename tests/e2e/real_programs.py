@@ -66,6 +66,7 @@ audio_player aubridge,nowhere
 audio_alert aubridge,nowhere
 rtp_ports 20000-30000
 net_interface 127.0.0.1
+sip_verify_server no
 """
 
 
@@ -74,13 +75,13 @@ def baresip(server, tmp_path):
     """Start real phones without a screen or a sound card; each logs into its own folder."""
     phones = []
 
-    def start(user, password, *, transport="udp", more="", commands=()):
+    def start(user, password, *, transport="udp", home=server.port, more="", commands=()):
         folder = tmp_path / user
         folder.mkdir()
         (folder / "config").write_text(BARESIP.format(port=free_port()))
         (folder / "accounts").write_text(
             f"<sip:{user}@example.com;transport={transport}>;auth_user={user};"
-            f'auth_pass="{password}";outbound="sip:127.0.0.1:{server.port};transport={transport}";'
+            f'auth_pass="{password}";outbound="sip:127.0.0.1:{home};transport={transport}";'
             f"regint=60{more}\n"
         )
         command = ["baresip", "-f", str(folder), "-v", "-t", "30"]

@@ -1,9 +1,10 @@
 """Digest over TLS: kamailio.cfg's WITH_TLS, with a certificate made for the test."""
 
+import re
 import subprocess
 
 import pytest
-from kamailio import REPOSITORY, free_port
+from kamailio import REPOSITORY, free_port, wait_for
 from phone import Phone
 
 CONFIG = """
@@ -57,3 +58,15 @@ def test_phones_register_over_tls_with_every_algorithm(start_server, certified_c
             assert "/tls" in server.outcomes(phone.call_id)[0]["source"]
     with Phone(server, transport="tcp") as phone:
         assert phone.request("REGISTER").status == 403
+
+
+def test_baresip_registers_over_tls(start_server, certified_cfg, baresip):
+    port = free_port()
+    server = start_server(
+        CONFIG.replace("[SHA-512-256, SHA-256, MD5]", "MD5"),
+        listen=[f"tls:127.0.0.1:{port}"],
+        options=["--cfg", str(certified_cfg)],
+    )
+    log = baresip("1001", "secret", transport="tls", home=port)
+    assert wait_for(lambda: "200 OK" in log(), 10), log() + server.log()
+    assert re.search(r"reason=accepted .*/tls username=1001", server.log())
