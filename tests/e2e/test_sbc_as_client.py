@@ -349,9 +349,21 @@ def forked(start_server, tmp_path) -> Iterator[tuple[Phone, Peer, Peer]]:
     assert one.complaints + other.complaints == []
 
 
+def answers_after_the_second_try_of(challenging: Peer, other: Peer) -> None:
+    """Have `other` take the call no sooner than `challenging` has been answered."""
+    other.holds_back = answers = threading.Event()
+
+    def wait() -> None:
+        if wait_for(lambda: [method for method, _ in challenging.seen].count("INVITE") == 2):
+            answers.set()
+
+    threading.Thread(target=wait).start()
+
+
 def test_forked_call_is_answered_at_each_server_that_challenges(forked):
     alice, busy, other = forked
     busy.final = 486
+    answers_after_the_second_try_of(busy, other)
     dialog = call(alice)
     assert dialog.request("BYE").status == 200
     assert [method for method, _ in busy.seen[:2]] == ["INVITE", "INVITE"]
@@ -373,6 +385,7 @@ def test_branch_that_nobody_challenged_keeps_its_numbers(forked):
     alice, challenging, other = forked
     challenging.holds_back = threading.Event()
     other.challenged = set()
+    answers_after_the_second_try_of(challenging, other)
     dialog = call(alice)
     assert wait_for(lambda: ("CANCEL", 2) in challenging.seen)
     challenging.holds_back.set()
