@@ -73,7 +73,7 @@ def read_request() -> Request:
 
 
 def _request_in_log() -> Request:
-    """Return the request that Kamailio is routing, as far as its line needs it, for half the price.
+    """Return the request that Kamailio is routing, as far as its line needs it.
 
     The longer way is for bytes that are no UTF-8.
     """

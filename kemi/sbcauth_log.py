@@ -1,8 +1,8 @@
 """Writing to the log: by Kamailio, or straight to the standard error that `sbcauth run` gives it.
 
 Kamailio writes a line there in several pieces, between which those of other processes come with
-glibc 2.37 and later, and each of which costs a system call. One write is a line, whole, and saves
-10 µs of each. To journald it tells the level, too (sd-daemon(3)).
+glibc 2.37 and later, and each of which costs a system call. Here one write is a line, whole. To
+journald it tells the level, too (sd-daemon(3)).
 """
 
 import os

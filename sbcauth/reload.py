@@ -3,7 +3,7 @@
 `sbcauth reload` checks the file and then renews a stamp beside the nonce keys. Each process
 looks at the stamp a few times a second, with the next request, and builds a new service from the
 file. Where that fails (the file was changed once more) the old one goes on. A thousand IP Groups
-take a third of a second: one process at a time has its turn, and the others serve meanwhile.
+take some tenths of a second: one process at a time has its turn, and the others serve meanwhile.
 """
 
 import gc
