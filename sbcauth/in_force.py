@@ -6,6 +6,7 @@ the file is still about what runs.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from hashlib import blake2s
 from pathlib import Path
@@ -20,6 +21,9 @@ from sbcauth.rpc import Rpc
 
 KEY = f"{counts.LISTED}configuration"
 """The key under which shared memory has an InForce, as text."""
+
+_PATIENCE = 3.0
+_LOOKS_EVERY = 0.1
 
 Values = Mapping[str, Any]
 
@@ -48,6 +52,20 @@ def running(rpc: Rpc) -> InForce | None:
         return None
     version, taken_up_at, nonce_key, in_shadow = json.loads(str(text))
     return InForce(version, taken_up_at, nonce_key, tuple(in_shadow))
+
+
+def is_taken_up(rpc: Rpc, version: str, since: int) -> bool:
+    """Wait a few seconds for the server to work by `version`; tell whether it does.
+
+    It has to take it up at `since` (seconds since 1970) or later. Raises NotRunning, RpcError.
+    """
+    give_up = time.monotonic() + _PATIENCE
+    while time.monotonic() < give_up:
+        now = running(rpc)
+        if now and now.version == version and now.taken_up_at >= since:
+            return True
+        time.sleep(_LOOKS_EVERY)
+    return False
 
 
 def values(config: Config) -> Values:

@@ -9,17 +9,11 @@ import typer
 from sbcauth.cli.options import Socket, rpc
 from sbcauth.cli.output import counted
 from sbcauth.config import load
-from sbcauth.in_force import changes, kept, running, values, version
+from sbcauth.in_force import changes, is_taken_up, kept, running, values, version
 from sbcauth.reload import request_reload
 
-_PATIENCE = 3.0
-_LOOKS_EVERY = 0.1
 
-
-def reload(
-    context: typer.Context,
-    socket: Socket = None,
-) -> None:
+def reload(context: typer.Context, socket: Socket = None) -> None:
     """Have the running server take up the configuration, and say what changes.
 
     Where it has a mistake, nothing changes. Exits 1 where no server takes it up.
@@ -40,13 +34,9 @@ def reload(
     else:
         for line in list(changes(old, new)) or ["nothing changes"]:
             print(line)
-    give_up = time.monotonic() + _PATIENCE
-    while time.monotonic() < give_up:
-        now = running(server)
-        if now and now.version == version(new) and now.taken_up_at >= asked_at:
-            print("taken up")
-            return
-        time.sleep(_LOOKS_EVERY)
+    if is_taken_up(server, version(new), asked_at):
+        print("taken up")
+        return
     print(
         "not taken up so far: the server's log says why, or no request has come yet",
         file=sys.stderr,

@@ -1,14 +1,8 @@
 """`sbcauth why`: why a user gets in or not, and what to do about it."""
 
 import os
-import subprocess
-import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,15 +12,11 @@ from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.cli.user import public_user, valid_name
 from sbcauth.config import load
-from sbcauth.exceptions import SbcAuthError
 from sbcauth.lockouts import Wanted, lockouts
+from sbcauth.log_files import last_in_file, last_in_journal
 from sbcauth.rpc import NotRunning, Rpc
 from sbcauth.user_admin import UserTable
-from sbcauth.why import Outcome, advice, outcomes
-
-
-class NoJournal(SbcAuthError):
-    """The journal cannot be read."""
+from sbcauth.why import Outcome, advice
 
 
 def why(
@@ -52,9 +42,9 @@ def why(
         users = [public_user(row) for row in table.all(ip_group, username)]
     locked_out = _lockouts(rpc(context, socket), Wanted(ip_group, None, username))
     if log is None:
-        found = list(islice(outcomes(_journal(unit), username, ip_group), last))[::-1]
+        found = last_in_journal(unit, username, ip_group, last)
     else:
-        found = list(deque(outcomes(_file(log), username, ip_group), maxlen=last))
+        found = last_in_file(log, username, ip_group, last)
     what_to_do = advice(found, username)
     if as_json:
         print_json(
@@ -74,28 +64,6 @@ def why(
     print_table(("Time", "IP Group", "Source", "Method", "Outcome", "Why"), map(_row, found))
     if what_to_do:
         print(f"What to do: {what_to_do}")
-
-
-def _file(name: str) -> Iterator[str]:
-    """Yield the lines of a log file, the oldest first."""
-    with nullcontext(sys.stdin) if name == "-" else Path(name).open(errors="replace") as lines:
-        yield from lines
-
-
-def _journal(unit: str) -> Iterator[str]:
-    """Yield the lines of the unit's journal, the newest first."""
-    command = ["journalctl", f"--unit={unit}", "--reverse", "--output=short-iso", "--no-pager"]
-    try:
-        journal = subprocess.Popen(  # noqa: S603 - no shell, and the unit can be no option
-            command, stdout=subprocess.PIPE, text=True, errors="replace"
-        )
-    except FileNotFoundError:
-        raise NoJournal("there is no journalctl here: --log FILE reads a log file") from None
-    with journal:
-        try:
-            yield from journal.stdout or ()
-        finally:  # nobody may want to read to its end
-            journal.kill()
 
 
 def _lockouts(rpc: Rpc, wanted: Wanted) -> list[dict[str, Any]] | None:
