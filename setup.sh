@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-packages="kamailio kamailio-python3-modules kamailio-tls-modules python3-venv"
+packages="kamailio kamailio-python3-modules kamailio-tls-modules netbase python3-venv"
 lock=requirements.lock
 if [ "${1:-run}" = test ]; then
 	packages="$packages kamailio-sqlite-modules sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime"
