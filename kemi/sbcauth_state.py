@@ -41,21 +41,31 @@ class KamailioState:
     def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
         """Keep `value` for `lifetime` seconds.
 
-        The old one goes first, since Kamailio loses the lifetime of a string that gets longer;
+        An old text goes first, since Kamailio loses the lifetime of a text that gets longer;
         nobody looks in between, or a lockout would have a gap.
         """
-        keep = _sht_setxi if isinstance(value, int) else _sht_setxs
-        _sht_lock(table, key)
-        try:
-            _sht_rm(table, key)
-            if keep(table, key, value, lifetime) < 0:
-                raise _not_kept(table)
-        finally:
-            _sht_unlock(table, key)
+        if isinstance(value, int):
+            kept = _sht_setxi(table, key, value, lifetime)
+        else:
+            _sht_lock(table, key)
+            try:
+                _sht_rm(table, key)
+                kept = _sht_setxs(table, key, value, lifetime)
+            finally:
+                _sht_unlock(table, key)
+        if kept < 0:
+            raise _not_kept(table)
 
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
         _sht_rm(table, key)
+
+    def claim(self, table: Table, key: str) -> bool:
+        """Take what one process may take once; tell whether it was still there to be taken."""
+        taken = _sht_inc(table, key)
+        if taken < 0:
+            raise _not_kept(table)
+        return taken == 1
 
     def update(
         self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
@@ -107,7 +117,10 @@ class RadiusRecord:
 
 
 def _not_kept(htable: Table) -> Unavailable:
-    return Unavailable(f"shared memory is full, or kamailio.cfg lacks the htable {htable}")
+    return Unavailable(
+        f"shared memory is full, or kamailio.cfg lacks the htable {htable} as `sbcauth "
+        "kamailio-snippet` has it"
+    )
 
 
 def count(key: str) -> None:

@@ -5,7 +5,7 @@ as any other.
 """
 
 import secrets
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sbcauth.classification import IPGroups
 from sbcauth.decision import Reason
@@ -22,6 +22,9 @@ class Users(Protocol):
 
     def has_local_user(self, ip_group: str, local_user: str) -> bool:
         """Tell whether an address of record belongs to a user; raises Unavailable."""
+
+    def notes(self) -> dict[tuple[str, ...], Any]:
+        """Return a dictionary for what is concluded from users; it is emptied when they change."""
 
 
 class Account(NamedTuple):

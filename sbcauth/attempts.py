@@ -12,7 +12,8 @@ nor a botnet can lock it out. A success does not take a lockout's length back: o
 behind the address of the real phone would have it each time.
 
 A count is one number in shared memory: how many attempts have failed, and when the last one
-did. It is forgotten once `window` seconds have passed without another. What strangers can have
+did. It is forgotten once `window` seconds have passed without another. Whoever is locked out has a
+count, too, of 0: so one look tells that nothing is held against a pair. What strangers can have
 kept there is bounded: a source by its limit, and all of them by MOST_FAILURES.
 """
 
@@ -149,9 +150,15 @@ class Attempts:
             raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.window} s")
         return None
 
-    def is_trusted_and_free(self, pair: str, now: int) -> bool:
-        """Tell whether a pair, known by its key, has succeeded of late and is not locked out."""
-        return self._shared.get(Table.LOCKOUTS, pair) is None and self._is_trusted(pair, now)
+    def is_clean(self, pair: str) -> bool:
+        """Tell whether nothing is held against a pair, known by its key: no failure, no lockout."""
+        return self._shared.get(Table.ATTEMPTS, pair) is None
+
+    def sure_until(self, pair: str, limit: AttemptLimit, now: int) -> int:
+        """Return until when a success of a pair changes nothing; `now` or earlier if it may."""
+        if not self._is_trusted(pair, now):
+            return 0
+        return self._trusted_until[pair] - limit.trust_duration * 3 // 4
 
     def fail(self, claimant: Claimant, evidence: str, limit: AttemptLimit, now: int) -> bool:
         """Count a proven failure; tell whether it was the last attempt.
@@ -181,7 +188,7 @@ class Attempts:
     def trust(self, pair: str, limit: AttemptLimit, now: int) -> None:
         """Forget the failures of a pair, known by its key, and trust it."""
         self._shared.remove(Table.ATTEMPTS, pair)
-        if self._trusted_until.get(pair, 0) - now > limit.trust_duration * 3 // 4:
+        if self.sure_until(pair, limit, now) > now:
             return
         until = -(-(now + limit.trust_duration) // _TRUST_UNIT)
         self._shared.set(Table.TRUSTED, pair, until, limit.trust_duration)
@@ -212,7 +219,8 @@ class Attempts:
             words = (str(now + duration), str(duration), scope, *who)
             self._shared.set(Table.LOCKOUTS, key, " ".join(words), 2 * duration)
             self._shared.count("lockout", scope, claimant.ip_group)
-        self._shared.remove(Table.ATTEMPTS, key)
+            lockout = _Lockout(now + duration, duration)
+        self._shared.set(Table.ATTEMPTS, key, now & _TIME_MASK, lockout.until - now)
         return True
 
     def _lockout(self, key: str) -> _Lockout:

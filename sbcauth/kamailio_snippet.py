@@ -21,8 +21,8 @@ _HEAD = """\
 """
 _MODULES = ("htable", "kemix")
 _TABLES = """\
-modparam("htable", "htable", "sbcauth_nonce_counts=>size=15;autoexpire=900;updateexpire=0;")
-modparam("htable", "htable", "sbcauth_attempts=>size=14;autoexpire=7200;updateexpire=0;")
+modparam("htable", "htable", "sbcauth_nonce_counts=>size=16;autoexpire=610;updateexpire=0;initval=0;")
+modparam("htable", "htable", "sbcauth_attempts=>size=14;autoexpire=90000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_lockouts=>size=12;autoexpire=90000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_trusted=>size=14;autoexpire=2592000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_cseq=>size=10;autoexpire=86400;updateexpire=0;")

@@ -121,6 +121,11 @@ class NonceSigner:
         state = NonceState.FRESH if fresh else NonceState.STALE
         return JudgedNonce(state, age, "" if issued_here else tag)
 
+    def is_fresh_for(self, nonce: str, source: str, now: int) -> bool:
+        """Tell whether `nonce` is fresh, and was issued to `source`."""
+        state, _, source_tag = self.judge(nonce, source, now)
+        return state is NonceState.FRESH and not source_tag
+
     def _follow(self, now: int) -> None:
         """Follow a clock that was set back; other processes noticed some seconds earlier."""
         self._not_before = now - CLOCK_DRIFT

@@ -22,7 +22,7 @@ from sbcauth.ip_groups import (
     UnclassifiedRequests,
 )
 from sbcauth.nonce_counts import NonceCounts
-from sbcauth.nonces import CLOCK_DRIFT, JudgedNonce, NonceKey, NonceState
+from sbcauth.nonces import JudgedNonce, NonceKey, NonceState
 from sbcauth.radius import Answer, Verdict, access_request
 from sbcauth.request import Request
 from sbcauth.shared_state import SharedState
@@ -74,7 +74,7 @@ class AuthServer:
             name: FastPath(
                 ip_groups.by_name[name],
                 challenger,
-                users.find,
+                users,
                 self._attempts,
                 self._nonce_counts,
             )
@@ -248,11 +248,8 @@ class AuthServer:
         The nonce count comes first: one that is refused must not tell that the rest was right.
         """
         group, credentials = claim.group, claim.credentials
-        lifetime = group.auth_nonce_duration - claim.nonce.age + CLOCK_DRIFT
         is_ours = claim.nonce.state is not NonceState.FOREIGN  # in shadow it may be another's
-        if is_ours and not self._nonce_counts.use(
-            credentials.nonce, credentials.nonce_count, lifetime
-        ):
+        if is_ours and not self._nonce_counts.use(credentials.nonce, credentials.nonce_count):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
         claimed = _claimed_user(claim.request)
         if account.local_user not in (None, claimed):

@@ -40,6 +40,9 @@ class Transport(StrEnum):
     WSS = "wss"
 
 
+LONGEST_NONCE_DURATION = 600
+"""Seconds; the used counts of a nonce are kept for longer than that."""
+
 _Port = Annotated[int, values.number(1, 65535)]
 _Secret = Annotated[str, BeforeValidator(values.secret)]
 
@@ -100,7 +103,7 @@ class SharedKeys(_Strict):
     """The keys that stand at the top for all IP Groups, and that each may set for itself."""
 
     realm: Annotated[str, values.REALM] | None = None
-    auth_nonce_duration: Annotated[int, values.seconds(30, 600)] | None = None
+    auth_nonce_duration: Annotated[int, values.seconds(30, LONGEST_NONCE_DURATION)] | None = None
     auth_challenge_method: (
         Annotated[ChallengeMethod, values.words(ChallengeMethod, {0: "401", 1: "407"})] | None
     ) = None

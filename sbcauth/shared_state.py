@@ -39,6 +39,12 @@ class SharedState(Protocol):
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
 
+    def claim(self, table: Table, key: str) -> bool:
+        """Take what one process may take once; tell whether it was still there to be taken.
+
+        It is kept for as long as entries of the table live: of NONCE_COUNTS, longer than nonces.
+        """
+
     def update(
         self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
     ) -> T:
@@ -78,6 +84,12 @@ class LocalState:
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
         self._values.pop((table, key), None)
+
+    def claim(self, table: Table, key: str) -> bool:
+        """Take what may be taken once; tell whether it was still there."""
+        taken = int(self._values.get((table, key), 0)) + 1
+        self._values[table, key] = taken
+        return taken == 1
 
     def update(
         self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]

@@ -5,7 +5,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -126,6 +126,7 @@ class UserDirectory:
         self._is_known = False
         self._has_old = True
         self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
+        self._notes: list[dict[_Key, Any]] = []
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, ...] = ()
         self._opened_by = 0
@@ -142,9 +143,17 @@ class UserDirectory:
             self.close()  # the look-up says what is wrong
             return
         if seen != self._version:
-            self._known.clear()
-            self._is_known = False
+            self._forget()
             self._version = seen
+
+    def notes(self) -> dict[_Key, Any]:
+        """Return a dictionary for what is concluded from users; it is emptied when they change."""
+        notes: dict[_Key, Any] = self._new_notes()
+        self._notes.append(notes)
+        return notes
+
+    def _new_notes(self) -> dict[_Key, Any]:
+        return {}
 
     def find(self, ip_group: str, username: str, realm: str) -> User | None:
         """Return the user with this digest user name and realm."""
@@ -230,8 +239,13 @@ class UserDirectory:
                 _INHERITED.append(self._connection)
         self._connection = None
         self._version = ()
+        self._forget()
+
+    def _forget(self) -> None:
         self._is_known = False
         self._known.clear()
+        for notes in self._notes:
+            notes.clear()
 
 
 class CountingUserDirectory(UserDirectory):
@@ -246,6 +260,24 @@ class CountingUserDirectory(UserDirectory):
     def _select(self, query: str, key: _Key) -> tuple[User, ...]:
         self._count((query, *key) in self._known)
         return super()._select(query, key)
+
+    def _new_notes(self) -> dict[_Key, Any]:
+        return _CountedNotes(self._count)
+
+
+class _CountedNotes(dict[_Key, Any]):
+    """Notes that make a look-up of a user unnecessary: each that is read is one in the cache."""
+
+    def __init__(self, count: Callable[[bool], None]) -> None:
+        super().__init__()
+        self._count = count
+
+    def get(self, key: _Key, default: Any = None) -> Any:
+        """Return the note; the look-up that follows where there is none counts itself."""
+        found = super().get(key, default)
+        if found is not default:
+            self._count(True)
+        return found
 
 
 def _missing_right(path: Path) -> str:

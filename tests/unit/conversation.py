@@ -109,6 +109,17 @@ class UserInfo:
         self.broken = False
         self.looked_up: list[str] = []
 
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        for notes in self.__dict__.get("_notes", ()):
+            notes.clear()
+
+    def notes(self) -> dict[tuple[str, ...], Any]:
+        """Return a dictionary that is emptied when the users change."""
+        notes: dict[tuple[str, ...], Any] = {}
+        self._notes = (*self.__dict__.get("_notes", ()), notes)
+        return notes
+
     def find(self, ip_group: str, username: str, realm: str) -> User | None:
         """Return the user with this digest user name."""
         if self.broken:
@@ -158,7 +169,7 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
     if others or len(fields) > 1:
         return None
     sender = path.recognise(request.method, source, fields[0], request.claimed_user, now)
-    return path.claim(sender, now) if sender else None
+    return path.claim(sender) if sender else None
 
 
 def decide_both_ways(server: AuthServer, request: Request, now: int) -> Decision:

@@ -96,23 +96,16 @@ def test_locked_out_name_cannot_be_spelled_in_another_way(phone: Phone) -> None:
         assert decision == forbidden(Reason.LOCKED_OUT)
 
 
-@pytest.mark.parametrize("nc", [0, 1, 0xFFFFFFFF])
-@pytest.mark.parametrize(
-    "claimed",
-    [
-        "1001",
-        "1002",
-    ],
-)
-def test_nonce_count_that_is_refused_tells_nothing_of_the_password(nc: int, claimed: str) -> None:
+@pytest.mark.parametrize("claimed", ["1001", "1002"])
+def test_nonce_count_that_is_refused_tells_nothing_of_the_password(claimed: str) -> None:
     """Such a request is not counted, so it must not tell a right guess from a wrong one."""
     server = serve(users=UserInfo(user(), user("1002")))
     accomplice = Phone(server, "1002")
     challenge = accomplice.challenge()
     assert accepted(accomplice.answer(challenge))
     phone = Phone(server)
-    right = phone.answer(challenge, nc=nc, to_user=claimed)
-    wrong = phone.answer(challenge, nc=nc, to_user=claimed, password="wrong")
+    right = phone.answer(challenge, to_user=claimed)
+    wrong = phone.answer(challenge, to_user=claimed, password="wrong")
     assert isinstance(right, Challenge)
     assert isinstance(wrong, Challenge)
     assert (right.status, right.reason, is_stale(right)) == (

@@ -120,8 +120,9 @@ def test_names_from_the_network_do_not_set_the_size_of_shared_memory() -> None:
     wrong = Wrong(Watched())
     name = "\0 \n\udcff\U0001f600" * 1000
     assert [wrong.guess(who=BOB._replace(username=name)) for _ in range(3)][-1]
-    assert [len(key) for key in keys] == [24]
-    (value,) = values
+    assert [len(key) for key in keys] == [24, 24]
+    value, count = values
+    assert isinstance(count, int)
     assert isinstance(value, str)
     assert len(value) < 200
     assert value.isascii()
@@ -345,7 +346,34 @@ def test_trusted_pair_costs_no_look_up_but_that_of_its_own_lockout() -> None:
     for _ in range(10):
         assert worker.locked_out(BOB, LIMIT, NOW) is None
         worker.succeed(BOB, LIMIT, NOW)
-    assert looked_up == [Table.LOCKOUTS] * 10
+    assert looked_up == [Table.TRUSTED] + [Table.LOCKOUTS] * 10
+
+
+def test_one_look_tells_that_nothing_is_held_against_a_pair(wrong: Wrong) -> None:
+    attempts, pair = wrong.attempts, BOB.key
+    assert attempts.is_clean(pair)
+    wrong.guess(NOW)
+    assert not attempts.is_clean(pair)
+    attempts.succeed(BOB, LIMIT, NOW)
+    assert attempts.is_clean(pair)
+    assert [wrong.guess(NOW) for _ in range(3)][-1]
+    assert attempts.locked_out(BOB, LIMIT, NOW) is Scope.PAIR
+    assert not attempts.is_clean(pair)
+
+
+def test_lockout_and_its_count_end_together_and_the_next_starts_from_nothing() -> None:
+    lifetimes: dict[Table, int] = {}
+
+    class Watched(LocalState):
+        def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
+            lifetimes[table] = lifetime
+            super().set(table, key, value, lifetime)
+
+    wrong = Wrong(Watched())
+    limit = replace(LIMIT, lockout_duration=5)
+    assert [wrong.guess(NOW, limit=limit) for _ in range(3)] == [False, False, True]
+    assert lifetimes[Table.ATTEMPTS] == 5
+    assert [wrong.guess(NOW + 6, limit=limit) for _ in range(3)] == [False, False, True]
 
 
 def test_success_with_another_sources_nonce_earns_no_trust(wrong: Wrong) -> None:
@@ -393,7 +421,7 @@ def test_source_stops_writing_once_it_is_locked_out() -> None:
         who = BOB._replace(username=f"u{number}")
         if wrong.attempts.locked_out(who, LIMIT, NOW) is None:
             wrong.guess(who=who)
-    assert entries(shared) == 3 * LIMIT.max_failures_per_source + 2
+    assert entries(shared) == 3 * LIMIT.max_failures_per_source + 3
 
 
 def test_all_strangers_are_refused_when_too_many_guess_but_the_trusted_are_not() -> None:

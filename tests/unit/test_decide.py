@@ -428,27 +428,12 @@ def test_reordered_nonce_count_is_accepted_once(phone: Phone) -> None:
     ]
 
 
-@pytest.mark.parametrize("nc", [0, 0x8000, 0xFFFFFFFF])
-def test_nonce_count_that_cannot_be_remembered_is_never_accepted(phone: Phone, nc: int) -> None:
-    decision = phone.answer(phone.challenge(), nc=nc)
-    assert is_stale(decision)
-    assert accepted(phone.answer(read(decision)[0]))
-
-
-def test_use_of_a_nonce_is_remembered_until_nobody_takes_it_any_more() -> None:
-    lifetimes: list[int] = []
-
-    class Watched(LocalState):
-        def update(self, table: Table, key: str, lifetime: int, change: Any) -> Any:
-            lifetimes.append(lifetime)
-            return super().update(table, key, lifetime, change)
-
-    phone = Phone(serve(shared=Watched()))
+@pytest.mark.parametrize("first", [0, 0x8000, 0xFFFFFFFE])
+def test_phone_may_count_from_wherever_it_likes(phone: Phone, first: int) -> None:
     challenge = phone.challenge()
-    for nc, age in enumerate((-5, 0, 100, 300), start=1):
-        assert accepted(phone.answer(challenge, nc=nc, now=NOW + age))
-        assert age + lifetimes[-1] > 300
-        assert age + lifetimes[-1] < 310
+    for nc in (first, first + 1):
+        assert accepted(phone.answer(challenge, nc=nc))
+        assert is_stale(phone.answer(challenge, nc=nc))
 
 
 def test_nonce_without_qop_is_good_for_one_use() -> None:
@@ -706,6 +691,9 @@ def test_database_that_does_not_answer_is_unavailable_and_the_next_request_is_se
 
 class FullState(LocalState):
     """Shared memory that takes nothing more."""
+
+    def claim(self, table: Table, key: str) -> bool:
+        raise Unavailable("shared memory is full", retry_after=30)
 
     def update(self, table: Table, key: str, lifetime: int, change: Any) -> Any:
         raise Unavailable("shared memory is full", retry_after=30)

@@ -7,6 +7,8 @@ import pytest
 
 from sbcauth.installation import kamailio_cfg
 from sbcauth.kamailio_snippet import snippet
+from sbcauth.nonces import CLOCK_DRIFT
+from sbcauth.settings import LONGEST_NONCE_DURATION as LONGEST_DURATION
 from sbcauth.shared_state import Table
 
 OURS = kamailio_cfg().read_text()
@@ -25,6 +27,11 @@ def test_tables_are_those_of_our_own_kamailio_cfg(text: str) -> None:
     assert parameters(text, "htable") == tables
     names = {found[1] for table in tables if (found := re.search("(sbcauth_[a-z_]+)=>", table))}
     assert {table.value for table in Table} < names
+
+
+def test_used_nonce_counts_are_kept_for_longer_than_nonces_live() -> None:
+    (lifetime,) = re.findall(r"sbcauth_nonce_counts=>.*autoexpire=(\d+);updateexpire=0;", OURS)
+    assert int(lifetime) > LONGEST_DURATION + CLOCK_DRIFT
 
 
 def test_processes_are_those_of_our_own_kamailio_cfg() -> None:
