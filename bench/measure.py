@@ -25,7 +25,7 @@ from bench.phones import Phones, Start
 from bench.servers import LOAD_CPUS, Server
 
 _SETTLE = 6.0
-_WARM_UP = 10_000
+_WARM_UP = 20_000
 _TRIES = 10
 _OTHERS = 0.06
 """How busy other programs may be in a round, as a share of one processor."""
@@ -79,7 +79,7 @@ def beds(
             stack.enter_context(server)
             line = stack.enter_context(Line(server.port))
             phones = Phones(line.port, server.port, algorithm=algorithm)
-            times = max(1, _WARM_UP // len(active))
+            times = max(2, _WARM_UP // len(active))
             for _ in range(times):
                 line.keep_busy(phones.register(active))
             running.append(Bed(server, line, phones))

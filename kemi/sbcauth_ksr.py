@@ -17,14 +17,14 @@ import sbcauth_log
 from sbcauth_state import count
 
 from sbcauth.counts import outcome_key
-from sbcauth.decision import Challenge, Decision, Drop, Reason, Reject
+from sbcauth.decision import Decision, Drop, Reason, Reject
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.logline import outcome, word
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 
-_NOTICE, _INFO, _DEBUG = 1, 2, 3  # Kamailio's levels
+_NOTICE, INFO, _DEBUG = 1, 2, 3  # Kamailio's levels
 
 _MAX_FIELDS = 8
 """How many header fields of one name are looked at."""
@@ -98,6 +98,8 @@ def _request_in_log() -> Request:
 get_method, _get_call_id = KSR.kx.get_method, KSR.kx.get_callid
 get_source_address, _get_source_port = KSR.kx.get_srcip, KSR.kx.get_srcport
 _get_transport = KSR.kx.get_proto
+get_debug = KSR.get_debug
+_append_to_reply, _send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
 get_from_user, get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
 
 
@@ -114,23 +116,19 @@ def is_retransmission(request: Request) -> bool:
     return KSR.tm.t_newtran() == 0
 
 
-def _reply(status: int, phrase: str, headers: Iterable[str]) -> None:
-    """Answer the request, statefully where it has a transaction."""
+def challenge(status: int, headers: Iterable[str]) -> None:
+    """Answer the request with challenges."""
     for header in headers:
-        KSR.hdr.append_to_reply(f"{header}\r\n")
-    KSR.sl.send_reply(status, phrase)
-
-
-def challenge(decision: Challenge) -> None:
-    """Answer the request with the challenges."""
-    _reply(decision.status, _PHRASES[decision.status], decision.headers)
+        _append_to_reply(f"{header}\r\n")
+    _send_reply(status, _PHRASES[status])
 
 
 def refuse(decision: Reject) -> None:
     """Answer the request with a refusal."""
     retry_after = decision.retry_after
-    headers = (f"Retry-After: {retry_after}",) if retry_after else ()
-    _reply(decision.status, decision.phrase, headers)
+    if retry_after:
+        _append_to_reply(f"Retry-After: {retry_after}\r\n")
+    _send_reply(decision.status, decision.phrase)
 
 
 _PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
@@ -183,8 +181,18 @@ def set_account(username: str, local_user: str) -> None:
     user's address of record.
     """
     if not local_user.isalnum() or not local_user.isascii():
-        local_user = quote(to_bytes(local_user), safe=_USER_UNRESERVED)
-    _set_avps(("$avp(sbcauth_username)", username), ("$avp(sbcauth_local_user)", local_user))
+        local_user = escaped(local_user)
+    if not (
+        _set("$avp(sbcauth_username)", username)
+        == _set("$avp(sbcauth_local_user)", local_user)
+        == 1
+    ):
+        raise _half_told()
+
+
+def escaped(user: str) -> str:
+    """Return the user part of a URI for `user` (RFC 3261, 25.1)."""
+    return quote(to_bytes(user), safe=_USER_UNRESERVED)
 
 
 def set_route(route: Route | None) -> None:
@@ -194,23 +202,25 @@ def set_route(route: Route | None) -> None:
     """
     if route is None:
         return
-    _set_avps(("$avp(sbcauth_ip_group)", route.ip_group), ("$avp(sbcauth_realm)", route.realm))
-    if route.route_to:
-        _set_avps(("$avp(sbcauth_route_to)", route.route_to))
-    if route.peer:
-        _set_avps(("$avp(sbcauth_peer)", route.peer))
-    for uri in reversed(route.next_hops):  # an AVP's last value is its first
-        _set_avps(("$avp(sbcauth_next_hop)", uri))
+    ip_group, realm, next_hops, route_to, peer = route
+    if not (_set("$avp(sbcauth_ip_group)", ip_group) == _set("$avp(sbcauth_realm)", realm) == 1):
+        raise _half_told()
+    if not route_to:
+        return
+    avps = [("route_to", route_to), *(("next_hop", uri) for uri in reversed(next_hops))]
+    if peer:
+        avps.append(("peer", peer))
+    for name, value in avps:  # of the next hops, the last one set is the first
+        if _set(f"$avp(sbcauth_{name})", value) != 1:
+            raise _half_told()
 
 
-def _set_avps(*avps: tuple[str, str]) -> None:
-    """Set AVPs, all of them: the route block must not go on with half of what it is told."""
-    for name, value in avps:
-        if _pv_sets(name, value) != 1:
-            raise Unavailable("shared memory is full")
+_set = KSR.pv.sets
 
 
-_pv_sets = KSR.pv.sets
+def _half_told() -> Unavailable:
+    """Return the error: the route block must not go on with half of what it is told."""
+    return Unavailable("shared memory is full")
 
 
 def log(decision: Decision, request: Request | None = None) -> None:
@@ -222,9 +232,12 @@ def log(decision: Decision, request: Request | None = None) -> None:
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
     count(outcome_key(ip_group, decision.reason))
     level = _LEVELS.get(decision.reason, _NOTICE)
-    if level > _NOTICE and KSR.get_debug() < level:
-        return
-    write = _WRITERS[level]
+    if level <= _NOTICE or get_debug() >= level:
+        write_line(_WRITERS[level], decision, request)
+
+
+def write_line(write: sbcauth_log.Write, decision: Decision, request: Request | None) -> None:
+    """Write the line of an outcome, as `log` does."""
     write(f"{outcome(request or _request_in_log(), decision)}\n")
 
 
@@ -233,12 +246,12 @@ _LEVELS = {
     Reason.PASS_THROUGH: _DEBUG,
     Reason.METHOD_NOT_LISTED: _DEBUG,
     Reason.ASKED: _DEBUG,
-    Reason.ACCEPTED: _INFO,
-    Reason.CHALLENGED: _INFO,
-    Reason.STALE_NONCE: _INFO,
+    Reason.ACCEPTED: INFO,
+    Reason.CHALLENGED: INFO,
+    Reason.STALE_NONCE: INFO,
 }
 """The level of an outcome; that of all others is notice."""
-_WRITERS = {_NOTICE: sbcauth_log.notice, _INFO: sbcauth_log.info, _DEBUG: sbcauth_log.dbg}
+_WRITERS = {_NOTICE: sbcauth_log.notice, INFO: sbcauth_log.info, _DEBUG: sbcauth_log.dbg}
 
 
 def complain() -> None:

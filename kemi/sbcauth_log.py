@@ -15,13 +15,22 @@ Write = Callable[[str], None]
 
 _STDERR = 2
 
+level = 0
+"""Kamailio's `debug` at the last `follow`, for those who cannot ask each time."""
 
-def _straight(level: int, name: str, priority: int) -> Write:
-    """Return a function that writes lines of Kamailio's `level`, and of syslog's `priority`."""
+
+def follow() -> None:
+    """Follow Kamailio's `debug`, which can be changed while it runs."""
+    global level
+    level = KSR.get_debug()
+
+
+def _straight(of_level: int, name: str, priority: int) -> Write:
+    """Return a function that writes lines of one of Kamailio's levels, and syslog's `priority`."""
     begins = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
 
     def write(line: str) -> None:
-        if KSR.get_debug() >= level:
+        if KSR.get_debug() >= of_level:
             text = f"{begins}({os.getpid()}) {name}: {line}"
             with suppress(OSError):  # a request is answered, whoever reads of it
                 os.write(_STDERR, text.encode("utf-8", "surrogateescape"))

@@ -34,9 +34,7 @@ _sht_unlock = KSR.htable.sht_unlock
 class KamailioState:
     """SharedState in Kamailio's shared memory: one htable for each table."""
 
-    def get(self, table: Table, key: str) -> Value | None:
-        """Return the value, or None where there is none."""
-        return _sht_get(table, key)
+    get = staticmethod(_sht_get)
 
     def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
         """Keep `value` for `lifetime` seconds.

@@ -39,6 +39,7 @@ MOST_FAILURES = 20_000
 """Failures of strangers that are kept count of in one window; then they are all refused."""
 _TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
 _REMEMBERED = 100_000
+_ATTEMPTS = Table.ATTEMPTS  # to look it up in its class takes as long as to call something
 _NONCE_OF_ANOTHER = "nonce:"
 
 Network = IPv4Network | IPv6Network
@@ -129,6 +130,7 @@ class Attempts:
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
+        self._get = shared.get
         self._trusted_until: dict[str, int] = {}
 
     def locked_out(self, claimant: Claimant, limit: AttemptLimit, now: int) -> Scope | None:
@@ -152,7 +154,7 @@ class Attempts:
 
     def is_clean(self, pair: str) -> bool:
         """Tell whether nothing is held against a pair, known by its key: no failure, no lockout."""
-        return self._shared.get(Table.ATTEMPTS, pair) is None
+        return self._get(_ATTEMPTS, pair) is None
 
     def sure_until(self, pair: str, limit: AttemptLimit, now: int) -> int:
         """Return until when a success of a pair changes nothing; `now` or earlier if it may."""

@@ -8,6 +8,9 @@ from sbcauth.ip_groups import IPGroup
 from sbcauth.nonces import FOREIGN, JudgedNonce, NonceKey, NonceSigner, NonceState
 from sbcauth.request import Request
 
+Offer = tuple[str, NonceSigner, str]
+"""What stands in a header field before the nonce, who mints the nonce, and what stands after it."""
+
 
 class Challenger:
     """Challenges the requests of one IP Group, and judges the nonces in their answers."""
@@ -25,10 +28,10 @@ class Challenger:
             )
             for algorithm in group.auth_algorithms
         }
-        self._offers = [
-            (self.signers[algorithm], *_around_nonce(group.realm, algorithm, self._qop))
-            for algorithm in group.auth_algorithms
-        ]
+        self._offers = {
+            status: [self._offer(name, algorithm) for algorithm in group.auth_algorithms]
+            for status, name in ((401, "WWW-Authenticate"), (407, "Proxy-Authenticate"))
+        }
 
     def challenge(
         self, method: str, source: str, now: int, *, stale: bool = False
@@ -37,13 +40,17 @@ class Challenger:
 
         RFC 8760 §2.4 leaves that order to the administrator: some phones read only the first.
         """
-        status = self._status(method)
-        name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
+        status, offers = self.offers(method)
         end = ", stale=true" if stale else ""
-        headers = []
-        for signer, before, after in self._offers:
-            headers.append(f"{name}: {before}{signer.mint(source, now)}{after}{end}")
+        headers = (
+            f"{before}{signer.mint(source, now)}{after}{end}" for before, signer, after in offers
+        )
         return status, tuple(headers)
+
+    def offers(self, method: str) -> tuple[int, list[Offer]]:
+        """Return the status of a challenge to `method`, and what its header fields are made of."""
+        status = self._status(method)
+        return status, self._offers[status]
 
     def answered_in(self, method: str) -> str:
         """Return the name of the header field that answers a challenge to `method`."""
@@ -100,13 +107,13 @@ class Challenger:
             return credentials.protection in ("", "auth")
         return credentials.protection in self._qop
 
+    def _offer(self, name: str, algorithm: Algorithm) -> Offer:
+        """Return the parts of a header field with a challenge for one algorithm."""
+        value = format_challenge(self._realm, "\n", algorithm, self._qop)
+        before, _, after = value.rpartition("\n")
+        return f"{name}: {before}", self.signers[algorithm], after
+
     def _strength(self, credentials: Credentials) -> int:
         if not self.offered_algorithm(credentials):
             return -1
         return Algorithm(credentials.algorithm).strength
-
-
-def _around_nonce(realm: str, algorithm: Algorithm, qop: Sequence[str]) -> tuple[str, str]:
-    """Return what a challenge says before its nonce, and after it."""
-    before, _, after = format_challenge(realm, "\n", algorithm, qop).rpartition("\n")
-    return before, after

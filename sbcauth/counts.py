@@ -10,6 +10,7 @@ the list is, `#1` its first key. A key that stands there twice has been counted 
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from sbcauth.rpc import Rpc, RpcError
@@ -59,6 +60,7 @@ class Counts(NamedTuple):
     radius: tuple[RadiusAnswers, ...]
 
 
+@lru_cache(4096)  # 0.3 µs for each outcome
 def outcome_key(ip_group: str, reason: str) -> str:
     """Return the key under which outcomes are counted; no IP Group is `-`."""
     return f"{reason} {ip_group or _NO_GROUP}"

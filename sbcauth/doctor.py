@@ -62,7 +62,7 @@ def _kamailio(environment: Mapping[str, str]) -> Iterator[Finding]:
     if not shutil.which("kamailio", path=f"{environment.get('PATH', '')}:/usr/sbin"):
         yield Finding(Grade.ERROR, "Kamailio", "is not installed: apt install kamailio")
         return
-    wanted = set(re.findall(r'^loadmodule "(.*)"', kamailio_cfg().read_text(), re.MULTILINE))
+    wanted = set(re.findall(r'^loadmodule "(.*)"', kamailio_cfg().read_text("utf-8"), re.MULTILINE))
     folder = next((folder for folder in _MODULES if folder.is_dir()), None)
     there = {path.name for path in folder.iterdir()} if folder else set()
     for module in sorted(wanted - there):
@@ -185,7 +185,9 @@ def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
 def _tables(rpc: Rpc) -> Iterator[Finding]:
     """Look for the htables in the running server: a kamailio.cfg may be older than sbcauth."""
     there = {table["name"] for table in rpc.call("htable.stats")}
-    for line in re.findall(r'^modparam\("htable".*"\)', kamailio_cfg().read_text(), re.MULTILINE):
+    for line in re.findall(
+        r'^modparam\("htable".*"\)', kamailio_cfg().read_text("utf-8"), re.MULTILINE
+    ):
         name = line.split('"')[5].partition("=>")[0]
         if name not in there:
             grade = Grade.WARNING if name == "sbcauth_cseq" else Grade.ERROR  # SBC as Client alone

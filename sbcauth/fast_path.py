@@ -9,15 +9,16 @@ that each function and each object costs half a microsecond to touch, not a tent
 concluded about a phone is in one note of it, which is found by one look.
 """
 
+from hmac import compare_digest
 from typing import NamedTuple
 
 from sbcauth.accounts import Users
 from sbcauth.attempts import Attempts, pair_key
 from sbcauth.challenges import Challenger
-from sbcauth.decision import Accept, Challenge, Reason
-from sbcauth.digest import response_is_right, usual_credentials
+from sbcauth.digest import response_of_auth, usual_credentials
 from sbcauth.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 from sbcauth.nonce_counts import NonceCounts
+from sbcauth.nonces import FRESH
 
 _REMEMBERED_PHONES = 100_000
 
@@ -28,36 +29,29 @@ class KnownPhone(NamedTuple):
     `sure_until` (seconds since 1970) is when another success would change something.
     """
 
+    username: str
     local_user: str
     ha1: str
     pair: str
     sure_until: int
 
 
-class Recognised(NamedTuple):
-    """A sender whose answer is right; to be accepted, it must still claim its nonce count."""
-
-    username: str
-    local_user: str
-    nonce: str
-    nonce_count: int
-
-
 class FastPath:
     """The fast path of one IP Group. Every method raises Unavailable."""
 
     __slots__ = (
-        "_algorithms",
         "_attempts",
-        "_challenger",
+        "_is_clean",
         "_limit",
-        "_name",
-        "_nonce_counts",
+        "_offers",
         "_phones",
-        "_realm",
+        "_signers",
         "_users",
+        "claim",
         "headers",
+        "name",
         "only_setup_invite",
+        "realm",
     )
 
     def __init__(
@@ -68,18 +62,19 @@ class FastPath:
         attempts: Attempts,
         nonce_counts: NonceCounts,
     ) -> None:
-        self._name = group.name
-        self._realm = group.realm
+        self.name = group.name
+        self.realm = group.realm
         self._limit = group.attempt_limit
-        self._challenger = challenger
-        self._algorithms = challenger.signers
+        self._signers = challenger.signers
         self._users = users
         self._phones: dict[tuple[str, ...], KnownPhone] = users.notes()
         self._attempts = attempts
-        self._nonce_counts = nonce_counts
+        self._is_clean = attempts.is_clean
+        self.claim = nonce_counts.use
         listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
         listed -= {"ACK", "CANCEL"}
         self.headers = {method: challenger.answered_in(method) for method in listed}
+        self._offers = {method: challenger.offers(method) for method in listed}
         self.only_setup_invite = "INVITE" not in group.methods
 
     @staticmethod
@@ -94,59 +89,62 @@ class FastPath:
             and not group.shadow
         )
 
-    def challenge(self, method: str, source: str, now: int) -> Challenge:
-        """Return the challenge to a request without credentials, from `source` at `now`."""
-        status, headers = self._challenger.challenge(method, source, now)
-        return Challenge(status, headers, Reason.CHALLENGED, self._name)
+    def challenge(self, method: str, source: str, now: int) -> tuple[int, list[str]]:
+        """Return the challenge to a request without credentials, from `source` at `now`.
+
+        It is a status and the header fields.
+        """
+        status, offers = self._offers[method]
+        headers = []
+        for before, signer, after in offers:
+            headers.append(f"{before}{signer.mint(source, now)}{after}")
+        return status, headers
 
     def recognise(
         self, method: str, source: str, field: str, claimed_user: str, now: int
-    ) -> Recognised | None:
-        """Return the sender of a request with credentials, or None in any doubt.
+    ) -> tuple[KnownPhone, str, int] | None:
+        """Return the sender of a request with right credentials, or None in any doubt.
 
-        `field` is the value of the only header field that may have them, and `claimed_user` the
-        user part of the address of record that the request speaks for.
+        The sender comes with the nonce and the nonce count, which it must still `claim`. `field` is
+        the value of the only header field that may have credentials, and `claimed_user` the user
+        part of the address of record that the request speaks for.
         """
         credentials = usual_credentials(field)
         if credentials is None:
             return None
-        username, realm, nonce, _, _, algorithm, qop, nc, _, _ = credentials
-        signer = self._algorithms.get(algorithm)
-        if signer is None or realm != self._realm or qop != "auth":
+        username, realm, nonce, uri, response, algorithm, qop, nc, cnonce, _ = credentials
+        signer = self._signers.get(algorithm)
+        if signer is None or realm != self.realm or qop != "auth":
             return None
         phone = self._phones.get((source, username, algorithm))
         if phone is None or now >= phone.sure_until:
             phone = self._get_to_know(source, username, algorithm, now)
             if phone is None:
                 return None
-        local_user, ha1, pair, _ = phone
+        _, local_user, ha1, pair, _ = phone
         if (
             local_user != claimed_user
-            or not signer.is_fresh_for(nonce, source, now)
-            or not response_is_right(ha1, method, credentials)
-            or not self._attempts.is_clean(pair)
+            or signer.judge(nonce, source, now) is not FRESH
+            or not response.isascii()
+            or not compare_digest(
+                response_of_auth(ha1, method, uri, algorithm, nonce, nc, cnonce), response
+            )
+            or not self._is_clean(pair)
         ):
             return None
-        return Recognised(username, local_user, nonce, int(nc, 16))
-
-    def claim(self, sender: Recognised) -> Accept | None:
-        """Accept the sender, once: use up its nonce count."""
-        username, local_user, nonce, nonce_count = sender
-        if not self._nonce_counts.use(nonce, nonce_count):
-            return None
-        return Accept(self._name, username, local_user, self._realm)
+        return phone, nonce, int(nc, 16)
 
     def _get_to_know(
         self, source: str, username: str, algorithm: str, now: int
     ) -> KnownPhone | None:
         """Return the phone of a user at an address, if it has succeeded there of late."""
-        pair = pair_key(self._name, source, username)
+        pair = pair_key(self.name, source, username)
         sure_until = self._attempts.sure_until(pair, self._limit, now)
-        user = self._users.find(self._name, username, self._realm) if sure_until > now else None
+        user = self._users.find(self.name, username, self.realm) if sure_until > now else None
         ha1 = user.ha1(algorithm) if user and user.enabled else None
         if user is None or ha1 is None:
             return None
-        phone = KnownPhone(user.local_user, ha1, pair, sure_until)
+        phone = KnownPhone(username, user.local_user, ha1, pair, sure_until)
         if len(self._phones) >= _REMEMBERED_PHONES:
             self._phones.clear()
         self._phones[source, username, algorithm] = phone

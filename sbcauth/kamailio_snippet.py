@@ -21,14 +21,14 @@ _HEAD = """\
 """
 _MODULES = ("htable", "kemix")
 _TABLES = """\
-modparam("htable", "htable", "sbcauth_nonce_counts=>size=16;autoexpire=610;updateexpire=0;initval=0;")
+modparam("htable", "htable", "sbcauth_nonce_counts=>size=16;initval=0;autoexpire=610;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_attempts=>size=14;autoexpire=90000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_lockouts=>size=12;autoexpire=90000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_trusted=>size=14;autoexpire=2592000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_cseq=>size=10;autoexpire=86400;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_outcomes=>size=8;initval=0;")
 modparam("htable", "htable", "sbcauth_keys=>size=2;")
-"""
+"""  # noqa: E501 - a parameter of Kamailio's is one line
 _CALL = """\
 # Returns for a request that may go on; all others have been answered.
 route[SBCAUTH] {

@@ -7,6 +7,8 @@ requests, and some phones count from 0.
 
 from sbcauth.shared_state import SharedState, Table
 
+_TABLE = Table.NONCE_COUNTS
+
 
 class NonceCounts:
     """The nonce counts (RFC 7616, 3.4) that have been used.
@@ -16,11 +18,12 @@ class NonceCounts:
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
+        self._claim = shared.claim
 
     def use(self, nonce: str, count: int) -> bool:
         """Use up `count`; tell whether it was still unused."""
-        return self._shared.claim(Table.NONCE_COUNTS, f"{nonce} {count}")
+        return self._claim(_TABLE, f"{nonce} {count}")
 
     def was_used(self, nonce: str, count: int) -> bool:
         """Tell whether `use` would refuse this count."""
-        return bool(self._shared.get(Table.NONCE_COUNTS, f"{nonce} {count}"))
+        return bool(self._shared.get(_TABLE, f"{nonce} {count}"))

@@ -27,7 +27,8 @@ from typing import NamedTuple
 CLOCK_DRIFT = 5
 """Seconds that another node's clock may be ahead of ours."""
 
-_KEY_ID = slice(8, 10)  # digits
+_TIME = slice(8)  # digits
+_KEY_ID = slice(8, 10)
 _TAG = slice(22, 34)
 _BODY = 34  # digits before the MAC
 _MAC = 14  # bytes
@@ -42,16 +43,17 @@ class NonceState(Enum):
 
 
 class JudgedNonce(NamedTuple):
-    """A nonce with its state, its age (seconds), and whom it was issued to.
+    """A nonce with its state, and whom it was issued to.
 
     `source_tag` is empty where that is the source that now presents it.
     """
 
     state: NonceState
-    age: int = 0
     source_tag: str = ""
 
 
+FRESH = JudgedNonce(NonceState.FRESH)
+"""One that is presented by the source that it was issued to."""
 FOREIGN = JudgedNonce(NonceState.FOREIGN)
 
 
@@ -103,28 +105,21 @@ class NonceSigner:
 
     def judge(self, nonce: str, source: str, now: int) -> JudgedNonce:
         """Return what `nonce`, presented by `source`, is to this policy at `now` (seconds)."""
-        body, key_id = nonce[:_BODY], nonce[_KEY_ID]
-        keyed = self._macs.get(key_id)
+        keyed = self._macs.get(nonce[_KEY_ID])
         if keyed is None or not nonce.isascii():
             return FOREIGN
         mac = keyed.copy()
-        mac.update(body.encode())
+        mac.update(nonce[:_BODY].encode())
         if not compare_digest(nonce[_BODY:], mac.hexdigest()):
             return FOREIGN
         if now < self._not_before:
             self._follow(now)
-        issued = int(body[:8], 16)
-        age = now - issued
-        fresh = -CLOCK_DRIFT <= age <= self._lifetime and issued >= self._not_before
-        tag = body[_TAG]
-        issued_here = tag == _source_tag(self._source_keys[key_id], source)
-        state = NonceState.FRESH if fresh else NonceState.STALE
-        return JudgedNonce(state, age, "" if issued_here else tag)
-
-    def is_fresh_for(self, nonce: str, source: str, now: int) -> bool:
-        """Tell whether `nonce` is fresh, and was issued to `source`."""
-        state, _, source_tag = self.judge(nonce, source, now)
-        return state is NonceState.FRESH and not source_tag
+        issued, tag = int(nonce[_TIME], 16), nonce[_TAG]
+        if tag == _source_tag(self._source_keys[nonce[_KEY_ID]], source):
+            tag = ""
+        if issued >= self._not_before and -CLOCK_DRIFT <= now - issued <= self._lifetime:
+            return JudgedNonce(NonceState.FRESH, tag) if tag else FRESH
+        return JudgedNonce(NonceState.STALE, tag)
 
     def _follow(self, now: int) -> None:
         """Follow a clock that was set back; other processes noticed some seconds earlier."""

@@ -70,7 +70,7 @@ class AuthServer:
         self._challengers = {
             group.name: Challenger(group, keys, started_at) for group in ip_groups.by_name.values()
         }
-        self._fast_paths = {
+        self._fast_path_of = {
             name: FastPath(
                 ip_groups.by_name[name],
                 challenger,
@@ -81,7 +81,7 @@ class AuthServer:
             for name, challenger in self._challengers.items()
             if FastPath.is_for(ip_groups.by_name[name])
         }
-        self._fast_path_from: dict[str, FastPath | None] = {}
+        self.fast_paths: dict[str, FastPath | None] = {}
         self._accounts = Accounts(ip_groups, users)
         self._unclassified: Decision = (
             Drop(Reason.UNCLASSIFIED)
@@ -149,13 +149,13 @@ class AuthServer:
     def fast_path(self, source: str) -> FastPath | None:
         """Return the fast path of all requests from an address; None where they have none."""
         try:
-            return self._fast_path_from[source]
+            return self.fast_paths[source]
         except KeyError:
             group = self._ip_groups.of_all_from(source)
-            path = self._fast_paths.get(group.name) if group else None
-            if len(self._fast_path_from) >= _REMEMBERED_SOURCES:
-                self._fast_path_from.clear()
-            self._fast_path_from[source] = path
+            path = self._fast_path_of.get(group.name) if group else None
+            if len(self.fast_paths) >= _REMEMBERED_SOURCES:
+                self.fast_paths.clear()
+            self.fast_paths[source] = path
             return path
 
     def _lock_out(self, claim: Claim) -> Decision | None:

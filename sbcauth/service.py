@@ -54,7 +54,7 @@ class Service:
         )
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)
-        self._routes = dict(_routes(self.ip_groups))
+        self.routes = dict(_routes(self.ip_groups))
         self._server = AuthServer(
             self.ip_groups,
             self._users,
@@ -63,6 +63,7 @@ class Service:
             config.unclassified_requests,
             started_at,
         )
+        self.fast_paths = self._server.fast_paths
 
     def decide(self, request: Request, now: float, verdict: Verdict | None = None) -> Decision:
         """Return what is to be done with `request`, which came at `now` (seconds since 1970).
@@ -72,9 +73,15 @@ class Service:
         self._users.refresh(now)
         return self._server.decide(request, int(now), verdict)
 
-    def fast_path(self, source: str, now: float) -> FastPath | None:
-        """Return the fast path of requests from the address `source`; None where they have none."""
+    def refresh(self, now: float) -> None:
+        """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""
         self._users.refresh(now)
+
+    def fast_path(self, source: str) -> FastPath | None:
+        """Return the fast path of requests from the address `source`; None where they have none.
+
+        It counts on `refresh`. Those that are known already are in `fast_paths`.
+        """
         return self._server.fast_path(source)
 
     def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
@@ -82,7 +89,7 @@ class Service:
 
         A REGISTER that we have accepted ourselves stays here.
         """
-        return self._routes.get((ip_group, accepted and method == "REGISTER"))
+        return self.routes.get((ip_group, accepted and method == "REGISTER"))
 
     def account_for(
         self, challenge: PeerChallenge, sender: str, source: str, peer: str, now: float

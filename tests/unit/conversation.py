@@ -8,7 +8,7 @@ from typing import Any
 import sip
 
 from sbcauth.classification import IPGroups
-from sbcauth.decision import Accept, Challenge, Decision
+from sbcauth.decision import Accept, Challenge, Decision, Reason
 from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.ip_groups import (
@@ -165,11 +165,15 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
         fields, others = others, fields
     source = request.source_address
     if not fields:
-        return path.challenge(request.method, source, now)
+        status, headers = path.challenge(request.method, source, now)
+        return Challenge(status, tuple(headers), Reason.CHALLENGED, path.name)
     if others or len(fields) > 1:
         return None
     sender = path.recognise(request.method, source, fields[0], request.claimed_user, now)
-    return path.claim(sender) if sender else None
+    if sender is None or not path.claim(*sender[1:]):
+        return None
+    phone = sender[0]
+    return Accept(path.name, phone.username, phone.local_user, path.realm)
 
 
 def decide_both_ways(server: AuthServer, request: Request, now: int) -> Decision:
