@@ -1,0 +1,130 @@
+"""A registration whose answer was lost comes again; nobody gains by sending it once more.
+
+A known phone's REGISTER has no transaction, so that all workers tell by the registrar's bindings
+whether the same request has been carried out.
+"""
+
+import re
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from kamailio import Server
+from phone import Phone
+
+from sbcauth.rpc import Rpc, RpcError
+
+WORKERS = 4
+CONFIG = """
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{address: 127.0.0.0/8}]
+"""
+USERS = {"1001": "secret"}
+
+
+@pytest.fixture
+def known(server, phone):
+    """A phone that has succeeded before, with no registration left."""
+    with Phone(server, expires=0) as before:
+        assert before.register().status == 200
+    with suppress(RpcError):
+        ask(server, "ul.rm", "location", "1001@example.com")
+    return phone()
+
+
+def ask(server: Server, method: str, *parameters: str) -> Any:
+    """Ask the running Kamailio."""
+    return Rpc(server.folder / "run" / "rpc.sock").call(method, *parameters)
+
+
+def contacts(server: Server) -> set[str]:
+    """Return the Contacts that user 1001 is registered with."""
+    try:
+        found = ask(server, "ul.lookup", "location", "1001@example.com")["Contacts"]
+    except RpcError:
+        return set()
+    return {f"<{each['Contact']['Address']}>" for each in found}
+
+
+def without_expires(text: str) -> str:
+    """Return Contacts without the seconds that they have left."""
+    return re.sub(r"expires=\d+", "expires", text)
+
+
+def test_known_phone_registers_without_a_transaction(server, known):
+    kept = ask(server, "tm.stats")["total"]
+    assert known.register().status == 200
+    assert ask(server, "tm.stats")["total"] == kept
+
+
+def test_same_registration_again_is_answered_again(server, known):
+    accepted = known.register()
+    assert accepted.status == 200
+    for again in (known.resend() for _ in range(8)):
+        assert again.status == 200
+        bindings = map(without_expires, (again.header("contact"), accepted.header("contact")))
+        assert len(set(bindings)) == 1
+        assert again.header("cseq") == accepted.header("cseq")
+    assert contacts(server) == {known.contact}
+    assert server.reasons(known.call_id) == ["challenged", "accepted"]
+
+
+def test_same_registration_again_from_behind_a_translator_is_answered_to_where_it_came(
+    server, known
+):
+    challenge = known.request("REGISTER")
+    raw = known.build("REGISTER", answering=challenge)
+    raw = raw.replace(f"SIP/2.0/UDP {known.host}".encode(), b"SIP/2.0/UDP 192.0.2.7:5060;rport")
+    for _ in range(3):
+        known.send(raw)
+        reply = known.response(known.last_branch)
+        assert reply.status == 200
+        assert f"rport={known.port}" in reply.header("via")
+        assert "received=127.0.0.1" in reply.header("via")
+
+
+@pytest.mark.parametrize("contact", ["<sip:thief@127.0.0.9>", "*"], ids=["another", "all"])
+def test_same_credentials_again_change_no_contact(server, known, contact):
+    """Whoever sends them from the phone's address gets to know what is registered, at most."""
+    assert known.register().status == 200
+    raw = known.last_sent.replace(known.contact.encode(), contact.encode())
+    raw = raw.replace(b"Expires: 60", b"Expires: 0") if contact == "*" else raw
+    known.send(raw)
+    assert known.response(known.last_branch).status == 200
+    assert contacts(server) == {known.contact}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(rb"CSeq: \d+", b"CSeq: 99"), (rb"Call-ID: ", b"Call-ID: x")]
+)
+def test_same_credentials_in_another_registration_are_a_replay(server, known, old, new):
+    assert known.register().status == 200
+    before = contacts(server)
+    known.send(re.sub(old, new, known.last_sent, count=1))
+    refused = known.response(known.last_branch)
+    assert (refused.status, refused.challenges[0].stale) == (401, True)
+    assert contacts(server) == before
+
+
+def test_same_deregistration_again_is_challenged_and_then_accepted(server, known):
+    assert known.register().status == 200
+    known.expires = 0
+    assert known.register().status == 200
+    assert contacts(server) == set()
+    again = known.resend()
+    assert (again.status, again.challenges[0].stale) == (401, True)
+    assert known.request("REGISTER", answering=again).status == 200
+
+
+def test_first_registration_of_a_phone_is_absorbed_by_its_transaction(start_server):
+    server = start_server(CONFIG, workers=4)
+    server.add_user("1001", "secret")
+    with Phone(server) as phone:
+        accepted = phone.register()
+        assert accepted.status == 200
+        assert [phone.resend() for _ in range(5)] == [accepted] * 5
