@@ -8,26 +8,28 @@ import sbcauth_log
 import sbcauth_registrar as registrar
 from sbcauth_ksr import (
     INFO,
+    PHRASES,
     ReturnCode,
-    challenge,
+    admit,
+    append_to_reply,
     get_from_user,
     get_method,
     get_source_address,
     get_to_user,
-    set_account,
+    log_usual,
+    send_reply,
     set_route,
-    write_line,
 )
-from sbcauth_log import info
-from sbcauth_state import count
+from sbcauth_state import enlist
 
-from sbcauth.counts import outcome_key
-from sbcauth.decision import Accept, Challenge, Reason
+from sbcauth.counts import TABLE
+from sbcauth.decision import Reason
 from sbcauth.exceptions import Unavailable
-from sbcauth.fast_path import FastPath, KnownPhone
+from sbcauth.fast_path import FastPath
 from sbcauth.service import Service
 
 _field = KSR.hdr.get_idx
+_count = KSR.htable.sht_inc
 _remove_field = KSR.textops.remove_hf_idx
 _has_totag = KSR.siputils.has_totag
 _new_transaction = KSR.tm.t_newtran
@@ -37,7 +39,7 @@ _find_transaction = KSR.tm.t_check_trans
 _ANSWERED, _LET_IN = ReturnCode.ANSWERED, ReturnCode.ACCEPTED
 _CHALLENGED, _ACCEPTED = Reason.CHALLENGED, Reason.ACCEPTED
 _OTHER = {"Authorization": "Proxy-Authorization", "Proxy-Authorization": "Authorization"}
-_WITHOUT_TRANSACTION = "REGISTER" if registrar.TABLE else None
+_KEPT_HERE = "REGISTER" if registrar.TABLE else None
 
 
 def take(service: Service, now: int) -> ReturnCode | None:
@@ -46,9 +48,10 @@ def take(service: Service, now: int) -> ReturnCode | None:
     So does NOTHING_YET, where the request has got its transaction.
     """
     source = get_source_address()
-    path = service.fast_paths.get(source) or service.fast_path(source)
-    if path is None:
+    known = service.fast_paths.get(source) or service.fast_path(source)
+    if known is None:
         return None
+    path, tag = known
     method = get_method()
     header = path.headers.get(method)
     if header is None or (path.only_setup_invite and method == "INVITE" and _has_totag() > 0):
@@ -57,20 +60,27 @@ def take(service: Service, now: int) -> ReturnCode | None:
     try:
         field = _field(header, 0)
         if field is None:
-            status, headers = path.challenge(method, source, now)
-            count(outcome_key(path.name, _CHALLENGED))
+            status, headers = path.challenge(method, tag, now)
+            if _count(TABLE, path.challenged) == 1:
+                enlist(path.challenged)
             if sbcauth_log.level >= INFO:
-                write_line(info, Challenge(status, headers, _CHALLENGED, path.name), None)
-            challenge(status, headers)
+                verdict = f"decision=challenge status={status} reason={_CHALLENGED}"
+                log_usual(verdict, path.name, method, "")
+            for each in headers:
+                append_to_reply(f"{each}\r\n")
+            send_reply(status, PHRASES[status])
             return _ANSWERED
-        if _field(header, 1) is not None or _field(_OTHER[header], 0) is not None:
+        stays_here = method == _KEPT_HERE
+        if not (stays_here and path.only_algorithm) and (
+            _field(header, 1) is not None or _field(_OTHER[header], 0) is not None
+        ):
             return None
         claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
-        sender = path.recognise(method, source, field, claimed_user, now)
+        sender = path.recognise(method, source, tag, field, claimed_user, now)
         if sender is None:
             return None
-        phone, nonce, nonce_count = sender
-        if method != _WITHOUT_TRANSACTION:
+        username, nonce, nonce_count = sender
+        if not stays_here:
             if _new_transaction() == 0:
                 return _ANSWERED
             doubt = ReturnCode.NOTHING_YET
@@ -78,25 +88,25 @@ def take(service: Service, now: int) -> ReturnCode | None:
     except (UnicodeDecodeError, Unavailable):
         return doubt
     if not is_first:
-        return doubt or _repeat(service, path, phone, header)
-    count(outcome_key(path.name, _ACCEPTED))
+        return doubt or _repeat(path, username, claimed_user)
+    if _count(TABLE, path.accepted) == 1:
+        enlist(path.accepted)
     if sbcauth_log.level >= INFO:
-        accepted = Accept(path.name, phone.username, phone.local_user, path.realm)
-        write_line(info, accepted, None)
-    _remove_field(header, 0)
-    set_account(phone.username, phone.local_user)
-    set_route(service.routes[path.name, method == "REGISTER"])
+        log_usual(f"decision=accept reason={_ACCEPTED}", path.name, method, username)
+    if not stays_here:
+        _remove_field(header, 0)
+    admit(username, claimed_user, path.name, path.realm)
+    if method != "REGISTER":
+        set_route(service.routes[path.name, False])
     return _LET_IN
 
 
-def _repeat(service: Service, path: FastPath, phone: KnownPhone, header: str) -> ReturnCode | None:
+def _repeat(path: FastPath, username: str, local_user: str) -> ReturnCode | None:
     """Answer a registration that comes again because its answer was lost."""
     if _find_transaction() == 0:  # the long way has made one
         return _ANSWERED
-    if not registrar.has_carried_out(phone.local_user, path.realm):
+    if not registrar.has_carried_out(local_user, path.realm):
         return None
-    _remove_field(header, 0)
-    set_account(phone.username, phone.local_user)
-    set_route(service.routes[path.name, True])
+    admit(username, local_user, path.name, path.realm)
     registrar.make_query()
     return _LET_IN

@@ -16,11 +16,10 @@ import KSR
 import sbcauth_log
 from sbcauth_state import count
 
-from sbcauth.counts import outcome_key
-from sbcauth.decision import Decision, Drop, Reason, Reject
+from sbcauth.decision import Decision, Drop, Reason, Reject, outcome_key
 from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import BadCredentials, Unavailable
-from sbcauth.logline import outcome, word
+from sbcauth.logline import line_of, outcome, word
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 
@@ -72,34 +71,11 @@ def read_request() -> Request:
     return cast(Request, CurrentRequest())
 
 
-def _request_in_log() -> Request:
-    """Return the request that Kamailio is routing, as far as its line needs it.
-
-    The longer way is for bytes that are no UTF-8.
-    """
-    try:
-        return Request(
-            method=get_method().upper(),
-            request_uri="",
-            source_address=get_source_address(),
-            source_port=_get_source_port(),
-            transport=_get_transport().lower(),
-            from_user=get_from_user() or "",
-            from_host="",
-            to_user=get_to_user() or "",
-            in_dialog=False,
-            call_id=_get_call_id() or "",
-        )
-    except UnicodeDecodeError:
-        return read_request()
-
-
 # Each look-up of one of these costs half as much as the call.
 get_method, _get_call_id = KSR.kx.get_method, KSR.kx.get_callid
 get_source_address, _get_source_port = KSR.kx.get_srcip, KSR.kx.get_srcport
 _get_transport = KSR.kx.get_proto
-get_debug = KSR.get_debug
-_append_to_reply, _send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
+append_to_reply, send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
 get_from_user, get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
 
 
@@ -119,19 +95,19 @@ def is_retransmission(request: Request) -> bool:
 def challenge(status: int, headers: Iterable[str]) -> None:
     """Answer the request with challenges."""
     for header in headers:
-        _append_to_reply(f"{header}\r\n")
-    _send_reply(status, _PHRASES[status])
+        append_to_reply(f"{header}\r\n")
+    send_reply(status, PHRASES[status])
 
 
 def refuse(decision: Reject) -> None:
     """Answer the request with a refusal."""
     retry_after = decision.retry_after
     if retry_after:
-        _append_to_reply(f"Retry-After: {retry_after}\r\n")
-    _send_reply(decision.status, decision.phrase)
+        append_to_reply(f"Retry-After: {retry_after}\r\n")
+    send_reply(decision.status, decision.phrase)
 
 
-_PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
+PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
 
 
 def drop() -> None:
@@ -174,7 +150,7 @@ def remove_credentials(request: Request, realm: str) -> None:
                 KSR.textops.remove_hf_idx(name, index)
 
 
-def set_account(username: str, local_user: str) -> None:
+def admit(username: str, local_user: str, ip_group: str, realm: str) -> None:
     """Tell the route block who the sender is; raises Unavailable.
 
     The local user is escaped as a URI needs it: `1001%40other` must not become another
@@ -185,6 +161,8 @@ def set_account(username: str, local_user: str) -> None:
     if not (
         _set("$avp(sbcauth_username)", username)
         == _set("$avp(sbcauth_local_user)", local_user)
+        == _set("$avp(sbcauth_ip_group)", ip_group)
+        == _set("$avp(sbcauth_realm)", realm)
         == 1
     ):
         raise _half_told()
@@ -195,23 +173,18 @@ def escaped(user: str) -> str:
     return quote(to_bytes(user), safe=_USER_UNRESERVED)
 
 
-def set_route(route: Route | None) -> None:
-    """Tell the route block which IP Group the request is from, and where it may go.
-
-    Raises Unavailable.
-    """
-    if route is None:
-        return
-    ip_group, realm, next_hops, route_to, peer = route
-    if not (_set("$avp(sbcauth_ip_group)", ip_group) == _set("$avp(sbcauth_realm)", realm) == 1):
+def set_origin(ip_group: str, realm: str) -> None:
+    """Tell the route block which IP Group the request is from; raises Unavailable."""
+    if not _set("$avp(sbcauth_ip_group)", ip_group) == _set("$avp(sbcauth_realm)", realm) == 1:
         raise _half_told()
-    if not route_to:
-        return
-    avps = [("route_to", route_to), *(("next_hop", uri) for uri in reversed(next_hops))]
-    if peer:
-        avps.append(("peer", peer))
-    for name, value in avps:  # of the next hops, the last one set is the first
-        if _set(f"$avp(sbcauth_{name})", value) != 1:
+
+
+def set_route(route: Route) -> None:
+    """Tell the route block where the request may go; raises Unavailable."""
+    avps = [("route_to", route.route_to), ("peer", route.peer)]
+    avps += (("next_hop", uri) for uri in reversed(route.next_hops))  # the last one is the first
+    for name, value in avps:
+        if value and _set(f"$avp(sbcauth_{name})", value) != 1:
             raise _half_told()
 
 
@@ -232,13 +205,21 @@ def log(decision: Decision, request: Request | None = None) -> None:
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
     count(outcome_key(ip_group, decision.reason))
     level = _LEVELS.get(decision.reason, _NOTICE)
-    if level <= _NOTICE or get_debug() >= level:
-        write_line(_WRITERS[level], decision, request)
+    if level <= _NOTICE or KSR.get_debug() >= level:
+        _WRITERS[level](f"{outcome(request or read_request(), decision)}\n")
 
 
-def write_line(write: sbcauth_log.Write, decision: Decision, request: Request | None) -> None:
-    """Write the line of an outcome, as `log` does."""
-    write(f"{outcome(request or _request_in_log(), decision)}\n")
+def log_usual(verdict: str, ip_group: str, method: str, username: str) -> None:
+    """Write the line of an outcome of level INFO, as `log` does, from what is at hand."""
+    try:
+        source = f"{get_source_address()}:{_get_source_port()}/{_get_transport().lower()}"
+        users = get_from_user() or "", get_to_user() or ""
+        call_id = _get_call_id() or ""
+    except UnicodeDecodeError:
+        request = read_request()
+        source = f"{request.source_address}:{request.source_port}/{request.transport}"
+        users, call_id = (request.from_user, request.to_user), request.call_id
+    sbcauth_log.info(f"{line_of(verdict, source, ip_group, method, username, *users, call_id)}\n")
 
 
 _LEVELS = {

@@ -7,7 +7,6 @@ journald it tells the level, too (sd-daemon(3)).
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 
 import KSR
 
@@ -31,13 +30,24 @@ def _straight(of_level: int, name: str, priority: int) -> Write:
 
     def write(line: str) -> None:
         if KSR.get_debug() >= of_level:
-            text = f"{begins}({os.getpid()}) {name}: {line}"
-            with suppress(OSError):  # a request is answered, whoever reads of it
+            text = f"{begins}({_process}) {name}: {line}"
+            try:  # noqa: SIM105 - a request is answered, whoever reads of it, and 0.3 µs sooner
                 os.write(_STDERR, text.encode("utf-8", "surrogateescape"))
+            except OSError:
+                pass
 
     return write
 
 
+def _begin() -> None:
+    """Note the process, to ask for it with each line is a system call."""
+    global _process
+    _process = os.getpid()
+
+
+_process = 0
+_begin()
+os.register_at_fork(after_in_child=_begin)
 err: Write = KSR.err
 notice: Write = KSR.notice
 info: Write = KSR.info

@@ -124,10 +124,10 @@ def _not_kept(htable: Table) -> Unavailable:
 def count(key: str) -> None:
     """Count something under a key of sbcauth/counts.py, for `sbcauth status`."""
     if _sht_inc(TABLE, key) == 1:
-        _list(key)
+        enlist(key)
 
 
-def _list(key: str) -> None:
+def enlist(key: str) -> None:
     """Make a new key known to `sbcauth status`."""
     number = _sht_inc(TABLE, LISTED)
     KSR.htable.sht_sets(TABLE, f"{LISTED}{number}", key)

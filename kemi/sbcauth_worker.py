@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import KSR
-import sbcauth_fast_path as fast_path
 import sbcauth_ksr as ksr
 import sbcauth_log
 from sbcauth_client import ClientRoutes
+from sbcauth_fast_path import take
 from sbcauth_ksr import ReturnCode
 from sbcauth_radius import Question, Ticket, Waiting
 from sbcauth_state import KamailioState, RadiusRecord, set_dialog_key, set_in_force, turn
@@ -71,11 +71,11 @@ class Worker(ClientRoutes):
     def authenticate(self, msg: object = None, *_: object) -> int:
         """Decide on the request and answer it, or let it go on; returns a ReturnCode."""
         try:
-            now = time.time()
+            now = _now()
             if not 0 <= self._next_look - now <= FRESHNESS:
                 self._look(now)
             service = self._service
-            taken = fast_path.take(service, int(now))
+            taken = take(service, int(now))
             if taken is not None and taken is not _NOTHING_YET:
                 return taken
             request = ksr.read_request()
@@ -164,6 +164,7 @@ class Worker(ClientRoutes):
 
 
 _NOTHING_YET = ReturnCode.NOTHING_YET
+_now = time.time
 _MARGIN = 5.0
 """Seconds that a verdict may wait in turn before the request is given up."""
 _BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
@@ -246,13 +247,17 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
     """
     match decision:
         case Pass(ip_group=ip_group):
-            ksr.set_route(service.route(ip_group, request.method, accepted=False))
+            route = service.routes.get((ip_group, False))
+            if route:
+                ksr.set_origin(route.ip_group, route.realm)
+                ksr.set_route(route)
             return ReturnCode.PASSED
         case Accept(ip_group, username, local_user, realm):
             if not waited:
                 ksr.remove_credentials(request, realm)
-            ksr.set_account(username, local_user)
-            ksr.set_route(service.route(ip_group, request.method, accepted=True))
+            route = service.routes[ip_group, request.method == "REGISTER"]
+            ksr.admit(username, local_user, route.ip_group, route.realm)
+            ksr.set_route(route)
             return ReturnCode.ACCEPTED
         case Challenge():
             ksr.challenge(decision.status, decision.headers)

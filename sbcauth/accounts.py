@@ -23,7 +23,7 @@ class Users(Protocol):
     def has_local_user(self, ip_group: str, local_user: str) -> bool:
         """Tell whether an address of record belongs to a user; raises Unavailable."""
 
-    def notes(self) -> dict[tuple[str, ...], Any]:
+    def notes(self) -> dict[str, Any]:
         """Return a dictionary for what is concluded from users; it is emptied when they change."""
 
 

@@ -43,7 +43,8 @@ class Challenger:
         status, offers = self.offers(method)
         end = ", stale=true" if stale else ""
         headers = (
-            f"{before}{signer.mint(source, now)}{after}{end}" for before, signer, after in offers
+            f"{before}{signer.mint(signer.tag_of(source), now)}{after}{end}"
+            for before, signer, after in offers
         )
         return status, tuple(headers)
 

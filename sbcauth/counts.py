@@ -10,7 +10,6 @@ the list is, `#1` its first key. A key that stands there twice has been counted 
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from sbcauth.rpc import Rpc, RpcError
@@ -23,7 +22,6 @@ PROCESSES = "#processes"
 MEASURES = "#measures"
 """The key of what `sbcauth.measures` has, as text."""
 
-_NO_GROUP = "-"
 _EVENT = "@"
 _WRAPS_AT = 1 << 32
 
@@ -58,12 +56,6 @@ class Counts(NamedTuple):
     outcomes: tuple[Outcome, ...]
     lockouts: tuple[Lockouts, ...]
     radius: tuple[RadiusAnswers, ...]
-
-
-@lru_cache(4096)  # 0.3 µs for each outcome
-def outcome_key(ip_group: str, reason: str) -> str:
-    """Return the key under which outcomes are counted; no IP Group is `-`."""
-    return f"{reason} {ip_group or _NO_GROUP}"
 
 
 def event_key(event: str, kind: str, whose: str) -> str:

@@ -44,6 +44,11 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal-error"
 
 
+def outcome_key(ip_group: str, reason: Reason) -> str:
+    """Return the key under which outcomes are counted; no IP Group is `-`."""
+    return f"{reason} {ip_group or '-'}"
+
+
 class Pass(NamedTuple):
     """The request goes on as it is; nothing is known of who sent it.
 

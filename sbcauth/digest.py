@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import lru_cache, partial
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
 from sbcauth.exceptions import BadCredentials
@@ -37,7 +37,7 @@ class Algorithm(StrEnum):
 
     def hash(self, data: bytes) -> str:
         """Return H(data) in lower-case hexadecimal."""
-        return HASHES[self](data)
+        return HASHES[self](data).hexdigest()
 
 
 _STRENGTHS = {algorithm: strength for strength, algorithm in enumerate(Algorithm)}
@@ -49,23 +49,16 @@ except ImportError:  # pragma: no cover - a Python that was built without it
     md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
-def _md5(data: bytes) -> str:
-    return md5(data).hexdigest()  # type: ignore[no-any-return]
+class _Hash(Protocol):
+    def hexdigest(self) -> str: ...
 
 
-def _sha_256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _sha_512_256(data: bytes) -> str:
-    return hashlib.new("sha512_256", data).hexdigest()
-
-
-HASHES: dict[str, Callable[[bytes], str]] = {
-    Algorithm.MD5: _md5,
-    Algorithm.SHA_256: _sha_256,
-    Algorithm.SHA_512_256: _sha_512_256,
+HASHES: dict[str, Callable[[bytes], _Hash]] = {
+    Algorithm.MD5: md5,
+    Algorithm.SHA_256: hashlib.sha256,
+    Algorithm.SHA_512_256: partial(hashlib.new, "sha512_256"),
 }
+"""The hash of each algorithm; its `hexdigest` is H(data) in lower-case hexadecimal."""
 
 
 class Credentials(NamedTuple):
@@ -291,20 +284,21 @@ def _extended_value(text: str) -> str:
 
 def ha1(algorithm: str, username: str, realm: str, password: str) -> str:
     """Return H(A1), all that is ever kept of a password (RFC 7616, 3.4.2)."""
-    return HASHES[algorithm](to_bytes(f"{username}:{realm}:{password}"))
+    return HASHES[algorithm](to_bytes(f"{username}:{realm}:{password}")).hexdigest()
 
 
 def ha2(credentials: Credentials, method: str, body: bytes = b"") -> str:
     """Return H(A2); `body` is hashed for `auth-int` only (RFC 7616, 3.4.3)."""
     algorithm, a2 = credentials.algorithm, f"{method}:{credentials.uri}"
     if credentials.protection == "auth-int":
-        return HASHES[algorithm](to_bytes(f"{a2}:{HASHES[algorithm](body)}"))
+        a2 = f"{a2}:{HASHES[algorithm](body).hexdigest()}"
+        return HASHES[algorithm](to_bytes(a2)).hexdigest()
     return _ha2_without_body(algorithm, a2)
 
 
 @lru_cache(maxsize=1000)  # 1 µs saved: many phones have the same
 def _ha2_without_body(algorithm: str, a2: str) -> str:
-    return HASHES[algorithm](to_bytes(a2))
+    return HASHES[algorithm](to_bytes(a2)).hexdigest()
 
 
 def response_of_auth(
@@ -313,7 +307,7 @@ def response_of_auth(
     """Return `expected_response` of qop `auth`, from the values at hand."""
     h_a2 = _ha2_without_body(algorithm, f"{method}:{uri}")
     text = f"{ha1}:{nonce}:{nc}:{cnonce}:auth:{h_a2}"
-    return HASHES[algorithm](text.encode("utf-8", "surrogateescape"))
+    return HASHES[algorithm](text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def expected_response(ha1: str, ha2: str, c: Credentials) -> str:
@@ -323,7 +317,7 @@ def expected_response(ha1: str, ha2: str, c: Credentials) -> str:
     that for phones that know no qop.
     """
     protected = f"{c.nc}:{c.cnonce}:{c.qop}:" if c.qop else ""
-    return HASHES[c.algorithm](to_bytes(f"{ha1}:{c.nonce}:{protected}{ha2}"))
+    return HASHES[c.algorithm](to_bytes(f"{ha1}:{c.nonce}:{protected}{ha2}")).hexdigest()
 
 
 def response_is_right(ha1: str, method: str, credentials: Credentials, body: bytes = b"") -> bool:

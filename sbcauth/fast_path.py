@@ -15,12 +15,14 @@ from typing import NamedTuple
 from sbcauth.accounts import Users
 from sbcauth.attempts import Attempts, pair_key
 from sbcauth.challenges import Challenger
+from sbcauth.decision import Reason, outcome_key
 from sbcauth.digest import response_of_auth, usual_credentials
 from sbcauth.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 from sbcauth.nonce_counts import NonceCounts
-from sbcauth.nonces import FRESH
+from sbcauth.nonces import TAG, NonceState
 
 _REMEMBERED_PHONES = 100_000
+_FRESH = NonceState.FRESH
 
 
 class KnownPhone(NamedTuple):
@@ -29,7 +31,6 @@ class KnownPhone(NamedTuple):
     `sure_until` (seconds since 1970) is when another success would change something.
     """
 
-    username: str
     local_user: str
     ha1: str
     pair: str
@@ -37,7 +38,11 @@ class KnownPhone(NamedTuple):
 
 
 class FastPath:
-    """The fast path of one IP Group. Every method raises Unavailable."""
+    """The fast path of one IP Group. Every method raises Unavailable.
+
+    `challenged` and `accepted` are the keys under which these outcomes are counted. With one
+    algorithm, the first credentials for our realm are those that count, whatever follows.
+    """
 
     __slots__ = (
         "_attempts",
@@ -47,9 +52,12 @@ class FastPath:
         "_phones",
         "_signers",
         "_users",
+        "accepted",
+        "challenged",
         "claim",
         "headers",
         "name",
+        "only_algorithm",
         "only_setup_invite",
         "realm",
     )
@@ -63,11 +71,14 @@ class FastPath:
         nonce_counts: NonceCounts,
     ) -> None:
         self.name = group.name
+        self.challenged = outcome_key(group.name, Reason.CHALLENGED)
+        self.accepted = outcome_key(group.name, Reason.ACCEPTED)
+        self.only_algorithm = len(group.auth_algorithms) == 1
         self.realm = group.realm
         self._limit = group.attempt_limit
         self._signers = challenger.signers
         self._users = users
-        self._phones: dict[tuple[str, ...], KnownPhone] = users.notes()
+        self._phones: dict[str, KnownPhone] = users.notes()
         self._attempts = attempts
         self._is_clean = attempts.is_clean
         self.claim = nonce_counts.use
@@ -89,25 +100,29 @@ class FastPath:
             and not group.shadow
         )
 
-    def challenge(self, method: str, source: str, now: int) -> tuple[int, list[str]]:
-        """Return the challenge to a request without credentials, from `source` at `now`.
+    def tag_of(self, source: str) -> str:
+        """Return the tag of `source`, which those that ask for it keep."""
+        return next(iter(self._signers.values())).tag_of(source)
 
-        It is a status and the header fields.
+    def challenge(self, method: str, tag: str, now: int) -> tuple[int, list[str]]:
+        """Return the challenge to a request without credentials: a status and header fields.
+
+        It is for the source with this `tag`, at `now`.
         """
         status, offers = self._offers[method]
         headers = []
         for before, signer, after in offers:
-            headers.append(f"{before}{signer.mint(source, now)}{after}")
+            headers.append(f"{before}{signer.mint(tag, now)}{after}")
         return status, headers
 
     def recognise(
-        self, method: str, source: str, field: str, claimed_user: str, now: int
-    ) -> tuple[KnownPhone, str, int] | None:
+        self, method: str, source: str, tag: str, field: str, claimed_user: str, now: int
+    ) -> tuple[str, str, int] | None:
         """Return the sender of a request with right credentials, or None in any doubt.
 
-        The sender comes with the nonce and the nonce count, which it must still `claim`. `field` is
-        the value of the only header field that may have credentials, and `claimed_user` the user
-        part of the address of record that the request speaks for.
+        It is the user name, with the nonce and the nonce count, which must still be claimed.
+        `field` is the value of the only header field that may have credentials, and `claimed_user`
+        the user part of the address of record that the request speaks for: the user's own.
         """
         credentials = usual_credentials(field)
         if credentials is None:
@@ -116,15 +131,16 @@ class FastPath:
         signer = self._signers.get(algorithm)
         if signer is None or realm != self.realm or qop != "auth":
             return None
-        phone = self._phones.get((source, username, algorithm))
+        phone = self._phones.get(f"{source} {username} {algorithm}")
         if phone is None or now >= phone.sure_until:
             phone = self._get_to_know(source, username, algorithm, now)
             if phone is None:
                 return None
-        _, local_user, ha1, pair, _ = phone
+        local_user, ha1, pair, _ = phone
         if (
             local_user != claimed_user
-            or signer.judge(nonce, source, now) is not FRESH
+            or nonce[TAG] != tag
+            or signer.state(nonce, now) is not _FRESH
             or not response.isascii()
             or not compare_digest(
                 response_of_auth(ha1, method, uri, algorithm, nonce, nc, cnonce), response
@@ -132,7 +148,7 @@ class FastPath:
             or not self._is_clean(pair)
         ):
             return None
-        return phone, nonce, int(nc, 16)
+        return username, nonce, int(nc, 16)
 
     def _get_to_know(
         self, source: str, username: str, algorithm: str, now: int
@@ -144,8 +160,8 @@ class FastPath:
         ha1 = user.ha1(algorithm) if user and user.enabled else None
         if user is None or ha1 is None:
             return None
-        phone = KnownPhone(username, user.local_user, ha1, pair, sure_until)
+        phone = KnownPhone(user.local_user, ha1, pair, sure_until)
         if len(self._phones) >= _REMEMBERED_PHONES:
             self._phones.clear()
-        self._phones[source, username, algorithm] = phone
+        self._phones[f"{source} {username} {algorithm}"] = phone
         return phone

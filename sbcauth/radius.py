@@ -160,7 +160,7 @@ def _values(request: Request, credentials: Credentials) -> dict[str, bytes]:
     if c.qop:
         values |= {"qop": c.qop, "nc": c.nc, "cnonce": c.cnonce}
     if c.protection == "auth-int":
-        values["body"] = HASHES[c.algorithm](request.body)
+        values["body"] = HASHES[c.algorithm](request.body).hexdigest()
     if c.opaque:
         values["opaque"] = c.opaque
     if request.claimed_user:

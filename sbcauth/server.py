@@ -81,7 +81,7 @@ class AuthServer:
             for name, challenger in self._challengers.items()
             if FastPath.is_for(ip_groups.by_name[name])
         }
-        self.fast_paths: dict[str, FastPath | None] = {}
+        self.fast_paths: dict[str, tuple[FastPath, str] | None] = {}
         self._accounts = Accounts(ip_groups, users)
         self._unclassified: Decision = (
             Drop(Reason.UNCLASSIFIED)
@@ -146,17 +146,21 @@ class AuthServer:
                 str(cause),
             )
 
-    def fast_path(self, source: str) -> FastPath | None:
-        """Return the fast path of all requests from an address; None where they have none."""
+    def fast_path(self, source: str) -> tuple[FastPath, str] | None:
+        """Return the fast path of all requests from an address, and the tag of that address.
+
+        None where they have none.
+        """
         try:
             return self.fast_paths[source]
         except KeyError:
             group = self._ip_groups.of_all_from(source)
             path = self._fast_path_of.get(group.name) if group else None
+            found = (path, path.tag_of(source)) if path else None
             if len(self.fast_paths) >= _REMEMBERED_SOURCES:
                 self.fast_paths.clear()
-            self.fast_paths[source] = path
-            return path
+            self.fast_paths[source] = found
+            return found
 
     def _lock_out(self, claim: Claim) -> Decision | None:
         """Refuse a claimant that has used up its attempts, before any hashing."""

@@ -36,6 +36,9 @@ class Service:
 
     `keys` are those of its nonces. `started_at` (seconds since 1970) is the same in all processes
     of one server. `looked_up` is told of each look-up of a user whether the cache had the answer.
+
+    `routes` says where requests of an IP Group go: by its name, and whether they stay here, as a
+    REGISTER does that we have accepted ourselves.
     """
 
     def __init__(
@@ -77,19 +80,13 @@ class Service:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""
         self._users.refresh(now)
 
-    def fast_path(self, source: str) -> FastPath | None:
-        """Return the fast path of requests from the address `source`; None where they have none.
+    def fast_path(self, source: str) -> tuple[FastPath, str] | None:
+        """Return the fast path of requests from the address `source`, and the tag of that address.
 
-        It counts on `refresh`. Those that are known already are in `fast_paths`.
+        None where they have none. It counts on `refresh`. Those that are known already are in
+        `fast_paths`.
         """
         return self._server.fast_path(source)
-
-    def route(self, ip_group: str, method: str, *, accepted: bool) -> Route | None:
-        """Return where a request of the IP Group goes; None where it has none.
-
-        A REGISTER that we have accepted ourselves stays here.
-        """
-        return self.routes.get((ip_group, accepted and method == "REGISTER"))
 
     def account_for(
         self, challenge: PeerChallenge, sender: str, source: str, peer: str, now: float

@@ -126,7 +126,7 @@ class UserDirectory:
         self._is_known = False
         self._has_old = True
         self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
-        self._notes: list[dict[_Key, Any]] = []
+        self._notes: list[dict[str, Any]] = []
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, ...] = ()
         self._opened_by = 0
@@ -146,13 +146,13 @@ class UserDirectory:
             self._forget()
             self._version = seen
 
-    def notes(self) -> dict[_Key, Any]:
+    def notes(self) -> dict[str, Any]:
         """Return a dictionary for what is concluded from users; it is emptied when they change."""
-        notes: dict[_Key, Any] = self._new_notes()
+        notes: dict[str, Any] = self._new_notes()
         self._notes.append(notes)
         return notes
 
-    def _new_notes(self) -> dict[_Key, Any]:
+    def _new_notes(self) -> dict[str, Any]:
         return {}
 
     def find(self, ip_group: str, username: str, realm: str) -> User | None:
@@ -261,18 +261,18 @@ class CountingUserDirectory(UserDirectory):
         self._count((query, *key) in self._known)
         return super()._select(query, key)
 
-    def _new_notes(self) -> dict[_Key, Any]:
+    def _new_notes(self) -> dict[str, Any]:
         return _CountedNotes(self._count)
 
 
-class _CountedNotes(dict[_Key, Any]):
+class _CountedNotes(dict[str, Any]):
     """Notes that make a look-up of a user unnecessary: each that is read is one in the cache."""
 
     def __init__(self, count: Callable[[bool], None]) -> None:
         super().__init__()
         self._count = count
 
-    def get(self, key: _Key, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = None) -> Any:
         """Return the note; the look-up that follows where there is none counts itself."""
         found = super().get(key, default)
         if found is not default:

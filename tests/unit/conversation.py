@@ -114,9 +114,9 @@ class UserInfo:
         for notes in self.__dict__.get("_notes", ()):
             notes.clear()
 
-    def notes(self) -> dict[tuple[str, ...], Any]:
+    def notes(self) -> dict[str, Any]:
         """Return a dictionary that is emptied when the users change."""
-        notes: dict[tuple[str, ...], Any] = {}
+        notes: dict[str, Any] = {}
         self._notes = (*self.__dict__.get("_notes", ()), notes)
         return notes
 
@@ -154,9 +154,12 @@ def serve(
 
 def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | None:
     """Decide as a worker does first of all; None where the fast path leaves it to the server."""
-    path = server.fast_path(request.source_address)
-    header = path.headers.get(request.method) if path else None
-    if path is None or header is None:
+    known = server.fast_path(request.source_address)
+    if known is None:
+        return None
+    path, tag = known
+    header = path.headers.get(request.method)
+    if header is None:
         return None
     if path.only_setup_invite and request.method == "INVITE" and request.in_dialog:
         return None
@@ -165,15 +168,15 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
         fields, others = others, fields
     source = request.source_address
     if not fields:
-        status, headers = path.challenge(request.method, source, now)
+        status, headers = path.challenge(request.method, tag, now)
         return Challenge(status, tuple(headers), Reason.CHALLENGED, path.name)
     if others or len(fields) > 1:
         return None
-    sender = path.recognise(request.method, source, fields[0], request.claimed_user, now)
+    claimed = request.claimed_user
+    sender = path.recognise(request.method, source, tag, fields[0], claimed, now)
     if sender is None or not path.claim(*sender[1:]):
         return None
-    phone = sender[0]
-    return Accept(path.name, phone.username, phone.local_user, path.realm)
+    return Accept(path.name, sender[0], claimed, path.realm)
 
 
 def decide_both_ways(server: AuthServer, request: Request, now: int) -> Decision:

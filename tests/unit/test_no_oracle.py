@@ -38,11 +38,12 @@ class Counted(LocalState):
 def attempt(username: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[str], list[Decision]]:
     """Return the work that four wrong answers are, and what comes of them."""
     work: Counter[str] = Counter()
+    digest._ha2_without_body.cache_clear()
     for algorithm, h in digest.HASHES.items():
 
-        def counted(data: bytes, h: Any = h, algorithm: str = algorithm) -> str:
+        def counted(data: bytes, h: Any = h, algorithm: str = algorithm) -> Any:
             work[f"{algorithm} blocks"] += len(data) // 64 + 1
-            return str(h(data))
+            return h(data)
 
         monkeypatch.setitem(digest.HASHES, algorithm, counted)
     shared = Counted(work)

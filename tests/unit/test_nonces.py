@@ -17,20 +17,25 @@ def signer(*keys: NonceKey, policy: tuple[str, ...] = POLICY, **settings: int) -
     return NonceSigner(keys or (OLD,), policy, **settings)
 
 
+def minted(by: NonceSigner, source: str = PHONE, now: int = NOW) -> str:
+    """Return a new nonce for a challenge to `source`."""
+    return by.mint(by.tag_of(source), now)
+
+
 def state(nonce: str, of: NonceSigner, now: int = NOW) -> NonceState:
     return of.judge(nonce, PHONE, now).state
 
 
 def test_nonce_is_short_and_made_of_digits() -> None:
     for _ in range(50):
-        nonce = signer().mint(PHONE, NOW)
+        nonce = minted(signer())
         assert len(nonce) == 62
         assert set(nonce) <= set("0123456789abcdef")
 
 
 def test_no_two_nonces_are_the_same() -> None:
     one = signer()
-    assert len({one.mint(PHONE, NOW) for _ in range(100)}) == 100
+    assert len({minted(one) for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize(
@@ -46,51 +51,51 @@ def test_no_two_nonces_are_the_same() -> None:
 )
 def test_nonce_is_fresh_for_its_lifetime(age: int, expected: NonceState) -> None:
     one = signer(lifetime=300)
-    nonce = one.mint(PHONE, NOW)
+    nonce = minted(one)
     judged = one.judge(nonce, PHONE, NOW + age)
     assert judged.state is expected
 
 
 def test_nonce_from_before_a_restart_is_stale() -> None:
-    nonce = signer().mint(PHONE, NOW)
+    nonce = minted(signer())
     assert state(nonce, signer(not_before=NOW)) is NonceState.FRESH
     assert state(nonce, signer(not_before=NOW + 1), NOW + 1) is NonceState.STALE
 
 
 def test_clock_that_is_set_back_after_the_start_does_not_make_every_nonce_stale() -> None:
     """Else nobody could get in until the clock has reached the time of the start again."""
-    before_the_restart = signer().mint(PHONE, NOW)
+    before_the_restart = minted(signer())
     one, other = (signer(not_before=NOW) for _ in range(2))
     back = NOW - 3600
-    nonce = one.mint(PHONE, back)
+    nonce = minted(one, PHONE, back)
     assert state(nonce, one, back) is NonceState.FRESH
     assert state(nonce, other, back + 1) is NonceState.FRESH
     assert state(before_the_restart, one, back) is NonceState.STALE
-    assert state(signer().mint(PHONE, back - CLOCK_DRIFT - 1), one, back) is NonceState.STALE
+    assert state(minted(signer(), PHONE, back - CLOCK_DRIFT - 1), one, back) is NonceState.STALE
 
 
 def test_nonce_tells_whom_it_was_issued_to_and_stays_valid_elsewhere() -> None:
     one = signer()
-    nonce = one.mint(PHONE, NOW)
+    nonce = minted(one)
     assert one.judge(nonce, PHONE, NOW).source_tag == ""
     elsewhere = one.judge(nonce, STRANGER, NOW)
     assert elsewhere.state is NonceState.FRESH
     assert elsewhere.source_tag
     assert elsewhere.source_tag == one.judge(nonce, "2001:db8::/64", NOW).source_tag
-    assert elsewhere.source_tag != one.judge(one.mint("::/64", NOW), STRANGER, NOW).source_tag
+    assert elsewhere.source_tag != one.judge(minted(one, "::/64", NOW), STRANGER, NOW).source_tag
 
 
 @given(place=st.integers(0, 61), character=st.characters())
 def test_nonce_with_any_character_changed_is_foreign(place: int, character: str) -> None:
     one = signer()
-    nonce = one.mint(PHONE, NOW)
+    nonce = minted(one)
     forged = nonce[:place] + character + nonce[place + 1 :]
     assert (one.judge(forged, PHONE, NOW) == FOREIGN) is (forged != nonce)
 
 
 def test_nonce_has_one_spelling_only() -> None:
     one = signer()
-    nonce = one.mint(PHONE, NOW)
+    nonce = minted(one)
     for other in (nonce.upper(), f"{nonce}=", f" {nonce}", f"{nonce}\n", f"{nonce}0", nonce[:-1]):
         assert state(other, one) is NonceState.FOREIGN
 
@@ -115,20 +120,20 @@ def test_huge_nonce_is_foreign() -> None:
     ],
 )
 def test_nonce_is_foreign_under_any_other_policy(policy: tuple[str, ...]) -> None:
-    assert state(signer().mint(PHONE, NOW), signer(policy=policy)) is NonceState.FOREIGN
+    assert state(minted(signer()), signer(policy=policy)) is NonceState.FOREIGN
 
 
 def test_nonce_is_foreign_under_another_lifetime() -> None:
-    assert state(signer(lifetime=30).mint(PHONE, NOW), signer()) is NonceState.FOREIGN
+    assert state(minted(signer(lifetime=30)), signer()) is NonceState.FOREIGN
 
 
 def test_nonce_of_another_node_with_the_same_keys_is_fresh() -> None:
-    assert state(signer(NEW, OLD).mint(PHONE, NOW), signer(NEW, OLD)) is NonceState.FRESH
+    assert state(minted(signer(NEW, OLD), PHONE, NOW), signer(NEW, OLD)) is NonceState.FRESH
 
 
 def test_newest_key_signs_and_all_verify() -> None:
     before, between, after = signer(OLD), signer(NEW, OLD), signer(NEW)
-    old, new = before.mint(PHONE, NOW), between.mint(PHONE, NOW)
+    old, new = minted(before), minted(between)
     assert state(old, between) is NonceState.FRESH
     assert state(new, after) is NonceState.FRESH
     assert state(old, after) is NonceState.FOREIGN
@@ -136,7 +141,7 @@ def test_newest_key_signs_and_all_verify() -> None:
 
 
 def test_key_with_the_same_number_and_another_secret_is_foreign() -> None:
-    assert state(signer(OLD).mint(PHONE, NOW), signer(NonceKey(0, b"x" * 32))) is NonceState.FOREIGN
+    assert state(minted(signer(OLD)), signer(NonceKey(0, b"x" * 32))) is NonceState.FOREIGN
 
 
 def test_secret_is_in_no_repr() -> None:

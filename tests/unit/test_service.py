@@ -24,21 +24,7 @@ def service(tmp_path: Path) -> Service:
     return Service(config, LocalState(), [NonceKey(0, b"s" * 32)], started_at=0)
 
 
-@pytest.mark.parametrize(
-    ("method", "accepted", "next_hops"),
-    [
-        ("INVITE", True, ("sip:192.0.2.1",)),
-        ("INVITE", False, ("sip:192.0.2.1",)),
-        ("REGISTER", False, ("sip:192.0.2.1",)),
-        ("REGISTER", True, ()),
-    ],
-)
-def test_only_a_registration_that_was_accepted_here_stays_here(
-    service: Service, method: str, accepted: bool, next_hops: tuple[str, ...]
-) -> None:
-    route = service.route("Phones", method, accepted=accepted)
-    assert route == Route("Phones", "example.com", next_hops, "Trunk" if next_hops else "")
-
-
-def test_request_of_no_group_has_no_route(service: Service) -> None:
-    assert service.route("", "ACK", accepted=False) is None
+def test_requests_go_to_the_group_that_is_routed_to_or_stay_here(service: Service) -> None:
+    elsewhere = Route("Phones", "example.com", ("sip:192.0.2.1",), "Trunk")
+    assert service.routes["Phones", False] == elsewhere
+    assert service.routes["Phones", True] == Route("Phones", "example.com")
