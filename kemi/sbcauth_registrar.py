@@ -10,11 +10,23 @@ registered and changes nothing, whatever else somebody may have made of the requ
 import KSR
 import sbcauth_ksr as ksr
 
+from sbcauth.exceptions import Unavailable
+
 TABLE = ksr.definition("SBCAUTH_REGISTRAR")
 """The usrloc table in which kamailio.cfg keeps the registrations that we accept, if it does."""
 
+_MODULES = ("registrar", "textopsx")
 _PROFILE = "sbcauth"
 _MOST_BINDINGS = 32
+
+
+def check() -> None:
+    """Raise Unavailable where kamailio.cfg lacks a module that this needs."""
+    missing = [name for name in _MODULES if not hasattr(KSR, name)]
+    if TABLE and missing:
+        raise Unavailable(
+            f"SBCAUTH_REGISTRAR needs the module {missing[0]}.so, loaded before app_python3.so"
+        )
 
 
 def has_carried_out(local_user: str, realm: str) -> bool:

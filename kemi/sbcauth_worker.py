@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import KSR
 import sbcauth_ksr as ksr
 import sbcauth_log
+import sbcauth_registrar
 from sbcauth_client import ClientRoutes
 from sbcauth_fast_path import take
 from sbcauth_ksr import ReturnCode
@@ -183,6 +184,7 @@ def start() -> Worker:
         file = ksr.definition("SBCAUTH_CONFIG") or os.environ.get("SBCAUTH_CONFIG")
         file = file or "/etc/sbcauth/sbcauth.yaml"
         try:
+            sbcauth_registrar.check()
             config = load(Path(file), os.environ)
             metrics = _metrics()
             measures = metrics.measures if metrics else None

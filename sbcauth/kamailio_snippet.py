@@ -15,6 +15,8 @@ _HEAD = """\
 #
 #   include_file "sbcauth.cfg"
 #
+# Take away here what your file loads already: Kamailio 5.6 loads no module twice.
+#
 # In the request_route, after CANCEL and retransmissions, before requests within dialogs:
 #
 #   route(SBCAUTH);
@@ -78,12 +80,14 @@ def snippet(
     radius_route: str = "",
     metrics: str = "",
     rpc_socket: Path = RPC_SOCKET,
+    registrar: str = "",
 ) -> str:
     """Return the text of a file that an existing kamailio.cfg includes.
 
     `radius_route` is the route in which requests go on that a RADIUS server has judged; without
     it, none can be asked. `metrics` is where they are served, if at all, and `rpc_socket` the
-    socket of the module jsonrpcs, which has some of them.
+    socket of the module jsonrpcs, which has some of them. `registrar` is the table in which the
+    route block keeps every registration that is accepted, if it does.
     """
     definitions: dict[str, Path | str] = {"SBCAUTH_CONFIG": config_file}
     modules, parameters, routes = list(_MODULES), _TABLES, _CALL
@@ -96,6 +100,8 @@ def snippet(
         definitions |= {"SBCAUTH_METRICS": metrics, "SBCAUTH_RPC_SOCKET": rpc_socket}
         parameters += _METRICS_PROCESS
         routes += _METRICS_ROUTE
+    if registrar:
+        definitions["SBCAUTH_REGISTRAR"] = registrar
     if radius_route or metrics:
         modules.append("rtimer")
     defined = "".join(f'#!define {name} "{value}"\n' for name, value in definitions.items())

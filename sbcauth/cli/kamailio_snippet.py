@@ -24,6 +24,14 @@ def kamailio_snippet(
     rpc_socket: Annotated[
         Path, typer.Option(help="For metrics: the socket of Kamailio's module jsonrpcs.")
     ] = RPC_SOCKET,
+    registrar: Annotated[
+        str,
+        typer.Option(
+            help="The table in which your route block keeps each accepted registration by save(): "
+            "it then needs no transaction.",
+            metavar="TABLE",
+        ),
+    ] = "",
 ) -> None:
     """Print what an existing kamailio.cfg has to include, with the paths of this installation.
 
@@ -31,11 +39,14 @@ def kamailio_snippet(
     """
     if radius_route and not re.fullmatch(r"\w+", radius_route):
         raise typer.BadParameter(f"{radius_route!a} is no name of a route")
+    if registrar and not re.fullmatch(r"\w+", registrar):
+        raise typer.BadParameter(f"{registrar!a} is no name of a table")
     text = snippet(
         context.obj.resolve(),
         script(),
         radius_route=radius_route,
         metrics=metrics,
         rpc_socket=rpc_socket,
+        registrar=registrar,
     )
     print(text, end="")

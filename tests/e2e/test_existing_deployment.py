@@ -46,10 +46,10 @@ def stock_cfg() -> Path:
     return Path(found)
 
 
-def stock(folder: Path, *, metrics: int = 0) -> Deployment:
+def stock(folder: Path, *, metrics: int = 0, registrar: str = "") -> Deployment:
     """Return Kamailio's own configuration, changed by the commands of the page.
 
-    It has `metrics` on that port, if any.
+    It has `metrics` on that port, and the table of the `registrar`, if any.
     """
     server = Deployment(folder, CONFIG)
     server.cfg.write_text(stock_cfg().read_text())
@@ -59,6 +59,9 @@ def stock(folder: Path, *, metrics: int = 0) -> Deployment:
     commands = block[1].replace("/etc/sbcauth/sbcauth.yaml", str(server.config_file))
     if metrics:
         more = f"--metrics 127.0.0.1:{metrics} --rpc-socket {server.rpc_socket}"
+        commands = commands.replace("kamailio-snippet", f"kamailio-snippet {more}")
+    if registrar:
+        more = f"--registrar {registrar}"
         commands = commands.replace("kamailio-snippet", f"kamailio-snippet {more}")
     commands = commands.replace("kamailio -c", f"kamailio -c -f {server.cfg}")
     path = f"{SBCAUTH.parent}:/usr/sbin:{os.environ['PATH']}"
@@ -165,6 +168,26 @@ def test_stock_deployment_serves_metrics(tmp_path: Path) -> None:
     accepted = 'sbcauth_outcomes_total{ip_group="Phones",reason="accepted"} 1'
     assert accepted in scraped.splitlines()
     assert "sbcauth_decision_seconds_count 2" in scraped.splitlines()
+
+
+def test_stock_deployment_registers_without_a_transaction_where_it_says_so(tmp_path: Path) -> None:
+    server = stock(tmp_path, registrar="location")
+    server.add_user("1001", "secret1001")
+    with server, Phone(server, "1001", "secret1001") as phone:
+        assert phone.register().status == 200
+        before = Rpc(server.rpc_socket).call("tm.stats")["total"]
+        accepted = phone.register()
+        assert [accepted.status, *(phone.resend().status for _ in range(3))] == [200] * 4
+        assert Rpc(server.rpc_socket).call("tm.stats")["total"] == before
+        assert server.reasons(phone.call_id) == ["challenged", "accepted"] * 2
+
+
+def test_registrar_that_lacks_a_module_does_not_start_and_says_so(tmp_path: Path) -> None:
+    server = stock(tmp_path, registrar="location")
+    text = server.cfg.read_text()
+    server.cfg.write_text(text.replace('loadmodule "textopsx.so"\n', ""))
+    with pytest.raises(AssertionError, match=r"SBCAUTH_REGISTRAR needs the module textopsx\.so"):
+        server.start()
 
 
 def test_page_shows_what_the_command_prints(tmp_path: Path) -> None:
