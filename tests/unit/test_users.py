@@ -16,7 +16,7 @@ from sbcauth.digest import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.sealing import key_file_beside
 from sbcauth.user_admin import UserTable
-from sbcauth.users import FRESHNESS, User, UserDirectory
+from sbcauth.users import FRESHNESS, CountingUserDirectory, User, UserDirectory
 
 NOTICED_WITHIN = 0.4
 """Seconds after which a change must be seen."""
@@ -249,6 +249,39 @@ def test_user_that_was_unknown_is_known_once_it_is_added(
     directory.refresh(NOW + NOTICED_WITHIN)
     assert find(directory, "1002")
     assert directory.has_local_user("Phones", "1002")
+
+
+def test_notes_are_emptied_when_the_users_change_and_not_before(
+    directory: UserDirectory, table: UserTable
+) -> None:
+    notes = directory.notes()
+    notes["1001"] = "a conclusion"
+    directory.refresh(NOW + NOTICED_WITHIN)
+    assert notes == {"1001": "a conclusion"}
+    change_password(table)
+    directory.refresh(NOW + 2 * NOTICED_WITHIN)
+    assert notes == {}
+
+
+def test_notes_are_emptied_when_the_database_is_gone(directory: UserDirectory, file: Path) -> None:
+    notes = directory.notes()
+    notes["1001"] = "a conclusion"
+    file.rename(file.with_name("away"))
+    directory.refresh(NOW + NOTICED_WITHIN)
+    assert notes == {}
+
+
+def test_note_that_is_read_counts_as_a_look_up_that_the_cache_had(
+    file: Path, table: UserTable
+) -> None:
+    hits: list[bool] = []
+    directory = CountingUserDirectory(hits.append, f"sqlite:///{file}")
+    notes = directory.notes()
+    assert notes.get("1001") is None
+    assert find(directory)
+    notes["1001"] = "a conclusion"
+    assert notes.get("1001") == "a conclusion"
+    assert hits == [False, True]
 
 
 def test_database_is_asked_for_changes_a_few_times_a_second_and_not_with_every_request(
