@@ -70,12 +70,12 @@ def take(service: Service, now: int) -> ReturnCode | None:
                 append_to_reply(f"{each}\r\n")
             send_reply(status, PHRASES[status])
             return _ANSWERED
-        stays_here = method == _KEPT_HERE
+        claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
+        stays_here = method == _KEPT_HERE and registrar.will_answer(claimed_user)
         if not (stays_here and path.only_algorithm) and (
             _field(header, 1) is not None or _field(_OTHER[header], 0) is not None
         ):
             return None
-        claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
         sender = path.recognise(method, source, tag, field, claimed_user, now)
         if sender is None:
             return None

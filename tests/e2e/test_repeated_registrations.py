@@ -128,3 +128,10 @@ def test_first_registration_of_a_phone_is_absorbed_by_its_transaction(start_serv
         accepted = phone.register()
         assert accepted.status == 200
         assert [phone.resend() for _ in range(5)] == [accepted] * 5
+
+
+def test_user_whom_the_registrar_cannot_keep_is_answered_each_time(start_server):
+    server = start_server(CONFIG)
+    server.add_user("1003", "secret", local_user="caf\u00e9")
+    with Phone(server, "1003", local_user="caf\u00e9") as phone:
+        assert [phone.register().status for _ in range(3)] == [400] * 3
