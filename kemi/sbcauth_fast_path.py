@@ -7,6 +7,7 @@ import KSR
 import sbcauth_log
 import sbcauth_registrar as registrar
 from sbcauth_ksr import (
+    DEBUG,
     INFO,
     PHRASES,
     ReturnCode,
@@ -18,6 +19,7 @@ from sbcauth_ksr import (
     get_to_user,
     log_usual,
     send_reply,
+    set_origin,
     set_route,
 )
 from sbcauth_state import enlist
@@ -36,9 +38,10 @@ _new_transaction = KSR.tm.t_newtran
 _find_transaction = KSR.tm.t_check_trans
 
 # To look a member up in its class takes as long as to call something.
-_ANSWERED, _LET_IN = ReturnCode.ANSWERED, ReturnCode.ACCEPTED
+_ANSWERED, _LET_IN, _LET_GO = ReturnCode.ANSWERED, ReturnCode.ACCEPTED, ReturnCode.PASSED
 _CHALLENGED, _ACCEPTED = Reason.CHALLENGED, Reason.ACCEPTED
 _OTHER = {"Authorization": "Proxy-Authorization", "Proxy-Authorization": "Authorization"}
+_NEVER_CHALLENGED = ("ACK", "CANCEL")
 _KEPT_HERE = "REGISTER" if registrar.TABLE else None
 
 
@@ -55,23 +58,15 @@ def take(service: Service, now: int) -> ReturnCode | None:
     method = get_method()
     header = path.headers.get(method)
     if header is None or (path.only_setup_invite and method == "INVITE" and _has_totag() > 0):
-        return None
+        return _pass(service, path, method)
     doubt = None
     try:
         field = _field(header, 0)
         if field is None:
-            status, headers = path.challenge(method, tag, now)
-            if _count(TABLE, path.challenged) == 1:
-                enlist(path.challenged)
-            if sbcauth_log.level >= INFO:
-                verdict = f"decision=challenge status={status} reason={_CHALLENGED}"
-                log_usual(verdict, path.name, method, "")
-            for each in headers:
-                append_to_reply(f"{each}\r\n")
-            send_reply(status, PHRASES[status])
-            return _ANSWERED
-        claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
-        stays_here = method == _KEPT_HERE and registrar.will_answer(claimed_user)
+            return _challenge(path, method, tag, now)
+        claimed_user = (get_to_user() if method == "REGISTER" else get_from_user()) or ""
+        # save() may leave one whose user has odd bytes unanswered
+        stays_here = method == _KEPT_HERE and claimed_user.isascii() and claimed_user.isprintable()
         if not (stays_here and path.only_algorithm) and (
             _field(header, 1) is not None or _field(_OTHER[header], 0) is not None
         ):
@@ -99,6 +94,32 @@ def take(service: Service, now: int) -> ReturnCode | None:
     if method != "REGISTER":
         set_route(service.routes[path.name, False])
     return _LET_IN
+
+
+def _challenge(path: FastPath, method: str, tag: str, now: int) -> ReturnCode:
+    """Challenge a request without credentials."""
+    status, headers = path.challenge(method, tag, now)
+    if _count(TABLE, path.challenged) == 1:
+        enlist(path.challenged)
+    if sbcauth_log.level >= INFO:
+        verdict = f"decision=challenge status={status} reason={_CHALLENGED}"
+        log_usual(verdict, path.name, method, "")
+    for each in headers:
+        append_to_reply(f"{each}\r\n")
+    send_reply(status, PHRASES[status])
+    return _ANSWERED
+
+
+def _pass(service: Service, path: FastPath, method: str) -> ReturnCode | None:
+    """Let a request go on whose method is not on the Authentication Method List."""
+    if method in _NEVER_CHALLENGED or not method.isupper() or sbcauth_log.level >= DEBUG:
+        return None
+    if _count(TABLE, path.passed) == 1:
+        enlist(path.passed)
+    route = service.routes[path.name, False]
+    set_origin(route.ip_group, route.realm)
+    set_route(route)
+    return _LET_GO
 
 
 def _repeat(path: FastPath, username: str, local_user: str) -> ReturnCode | None:

@@ -23,7 +23,7 @@ from sbcauth.logline import line_of, outcome, word
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
 
-_NOTICE, INFO, _DEBUG = 1, 2, 3  # Kamailio's levels
+_NOTICE, INFO, DEBUG = 1, 2, 3  # Kamailio's levels
 
 _MAX_FIELDS = 8
 """How many header fields of one name are looked at."""
@@ -181,6 +181,8 @@ def set_origin(ip_group: str, realm: str) -> None:
 
 def set_route(route: Route) -> None:
     """Tell the route block where the request may go; raises Unavailable."""
+    if not route.route_to:
+        return
     avps = [("route_to", route.route_to), ("peer", route.peer)]
     avps += (("next_hop", uri) for uri in reversed(route.next_hops))  # the last one is the first
     for name, value in avps:
@@ -223,16 +225,16 @@ def log_usual(verdict: str, ip_group: str, method: str, username: str) -> None:
 
 
 _LEVELS = {
-    Reason.NEVER_CHALLENGED: _DEBUG,
-    Reason.PASS_THROUGH: _DEBUG,
-    Reason.METHOD_NOT_LISTED: _DEBUG,
-    Reason.ASKED: _DEBUG,
+    Reason.NEVER_CHALLENGED: DEBUG,
+    Reason.PASS_THROUGH: DEBUG,
+    Reason.METHOD_NOT_LISTED: DEBUG,
+    Reason.ASKED: DEBUG,
     Reason.ACCEPTED: INFO,
     Reason.CHALLENGED: INFO,
     Reason.STALE_NONCE: INFO,
 }
 """The level of an outcome; that of all others is notice."""
-_WRITERS = {_NOTICE: sbcauth_log.notice, INFO: sbcauth_log.info, _DEBUG: sbcauth_log.dbg}
+_WRITERS = {_NOTICE: sbcauth_log.notice, INFO: sbcauth_log.info, DEBUG: sbcauth_log.dbg}
 
 
 def complain() -> None:

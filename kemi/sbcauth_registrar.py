@@ -29,14 +29,6 @@ def check() -> None:
         )
 
 
-def will_answer(local_user: str | None) -> bool:
-    """Tell whether save() answers whatever comes of a registration of this user.
-
-    From Kamailio 6.0 on it does not where the user has bytes that it takes for none of a URI.
-    """
-    return bool(local_user) and local_user.isascii() and local_user.isprintable()
-
-
 def has_carried_out(local_user: str, realm: str) -> bool:
     """Tell whether the registrar has a binding of the user by the very request at hand."""
     aor = f"sip:{ksr.escaped(local_user)}@{realm}"

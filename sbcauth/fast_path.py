@@ -40,8 +40,9 @@ class KnownPhone(NamedTuple):
 class FastPath:
     """The fast path of one IP Group. Every method raises Unavailable.
 
-    `challenged` and `accepted` are the keys under which these outcomes are counted. With one
-    algorithm, the first credentials for our realm are those that count, whatever follows.
+    `headers` has the header field that answers a challenge, for each method that is challenged.
+    `challenged`, `accepted` and `passed` are the keys under which these outcomes are counted. With
+    one algorithm, the first credentials for our realm are those that count, whatever follows.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class FastPath:
         "name",
         "only_algorithm",
         "only_setup_invite",
+        "passed",
         "realm",
     )
 
@@ -73,6 +75,7 @@ class FastPath:
         self.name = group.name
         self.challenged = outcome_key(group.name, Reason.CHALLENGED)
         self.accepted = outcome_key(group.name, Reason.ACCEPTED)
+        self.passed = outcome_key(group.name, Reason.METHOD_NOT_LISTED)
         self.only_algorithm = len(group.auth_algorithms) == 1
         self.realm = group.realm
         self._limit = group.attempt_limit
