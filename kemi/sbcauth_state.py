@@ -11,12 +11,11 @@ from typing import TypeVar
 import KSR
 
 from sbcauth.counts import LISTED, TABLE, dead_key, event_key
-from sbcauth.exceptions import Unavailable
 from sbcauth.in_force import KEY as IN_FORCE
 from sbcauth.in_force import InForce
 from sbcauth.measures import Measures
 from sbcauth.radius import Answer, RadiusServer
-from sbcauth.shared_state import Table, Value
+from sbcauth.shared_state import Table, Value, not_kept
 
 T = TypeVar("T")
 
@@ -35,6 +34,7 @@ class KamailioState:
     """SharedState in Kamailio's shared memory: one htable for each table."""
 
     get = staticmethod(_sht_get)
+    increment = staticmethod(_sht_inc)
 
     def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
         """Keep `value` for `lifetime` seconds.
@@ -52,18 +52,11 @@ class KamailioState:
             finally:
                 _sht_unlock(table, key)
         if kept < 0:
-            raise _not_kept(table)
+            raise not_kept(table)
 
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
         _sht_rm(table, key)
-
-    def claim(self, table: Table, key: str) -> bool:
-        """Take what one process may take once; tell whether it was still there to be taken."""
-        taken = _sht_inc(table, key)
-        if taken < 0:
-            raise _not_kept(table)
-        return taken == 1
 
     def update(
         self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]
@@ -73,7 +66,7 @@ class KamailioState:
         try:
             new, result = change(_sht_get(table, key) or 0)
             if _sht_setxi(table, key, new, lifetime) < 0:
-                raise _not_kept(table)
+                raise not_kept(table)
         finally:
             _sht_unlock(table, key)
         return result
@@ -86,7 +79,7 @@ class KamailioState:
         try:
             new, result = change(_sht_get(table, key) or "")
             if _sht_setxs(table, key, new, lifetime) < 0:
-                raise _not_kept(table)
+                raise not_kept(table)
         finally:
             _sht_unlock(table, key)
         return result
@@ -112,13 +105,6 @@ class RadiusRecord:
         """Note that a server will not be asked for so long; 0 when it has answered again."""
         until = int(time.time() + seconds) if seconds else 0
         KSR.htable.sht_sets(TABLE, dead_key(str(server)), str(until))
-
-
-def _not_kept(htable: Table) -> Unavailable:
-    return Unavailable(
-        f"shared memory is full, or kamailio.cfg lacks the htable {htable} as `sbcauth "
-        "kamailio-snippet` has it"
-    )
 
 
 def count(key: str) -> None:

@@ -20,7 +20,7 @@ kept there is bounded: a source by its limit, and all of them by MOST_FAILURES.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2s
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
@@ -39,7 +39,6 @@ MOST_FAILURES = 20_000
 """Failures of strangers that are kept count of in one window; then they are all refused."""
 _TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
 _REMEMBERED = 100_000
-_ATTEMPTS = Table.ATTEMPTS  # to look it up in its class takes as long as to call something
 _NONCE_OF_ANOTHER = "nonce:"
 
 Network = IPv4Network | IPv6Network
@@ -126,11 +125,15 @@ _NO_LOCKOUT = _Lockout(0, 0)
 
 
 class Attempts:
-    """Counts failed attempts over all worker processes."""
+    """Counts failed attempts over all worker processes.
+
+    `held_against` looks up what is held against a pair, known by its key: None where there is no
+    failure of late, and no lockout.
+    """
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
-        self._get = shared.get
+        self.held_against = partial(shared.get, Table.ATTEMPTS)
         self._trusted_until: dict[str, int] = {}
 
     def locked_out(self, claimant: Claimant, limit: AttemptLimit, now: int) -> Scope | None:
@@ -151,10 +154,6 @@ class Attempts:
         if int(self._shared.get(Table.ATTEMPTS, _all(limit, now)) or 0) >= MOST_FAILURES:
             raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.window} s")
         return None
-
-    def is_clean(self, pair: str) -> bool:
-        """Tell whether nothing is held against a pair, known by its key: no failure, no lockout."""
-        return self._get(_ATTEMPTS, pair) is None
 
     def sure_until(self, pair: str, limit: AttemptLimit, now: int) -> int:
         """Return until when a success of a pair changes nothing; `now` or earlier if it may."""

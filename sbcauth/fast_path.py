@@ -47,7 +47,7 @@ class FastPath:
 
     __slots__ = (
         "_attempts",
-        "_is_clean",
+        "_held_against",
         "_limit",
         "_offers",
         "_phones",
@@ -83,7 +83,7 @@ class FastPath:
         self._users = users
         self._phones: dict[str, KnownPhone] = users.notes()
         self._attempts = attempts
-        self._is_clean = attempts.is_clean
+        self._held_against = attempts.held_against
         self.claim = nonce_counts.use
         listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
         listed -= {"ACK", "CANCEL"}
@@ -148,7 +148,7 @@ class FastPath:
             or not compare_digest(
                 response_of_auth(ha1, method, uri, algorithm, nonce, nc, cnonce), response
             )
-            or not self._is_clean(pair)
+            or self._held_against(pair) is not None
         ):
             return None
         return username, nonce, int(nc, 16)

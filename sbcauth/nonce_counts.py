@@ -5,7 +5,9 @@ no other process can come between. So the order in which counts arrive does not 
 requests, and some phones count from 0.
 """
 
-from sbcauth.shared_state import SharedState, Table
+from functools import partial
+
+from sbcauth.shared_state import SharedState, Table, not_kept
 
 _TABLE = Table.NONCE_COUNTS
 
@@ -18,11 +20,14 @@ class NonceCounts:
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
-        self._claim = shared.claim
+        self._increment = partial(shared.increment, _TABLE)
 
     def use(self, nonce: str, count: int) -> bool:
         """Use up `count`; tell whether it was still unused."""
-        return self._claim(_TABLE, f"{nonce} {count}")
+        uses = self._increment(f"{nonce} {count}")
+        if uses < 0:
+            raise not_kept(_TABLE)
+        return uses == 1
 
     def was_used(self, nonce: str, count: int) -> bool:
         """Tell whether `use` would refuse this count."""

@@ -16,7 +16,7 @@ is the same under every policy, so that a source has one tag.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2s
@@ -96,7 +96,7 @@ class NonceSigner:
         """Return a new nonce for a challenge to the source with this tag, at `now` (seconds)."""
         if now < self._not_before:
             self._follow(now)
-        body = f"{now:08x}{self._newest}{os.urandom(6).hex()}{source_tag}"
+        body = f"{now:08x}{self._newest}{next(_randomness)}{source_tag}"
         mac = self._macs[self._newest].copy()
         mac.update(body.encode())
         return body + mac.hexdigest()
@@ -133,6 +133,24 @@ class NonceSigner:
     def _follow(self, now: int) -> None:
         """Follow a clock that was set back; other processes noticed some seconds earlier."""
         self._not_before = now - CLOCK_DRIFT
+
+
+def _draw() -> Iterator[str]:
+    """Yield six random bytes at a time, in hexadecimal. To draw many at once saves 0.3 µs each."""
+    while True:
+        drawn = os.urandom(6 * 100).hex()
+        for start in range(0, len(drawn), 12):
+            yield drawn[start : start + 12]
+
+
+def _begin() -> None:
+    """Draw anew, so that no two processes have the same."""
+    global _randomness
+    _randomness = _draw()
+
+
+_randomness = _draw()
+os.register_at_fork(after_in_child=_begin)
 
 
 def _keyed(key: NonceKey, stated: bytes) -> blake2s:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from sbcauth.exceptions import Unavailable
+
 Value = int | str
 T = TypeVar("T")
 
@@ -39,10 +41,10 @@ class SharedState(Protocol):
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
 
-    def claim(self, table: Table, key: str) -> bool:
-        """Take what one process may take once; tell whether it was still there to be taken.
+    def increment(self, table: Table, key: str) -> int:
+        """Count a key one up and return its count; below 0 where it cannot be kept.
 
-        It is kept for as long as entries of the table live: of NONCE_COUNTS, longer than nonces.
+        It is kept for as long as entries of the table live: in NONCE_COUNTS, longer than nonces.
         """
 
     def update(
@@ -61,6 +63,14 @@ class SharedState(Protocol):
 
     def count(self, event: str, kind: str, whose: str) -> None:
         """Count an event, for `sbcauth status`."""
+
+
+def not_kept(table: Table) -> Unavailable:
+    """Return the error where a value cannot be kept."""
+    return Unavailable(
+        f"shared memory is full, or kamailio.cfg lacks the htable {table} as `sbcauth "
+        "kamailio-snippet` has it"
+    )
 
 
 class LocalState:
@@ -85,11 +95,11 @@ class LocalState:
         """Forget the value, if there is one."""
         self._values.pop((table, key), None)
 
-    def claim(self, table: Table, key: str) -> bool:
-        """Take what may be taken once; tell whether it was still there."""
-        taken = int(self._values.get((table, key), 0)) + 1
-        self._values[table, key] = taken
-        return taken == 1
+    def increment(self, table: Table, key: str) -> int:
+        """Count a key one up and return its count."""
+        count = int(self._values.get((table, key), 0)) + 1
+        self._values[table, key] = count
+        return count
 
     def update(
         self, table: Table, key: str, lifetime: int, change: Callable[[int], tuple[int, T]]

@@ -351,14 +351,14 @@ def test_trusted_pair_costs_no_look_up_but_that_of_its_own_lockout() -> None:
 
 def test_one_look_tells_that_nothing_is_held_against_a_pair(wrong: Wrong) -> None:
     attempts, pair = wrong.attempts, BOB.key
-    assert attempts.is_clean(pair)
+    assert attempts.held_against(pair) is None
     wrong.guess(NOW)
-    assert not attempts.is_clean(pair)
+    assert attempts.held_against(pair) is not None
     attempts.succeed(BOB, LIMIT, NOW)
-    assert attempts.is_clean(pair)
+    assert attempts.held_against(pair) is None
     assert [wrong.guess(NOW) for _ in range(3)][-1]
     assert attempts.locked_out(BOB, LIMIT, NOW) is Scope.PAIR
-    assert not attempts.is_clean(pair)
+    assert attempts.held_against(pair) is not None
 
 
 def test_lockout_and_its_count_end_together_and_the_next_starts_from_nothing() -> None:

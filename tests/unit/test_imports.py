@@ -14,7 +14,7 @@ CORE = {
     "exceptions": set(),
     "request": set(),
     "decision": set(),
-    "shared_state": set(),
+    "shared_state": {"exceptions"},
     "nonces": set(),
     "digest": {"exceptions", "request"},
     "nonce_counts": {"shared_state"},
