@@ -3,6 +3,8 @@
 They are looked up once: each look-up costs half as much as the call.
 """
 
+import re
+
 import KSR
 import sbcauth_log
 import sbcauth_registrar as registrar
@@ -42,6 +44,8 @@ _ANSWERED, _LET_IN, _LET_GO = ReturnCode.ANSWERED, ReturnCode.ACCEPTED, ReturnCo
 _CHALLENGED, _ACCEPTED = Reason.CHALLENGED, Reason.ACCEPTED
 _OTHER = {"Authorization": "Proxy-Authorization", "Proxy-Authorization": "Authorization"}
 _NEVER_CHALLENGED = ("ACK", "CANCEL")
+_is_plain = re.compile(r"[!-~]{1,80}").fullmatch
+"""Whether save() answers whatever comes of a registration of this user: of others it may not."""
 _KEPT_HERE = "REGISTER" if registrar.TABLE else None
 
 
@@ -55,18 +59,17 @@ def take(service: Service, now: int) -> ReturnCode | None:
     if known is None:
         return None
     path, tag = known
-    method = get_method()
-    header = path.headers.get(method)
-    if header is None or (path.only_setup_invite and method == "INVITE" and _has_totag() > 0):
-        return _pass(service, path, method)
     doubt = None
     try:
+        method = get_method()
+        header = path.headers.get(method)
+        if header is None or (path.only_setup_invite and method == "INVITE" and _has_totag() > 0):
+            return _pass(service, path, method)
         field = _field(header, 0)
         if field is None:
             return _challenge(path, method, tag, now)
         claimed_user = (get_to_user() if method == "REGISTER" else get_from_user()) or ""
-        # save() may leave one whose user has odd bytes unanswered
-        stays_here = method == _KEPT_HERE and claimed_user.isascii() and claimed_user.isprintable()
+        stays_here = method == _KEPT_HERE and path.bears_repeats and _is_plain(claimed_user)
         if not (stays_here and path.only_algorithm) and (
             _field(header, 1) is not None or _field(_OTHER[header], 0) is not None
         ):
@@ -83,7 +86,7 @@ def take(service: Service, now: int) -> ReturnCode | None:
     except (UnicodeDecodeError, Unavailable):
         return doubt
     if not is_first:
-        return doubt or _repeat(path, username, claimed_user)
+        return _repeat(path, username, claimed_user) if stays_here else doubt
     if _count(TABLE, path.accepted) == 1:
         enlist(path.accepted)
     if sbcauth_log.level >= INFO:
@@ -111,7 +114,10 @@ def _challenge(path: FastPath, method: str, tag: str, now: int) -> ReturnCode:
 
 
 def _pass(service: Service, path: FastPath, method: str) -> ReturnCode | None:
-    """Let a request go on whose method is not on the Authentication Method List."""
+    """Let a request go on whose method is not on the Authentication Method List.
+
+    The long way knows the list by methods in upper case, and writes lines of level DEBUG.
+    """
     if method in _NEVER_CHALLENGED or not method.isupper() or sbcauth_log.level >= DEBUG:
         return None
     if _count(TABLE, path.passed) == 1:
@@ -128,6 +134,8 @@ def _repeat(path: FastPath, username: str, local_user: str) -> ReturnCode | None
         return _ANSWERED
     if not registrar.has_carried_out(local_user, path.realm):
         return None
+    changed = registrar.make_query()
+    if changed <= 0:
+        return None if changed else _ANSWERED
     admit(username, local_user, path.name, path.realm)
-    registrar.make_query()
     return _LET_IN

@@ -158,12 +158,11 @@ def admit(username: str, local_user: str, ip_group: str, realm: str) -> None:
     """
     if not local_user.isalnum() or not local_user.isascii():
         local_user = escaped(local_user)
-    if not (
-        _set("$avp(sbcauth_username)", username)
-        == _set("$avp(sbcauth_local_user)", local_user)
-        == _set("$avp(sbcauth_ip_group)", ip_group)
-        == _set("$avp(sbcauth_realm)", realm)
-        == 1
+    if (
+        _set("$avp(sbcauth_username)", username) != 1
+        or _set("$avp(sbcauth_local_user)", local_user) != 1
+        or _set("$avp(sbcauth_ip_group)", ip_group) != 1
+        or _set("$avp(sbcauth_realm)", realm) != 1
     ):
         raise _half_told()
 
@@ -175,7 +174,7 @@ def escaped(user: str) -> str:
 
 def set_origin(ip_group: str, realm: str) -> None:
     """Tell the route block which IP Group the request is from; raises Unavailable."""
-    if not _set("$avp(sbcauth_ip_group)", ip_group) == _set("$avp(sbcauth_realm)", realm) == 1:
+    if _set("$avp(sbcauth_ip_group)", ip_group) != 1 or _set("$avp(sbcauth_realm)", realm) != 1:
         raise _half_told()
 
 

@@ -35,8 +35,8 @@ def has_carried_out(local_user: str, realm: str) -> bool:
     if KSR.registrar.reg_fetch_contacts(TABLE, aor, _PROFILE) < 0:
         return False
     try:
-        request = KSR.kx.get_callid(), int(KSR.pv.get("$cs"))
-        bindings = min(KSR.pv.get(f"$(ulc({_PROFILE}=>count))"), _MOST_BINDINGS)
+        request = KSR.kx.get_callid(), int(KSR.pv.get("$cs") or 0)
+        bindings = min(KSR.pv.get(f"$(ulc({_PROFILE}=>count))") or 0, _MOST_BINDINGS)
         return any(_request_of(number) == request for number in range(bindings))
     except UnicodeDecodeError:
         return False
@@ -44,10 +44,16 @@ def has_carried_out(local_user: str, realm: str) -> bool:
         KSR.registrar.reg_free_contacts(_PROFILE)
 
 
-def make_query() -> None:
-    """Have the request ask for its bindings, and change none (RFC 3261, 10.2.3)."""
-    KSR.textops.remove_hf("Contact")
-    KSR.textopsx.msg_apply_changes()
+def make_query() -> int:
+    """Have the request ask for its bindings, and change none (RFC 3261, 10.2.3).
+
+    Above zero it does. Below zero Kamailio has left it as it was: it would get too long, or has a
+    Record-Route of ours by now. At zero it is not to be touched any more.
+    """
+    if KSR.textops.remove_hf("Contact") < 0:
+        return -1
+    changed: int = KSR.textopsx.msg_apply_changes()
+    return -1 if changed > 0 and KSR.hdr.is_present("Contact") > 0 else changed
 
 
 def _request_of(number: int) -> tuple[str, int]:
@@ -55,5 +61,5 @@ def _request_of(number: int) -> tuple[str, int]:
     get = KSR.pv.get
     return (
         get(f"$(ulc({_PROFILE}=>callid)[{number}])"),
-        int(get(f"$(ulc({_PROFILE}=>cseq)[{number}])")),
+        int(get(f"$(ulc({_PROFILE}=>cseq)[{number}])") or 0),
     )

@@ -119,6 +119,12 @@ def enlist(key: str) -> None:
     KSR.htable.sht_sets(TABLE, f"{LISTED}{number}", key)
 
 
+def check_nonce_counts() -> None:
+    """Raise Unavailable where kamailio.cfg lacks the table, or has it as it was before."""
+    if _sht_inc(Table.NONCE_COUNTS, LISTED) < 0:
+        raise not_kept(Table.NONCE_COUNTS)
+
+
 def set_in_force(in_force: InForce) -> None:
     """Tell `sbcauth status` and `reload` what this process works by."""
     KSR.htable.sht_sets(TABLE, IN_FORCE, in_force.encode())

@@ -21,7 +21,14 @@ from sbcauth_client import ClientRoutes
 from sbcauth_fast_path import take
 from sbcauth_ksr import ReturnCode
 from sbcauth_radius import Question, Ticket, Waiting
-from sbcauth_state import KamailioState, RadiusRecord, set_dialog_key, set_in_force, turn
+from sbcauth_state import (
+    KamailioState,
+    RadiusRecord,
+    check_nonce_counts,
+    set_dialog_key,
+    set_in_force,
+    turn,
+)
 
 from sbcauth import in_force
 from sbcauth.config import Config, load
@@ -184,6 +191,7 @@ def start() -> Worker:
         file = ksr.definition("SBCAUTH_CONFIG") or os.environ.get("SBCAUTH_CONFIG")
         file = file or "/etc/sbcauth/sbcauth.yaml"
         try:
+            check_nonce_counts()
             sbcauth_registrar.check()
             config = load(Path(file), os.environ)
             metrics = _metrics()

@@ -189,6 +189,9 @@ class Attempts:
     def trust(self, pair: str, limit: AttemptLimit, now: int) -> None:
         """Forget the failures of a pair, known by its key, and trust it."""
         self._shared.remove(Table.ATTEMPTS, pair)
+        lockout = self._lockout(pair)
+        if lockout.until > now:  # set by another process since this request came in
+            self._hold(pair, lockout, now)
         if self.sure_until(pair, limit, now) > now:
             return
         until = -(-(now + limit.trust_duration) // _TRUST_UNIT)
@@ -221,8 +224,12 @@ class Attempts:
             self._shared.set(Table.LOCKOUTS, key, " ".join(words), 2 * duration)
             self._shared.count("lockout", scope, claimant.ip_group)
             lockout = _Lockout(now + duration, duration)
-        self._shared.set(Table.ATTEMPTS, key, now & _TIME_MASK, lockout.until - now)
+        self._hold(key, lockout, now)
         return True
+
+    def _hold(self, key: str, lockout: _Lockout, now: int) -> None:
+        """Start counting anew, and have `held_against` see the lockout as long as it lasts."""
+        self._shared.set(Table.ATTEMPTS, key, now & _TIME_MASK, lockout.until - now)
 
     def _lockout(self, key: str) -> _Lockout:
         """Return the last lockout; it is kept for as long again as it took."""

@@ -233,7 +233,9 @@ def _layout(around: str) -> tuple[Callable[[list[str]], Sequence[str]], list[str
     where there is more to it, or a mistake.
     """
     outside = around.split('"')
-    if len(outside) > 16 or len(around) > 500 or "\0" in around or scheme(outside[0]) != "digest":
+    if len(outside) > 16 or len(around) > 500 or scheme(outside[0]) != "digest":
+        return None
+    if "\0" in around or "*" in around:  # an extended value may stand for any character
         return None
     count = 2 * len(outside) - 1
     marked = "".join(f'{part}"\0{2 * place + 1}"' for place, part in enumerate(outside))
@@ -243,7 +245,7 @@ def _layout(around: str) -> tuple[Callable[[list[str]], Sequence[str]], list[str
         return None
     tokens = [value for value in credentials if not value.startswith("\0")]
     algorithm, nc = credentials.algorithm, credentials.nc
-    if algorithm not in tokens or nc not in tokens or not _NONCE_COUNT(nc):
+    if algorithm not in tokens or not nc or nc not in tokens or not _NONCE_COUNT(nc):
         return None  # quoted, or wrong: a quoted algorithm may be in lower case
     places = (
         int(value[1:]) if value.startswith("\0") else count + tokens.index(value)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 _WORDS: tuple[bytes, ...] = (
     b'"', b'""', b"\\", b'\\"', b"=", b",", b",,", b";", b" ", b"\t", b"\x00", b"\x7f", b"\xff",
     b"\xc3\x28", b"\xed\xa0\x80", b"%00", b"%", b"'", b"''", b"<", b">", b"@", b":", b"[", b"]",
-    b"Digest", b"username", b"username*=UTF-8''%ff", b"realm", b"nonce=", b"uri=", b"response=",
+    b"Digest", b"username", b"username*=UTF-8''%ff", b"username*=UTF-8''%0099", b"realm",
+    b"nonce=", b"uri=", b"response=",
     b"qop=auth-int", b"qop=", b"nc=ffffffff", b"nc=", b"algorithm=SHA-256", b"cnonce", b"auth",
     b"0" * 40, b"a" * 300, b"-1", b"4294967296",
 )  # fmt: skip

@@ -37,6 +37,13 @@ def known(server, phone):
     return phone()
 
 
+@pytest.fixture
+def known_over_tcp(known, phone):
+    """Another phone of the user's, that has a connection."""
+    known.close()
+    return phone(transport="tcp")
+
+
 def ask(server: Server, method: str, *parameters: str) -> Any:
     """Ask the running Kamailio."""
     return Rpc(server.folder / "run" / "rpc.sock").call(method, *parameters)
@@ -99,6 +106,26 @@ def test_same_credentials_again_change_no_contact(server, known, contact):
     assert contacts(server) == {known.contact}
 
 
+@pytest.mark.parametrize("contact", [b"m:sip:9.9.9.9", b"m:*"], ids=["another", "all"])
+@pytest.mark.parametrize("size", [65500, 65533, 65535])
+def test_same_credentials_in_a_request_too_long_to_be_changed_change_no_contact(
+    server, known_over_tcp, contact, size
+):
+    phone = known_over_tcp
+    assert phone.register().status == 200
+    raw = phone.last_sent.replace(f"Contact: {phone.contact}".encode(), contact)
+    raw = raw.replace(b"Max-Forwards: 70\r\n", b"")
+    if contact == b"m:*":
+        raw = raw.replace(b"Expires: 60", b"Expires: 0")
+    padding = b"X: " + b"x" * (size - len(raw) - 5) + b"\r\n"
+    raw = raw.replace(b"Call-ID: ", padding + b"Call-ID: ", 1)
+    assert len(raw) == size
+    with suppress(ConnectionError, TimeoutError):
+        phone.send(raw)
+        phone.response(phone.last_branch)
+    assert contacts(server) == {phone.contact}
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [(rb"CSeq: \d+", b"CSeq: 99"), (rb"Call-ID: ", b"Call-ID: x")]
 )
@@ -135,3 +162,12 @@ def test_user_whom_the_registrar_cannot_keep_is_answered_each_time(start_server)
     server.add_user("1003", "secret", local_user="caf\u00e9")
     with Phone(server, "1003", local_user="caf\u00e9") as phone:
         assert [phone.register().status for _ in range(3)] == [400] * 3
+
+
+def test_repeat_that_cannot_be_told_from_a_replay_is_not_refused_where_replays_are(start_server):
+    server = start_server(CONFIG.replace("realm:", "reject_invalid_nonce: true\nrealm:", 1))
+    server.add_user("1001", "secret")
+    with Phone(server, expires=0) as phone:
+        for _ in range(3):
+            assert phone.register().status == 200
+            assert [phone.resend().status for _ in range(3)] == [200] * 3

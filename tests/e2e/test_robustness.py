@@ -77,6 +77,12 @@ def test_bytes_that_are_not_utf_8_elsewhere_do_no_harm(phone, field, header, jun
 
 
 @pytest.mark.parametrize("junk", NO_UTF_8)
+def test_method_that_is_not_utf_8_is_answered(phone, junk):
+    raw = phone.build("OPTIONS").replace(b"OPTIONS", b"OPT" + junk + b"IONS")
+    assert send(phone, raw).status < 500
+
+
+@pytest.mark.parametrize("junk", NO_UTF_8)
 def test_request_uri_that_is_not_utf_8_is_answered(phone, junk):
     uri = f"sip:{junk.decode('utf-8', 'surrogateescape')}@example.com"
     assert phone.authenticate("MESSAGE", uri).status in (400, 404)

@@ -170,7 +170,8 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
     if not fields:
         status, headers = path.challenge(request.method, tag, now)
         return Challenge(status, tuple(headers), Reason.CHALLENGED, path.name)
-    if others or len(fields) > 1:
+    stays_here = request.method == "REGISTER" and path.bears_repeats
+    if not (stays_here and path.only_algorithm) and (others or len(fields) > 1):
         return None
     claimed = request.claimed_user
     sender = path.recognise(request.method, source, tag, fields[0], claimed, now)

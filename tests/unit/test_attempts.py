@@ -346,7 +346,7 @@ def test_trusted_pair_costs_no_look_up_but_that_of_its_own_lockout() -> None:
     for _ in range(10):
         assert worker.locked_out(BOB, LIMIT, NOW) is None
         worker.succeed(BOB, LIMIT, NOW)
-    assert looked_up == [Table.TRUSTED] + [Table.LOCKOUTS] * 10
+    assert looked_up == [Table.LOCKOUTS, Table.TRUSTED] + [Table.LOCKOUTS] * 20
 
 
 def test_one_look_tells_that_nothing_is_held_against_a_pair(wrong: Wrong) -> None:
@@ -359,6 +359,15 @@ def test_one_look_tells_that_nothing_is_held_against_a_pair(wrong: Wrong) -> Non
     assert [wrong.guess(NOW) for _ in range(3)][-1]
     assert attempts.locked_out(BOB, LIMIT, NOW) is Scope.PAIR
     assert attempts.held_against(pair) is not None
+
+
+def test_success_that_races_with_the_last_failure_does_not_hide_the_lockout(wrong: Wrong) -> None:
+    attempts = wrong.attempts
+    assert attempts.locked_out(BOB, LIMIT, NOW) is None
+    assert [wrong.guess(NOW) for _ in range(3)][-1]
+    attempts.succeed(BOB, LIMIT, NOW)
+    assert attempts.locked_out(BOB, LIMIT, NOW) is Scope.PAIR
+    assert attempts.held_against(BOB.key) is not None
 
 
 def test_lockout_and_its_count_end_together_and_the_next_starts_from_nothing() -> None:

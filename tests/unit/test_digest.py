@@ -1,6 +1,7 @@
 """Digest: the RFCs' own vectors, the parser's properties, and its cost."""
 
 import re
+from urllib.parse import unquote
 
 import pytest
 import sip
@@ -289,6 +290,12 @@ def test_any_order_of_parameters_means_the_same(values: list[str], order: list[i
 def test_malformed_credentials_are_named(field: str, complaint: str) -> None:
     with pytest.raises(BadCredentials, match="(?i)" + complaint.replace("*", r"\*")):
         parse_credentials(field)
+
+
+@pytest.mark.parametrize("escaped", ["%00abc", "%003", "%0099"])
+def test_extended_username_may_begin_with_nul_and_is_nothing_but_itself(escaped: str) -> None:
+    usual = BOB.format(f"response=\"0a\", username*=UTF-8''{escaped}, qop=auth, nc=00000001")
+    assert parse_credentials(usual).username == unquote(escaped)
 
 
 def test_extended_username_comes_before_the_plain_one_and_keeps_its_bytes() -> None:

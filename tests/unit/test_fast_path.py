@@ -116,6 +116,15 @@ def test_another_address_of_record_takes_the_long_way() -> None:
     assert not accepted_fast(Phone(serve()), to_user="1002")
 
 
+def test_qop_without_a_nonce_count_takes_the_long_way() -> None:
+    phone = Phone(serve())
+    assert isinstance(phone.register(), Accept)
+    challenge = phone.challenge()
+    field = phone.field(challenge).replace("nc=00000001, ", "").replace(", nc=00000001", "")
+    assert "nc=" not in field
+    assert by_fast_path(phone.server, request(phone, field), NOW) is None
+
+
 @pytest.mark.parametrize(
     "group",
     [
