@@ -107,9 +107,20 @@ def test_unknown_phone_takes_the_long_way_once() -> None:
     assert by_fast_path(phone.server, request(phone, phone.field(phone.challenge())), NOW) is None
 
 
-def test_credentials_for_two_header_fields_take_the_long_way() -> None:
+OTHERS = ('Digest realm="other"',)
+
+
+def test_credentials_in_two_header_fields_take_the_long_way_where_they_may_be_relayed() -> None:
     phone = Phone(serve())
-    assert not accepted_fast(phone, proxy_authorization=('Digest realm="other"',))
+    assert isinstance(phone.register(), Accept)
+    field = phone.field(phone.challenge("INVITE"), "INVITE")
+    invite = request(phone, field, method="INVITE")
+    assert by_fast_path(phone.server, invite._replace(proxy_authorization=OTHERS), NOW) is None
+    assert isinstance(by_fast_path(phone.server, invite, NOW), Accept)
+
+
+def test_registration_is_judged_by_the_first_credentials_of_the_only_algorithm() -> None:
+    assert accepted_fast(Phone(serve()), proxy_authorization=OTHERS)
 
 
 def test_another_address_of_record_takes_the_long_way() -> None:
