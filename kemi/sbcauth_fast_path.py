@@ -3,8 +3,6 @@
 They are looked up once: each look-up costs half as much as the call.
 """
 
-import re
-
 import KSR
 import sbcauth_log
 import sbcauth_registrar as registrar
@@ -44,8 +42,6 @@ _ANSWERED, _LET_IN, _LET_GO = ReturnCode.ANSWERED, ReturnCode.ACCEPTED, ReturnCo
 _CHALLENGED, _ACCEPTED = Reason.CHALLENGED, Reason.ACCEPTED
 _OTHER = {"Authorization": "Proxy-Authorization", "Proxy-Authorization": "Authorization"}
 _NEVER_CHALLENGED = ("ACK", "CANCEL")
-_is_plain = re.compile(r"[!-~]{1,80}").fullmatch
-"""Whether save() answers whatever comes of a registration of this user: of others it may not."""
 _KEPT_HERE = "REGISTER" if registrar.TABLE else None
 
 
@@ -68,8 +64,8 @@ def take(service: Service, now: int) -> ReturnCode | None:
         field = _field(header, 0)
         if field is None:
             return _challenge(path, method, tag, now)
-        claimed_user = (get_to_user() if method == "REGISTER" else get_from_user()) or ""
-        stays_here = method == _KEPT_HERE and path.bears_repeats and _is_plain(claimed_user)
+        claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
+        stays_here = method == _KEPT_HERE and path.bears_repeats
         if not (stays_here and path.only_algorithm) and (
             _field(header, 1) is not None or _field(_OTHER[header], 0) is not None
         ):

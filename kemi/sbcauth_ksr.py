@@ -153,11 +153,8 @@ def remove_credentials(request: Request, realm: str) -> None:
 def admit(username: str, local_user: str, ip_group: str, realm: str) -> None:
     """Tell the route block who the sender is; raises Unavailable.
 
-    The local user is escaped as a URI needs it: `1001%40other` must not become another
-    user's address of record.
+    `local_user` is as it stands in a URI.
     """
-    if not local_user.isalnum() or not local_user.isascii():
-        local_user = escaped(local_user)
     if (
         _set("$avp(sbcauth_username)", username) != 1
         or _set("$avp(sbcauth_local_user)", local_user) != 1
@@ -168,7 +165,10 @@ def admit(username: str, local_user: str, ip_group: str, realm: str) -> None:
 
 
 def escaped(user: str) -> str:
-    """Return the user part of a URI for `user` (RFC 3261, 25.1)."""
+    """Return the user part of a URI for `user` (RFC 3261, 25.1).
+
+    `1001%40other` must not become another user's address of record.
+    """
     return quote(to_bytes(user), safe=_USER_UNRESERVED)
 
 

@@ -30,8 +30,11 @@ def check() -> None:
 
 
 def has_carried_out(local_user: str, realm: str) -> bool:
-    """Tell whether the registrar has a binding of the user by the very request at hand."""
-    aor = f"sip:{ksr.escaped(local_user)}@{realm}"
+    """Tell whether the registrar has a binding of the user by the very request at hand.
+
+    `local_user` is as it stands in a URI.
+    """
+    aor = f"sip:{local_user}@{realm}"
     if KSR.registrar.reg_fetch_contacts(TABLE, aor, _PROFILE) < 0:
         return False
     try:

@@ -266,7 +266,7 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
             if not waited:
                 ksr.remove_credentials(request, realm)
             route = service.routes[ip_group, request.method == "REGISTER"]
-            ksr.admit(username, local_user, route.ip_group, route.realm)
+            ksr.admit(username, ksr.escaped(local_user), route.ip_group, route.realm)
             ksr.set_route(route)
             return ReturnCode.ACCEPTED
         case Challenge():

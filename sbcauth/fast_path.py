@@ -9,6 +9,7 @@ that each function and each object costs half a microsecond to touch, not a tent
 concluded about a phone is in one note of it, which is found by one look.
 """
 
+import re
 from hmac import compare_digest
 
 from sbcauth.accounts import Users
@@ -23,6 +24,8 @@ from sbcauth.nonces import TAG, NonceState
 _REMEMBERED_PHONES = 100_000
 _FRESH = NonceState.FRESH
 
+
+_is_usual = re.compile(r"[0-9A-Za-z_.!~*'()+-]{1,80}").fullmatch
 
 KnownPhone = tuple[int, str, str, str]
 """A phone that has succeeded of late: a user at one address, with H(A1) for one algorithm.
@@ -157,12 +160,15 @@ class FastPath:
     def _get_to_know(
         self, source: str, username: str, algorithm: str, now: int
     ) -> KnownPhone | None:
-        """Return the phone of a user at an address, if it has succeeded there of late."""
+        """Return the phone of a user at an address, if it has succeeded there of late.
+
+        Users with an address of record that a URI has to escape take the long way.
+        """
         pair = pair_key(self.name, source, username)
         sure_until = self._attempts.sure_until(pair, self._limit, now)
         user = self._users.find(self.name, username, self.realm) if sure_until > now else None
         ha1 = user.ha1(algorithm) if user and user.enabled else None
-        if user is None or ha1 is None:
+        if user is None or ha1 is None or not _is_usual(user.local_user):
             return None
         phone = (sure_until, user.local_user, ha1, pair)
         if len(self._phones) >= _REMEMBERED_PHONES:
