@@ -97,14 +97,13 @@ def take(service: Service, now: int) -> ReturnCode | None:
 
 def _challenge(path: FastPath, method: str, tag: str, now: int) -> ReturnCode:
     """Challenge a request without credentials."""
-    status, headers = path.challenge(method, tag, now)
+    status, lines = path.challenge(method, tag, now)
     if _count(TABLE, path.challenged) == 1:
         enlist(path.challenged)
     if sbcauth_log.level >= INFO:
         verdict = f"decision=challenge status={status} reason={_CHALLENGED}"
         log_usual(verdict, path.name, method, "")
-    for each in headers:
-        append_to_reply(f"{each}\r\n")
+    append_to_reply(lines)
     send_reply(status, PHRASES[status])
     return _ANSWERED
 

@@ -108,16 +108,16 @@ class FastPath:
         """Return the tag of `source`, which those that ask for it keep."""
         return next(iter(self._signers.values())).tag_of(source)
 
-    def challenge(self, method: str, tag: str, now: int) -> tuple[int, list[str]]:
-        """Return the challenge to a request without credentials: a status and header fields.
+    def challenge(self, method: str, tag: str, now: int) -> tuple[int, str]:
+        """Return the challenge to a request without credentials: status and lines of the header.
 
         It is for the source with this `tag`, at `now`.
         """
         status, offers = self._offers[method]
-        headers = []
+        lines = ""
         for before, signer, after in offers:
-            headers.append(f"{before}{signer.mint(tag, now)}{after}")
-        return status, headers
+            lines += f"{before}{signer.mint(tag, now)}{after}\r\n"
+        return status, lines
 
     def recognise(
         self, method: str, source: str, tag: str, field: str, claimed_user: str, now: int

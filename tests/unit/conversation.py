@@ -168,8 +168,8 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
         fields, others = others, fields
     source = request.source_address
     if not fields:
-        status, headers = path.challenge(request.method, tag, now)
-        return Challenge(status, tuple(headers), Reason.CHALLENGED, path.name)
+        status, lines = path.challenge(request.method, tag, now)
+        return Challenge(status, tuple(lines.splitlines()), Reason.CHALLENGED, path.name)
     stays_here = request.method == "REGISTER" and path.bears_repeats
     if not (stays_here and path.only_algorithm) and (others or len(fields) > 1):
         return None
