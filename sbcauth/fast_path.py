@@ -24,8 +24,8 @@ from sbcauth.nonces import TAG, NonceState
 _REMEMBERED_PHONES = 100_000
 _FRESH = NonceState.FRESH
 
-
-_is_usual = re.compile(r"[0-9A-Za-z_.!~*'()+-]{1,80}").fullmatch
+_stands_in_uri = re.compile(r"[0-9A-Za-z_.!~*'()+-]{1,80}").fullmatch
+"""Matches a local user that needs no escapes in a URI, and that any registrar takes."""
 
 KnownPhone = tuple[int, str, str, str]
 """A phone that has succeeded of late: a user at one address, with H(A1) for one algorithm.
@@ -168,7 +168,7 @@ class FastPath:
         sure_until = self._attempts.sure_until(pair, self._limit, now)
         user = self._users.find(self.name, username, self.realm) if sure_until > now else None
         ha1 = user.ha1(algorithm) if user and user.enabled else None
-        if user is None or ha1 is None or not _is_usual(user.local_user):
+        if user is None or ha1 is None or not _stands_in_uri(user.local_user):
             return None
         phone = (sure_until, user.local_user, ha1, pair)
         if len(self._phones) >= _REMEMBERED_PHONES:
