@@ -229,8 +229,10 @@ def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(star
             if not challenge.challenges:
                 replies.append(challenge.status)
                 continue
-            guess = stranger.request("REGISTER", answering=challenge, username=f"u{len(replies)}")
-            replies.append(guess.status)
+            name = f"u{len(replies)}"
+            with suppress(TimeoutError):  # Kamailio may have no room for the answer either
+                guess = stranger.request("REGISTER", answering=challenge, username=name)
+                replies.append(guess.status)
         assert replies[-1] == 503
         assert set(replies) <= {401, 403, 503}
     assert wait_for(lambda: registers(server), 20)

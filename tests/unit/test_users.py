@@ -282,6 +282,7 @@ def test_note_that_is_read_counts_as_a_look_up_that_the_cache_had(
     notes["1001"] = "a conclusion"
     assert notes.get("1001") == "a conclusion"
     assert hits == [False, True]
+    directory.close()
 
 
 def test_database_is_asked_for_changes_a_few_times_a_second_and_not_with_every_request(
