@@ -121,8 +121,9 @@ def enlist(key: str) -> None:
 
 def check_nonce_counts() -> None:
     """Raise Unavailable where kamailio.cfg lacks the table, or has it as it was before."""
-    if _sht_inc(Table.NONCE_COUNTS, LISTED) < 0:
+    if _sht_inc(Table.NONCE_COUNTS, "check") < 0:
         raise not_kept(Table.NONCE_COUNTS)
+    _sht_rm(Table.NONCE_COUNTS, "check")
 
 
 def set_in_force(in_force: InForce) -> None:

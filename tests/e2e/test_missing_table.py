@@ -1,5 +1,6 @@
 """A kamailio.cfg that lacks one of our htables lets nobody in, and says what is missing."""
 
+import pytest
 from phone import Phone
 
 from sbcauth.installation import kamailio_cfg
@@ -29,3 +30,12 @@ def test_missing_table_is_named_and_nobody_passes(start_server, tmp_path):
     examined = server.sbcauth("doctor")
     assert examined.returncode == 1
     assert f"kamailio.cfg lacks an htable; add: {missing.strip()}" in examined.stdout
+
+
+def test_table_of_nonce_counts_as_it_was_before_keeps_the_server_from_starting(
+    start_server, tmp_path
+):
+    cfg = tmp_path / "older.cfg"
+    cfg.write_text(kamailio_cfg().read_text().replace("size=16;initval=0;", "size=16;"))
+    with pytest.raises(AssertionError, match="lacks the htable sbcauth_nonce_counts as"):
+        start_server(CONFIG, well=False, options=["--cfg", str(cfg)])
