@@ -12,7 +12,7 @@ from sbcauth.rpc import Rpc, RpcError
 TABLES = {
     "locked_out_or_of_late": "sbcauth_lockouts",
     "failed_attempts": "sbcauth_attempts",
-    "nonces_in_use": "sbcauth_nonce_counts",
+    "nonce_counts_used": "sbcauth_nonce_counts",
     "trusted_pairs": "sbcauth_trusted",
 }
 """The tables that all processes share, by what `status` calls their entries."""

@@ -69,7 +69,7 @@ def test_status_says_what_runs(server) -> None:
     found = json.loads(server.administer("status", "--json"))
     assert found["workers"] == 8  # four for UDP, four for TCP
     assert 0 < found["memory_used"] < found["memory_total"]
-    assert found["entries"]["nonces_in_use"] >= 1
+    assert found["entries"]["nonce_counts_used"] >= 1
 
 
 def test_metrics_are_in_prometheus_text_format(server) -> None:
