@@ -176,8 +176,10 @@ def test_stock_deployment_registers_without_a_transaction_where_it_says_so(tmp_p
     with server, Phone(server, "1001", "secret1001") as phone:
         assert phone.register().status == 200
         before = Rpc(server.rpc_socket).call("tm.stats")["total"]
-        accepted = phone.register()
-        assert [accepted.status, *(phone.resend().status for _ in range(3))] == [200] * 4
+        assert phone.register().status == 200
+        for _ in range(3):
+            time.sleep(0.1)  # its t_precheck_trans() drops what comes while another is at its end
+            assert phone.resend().status == 200
         assert Rpc(server.rpc_socket).call("tm.stats")["total"] == before
         assert server.reasons(phone.call_id) == ["challenged", "accepted"] * 2
 
