@@ -31,7 +31,7 @@ from sbcauth.fast_path import FastPath
 from sbcauth.service import Service
 
 _field = KSR.hdr.get_idx
-_count = KSR.htable.sht_inc
+_count = KSR.htable.sht_inc  # and not `count`: 0.1 µs each
 _remove_field = KSR.textops.remove_hf_idx
 _has_totag = KSR.siputils.has_totag
 _new_transaction = KSR.tm.t_newtran

@@ -40,7 +40,7 @@ def _straight(of_level: int, name: str, priority: int) -> Write:
 
 
 def _begin() -> None:
-    """Note the process, to ask for it with each line is a system call."""
+    """Note the process: to ask for it with each line would be a system call."""
     global _process
     _process = os.getpid()
 

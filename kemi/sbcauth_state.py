@@ -11,11 +11,12 @@ from typing import TypeVar
 import KSR
 
 from sbcauth.counts import LISTED, TABLE, dead_key, event_key
+from sbcauth.exceptions import Unavailable
 from sbcauth.in_force import KEY as IN_FORCE
 from sbcauth.in_force import InForce
 from sbcauth.measures import Measures
 from sbcauth.radius import Answer, RadiusServer
-from sbcauth.shared_state import Table, Value, not_kept
+from sbcauth.shared_state import Table, Value
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class KamailioState:
             finally:
                 _sht_unlock(table, key)
         if kept < 0:
-            raise not_kept(table)
+            raise _not_kept(table)
 
     def remove(self, table: Table, key: str) -> None:
         """Forget the value, if there is one."""
@@ -66,7 +67,7 @@ class KamailioState:
         try:
             new, result = change(_sht_get(table, key) or 0)
             if _sht_setxi(table, key, new, lifetime) < 0:
-                raise not_kept(table)
+                raise _not_kept(table)
         finally:
             _sht_unlock(table, key)
         return result
@@ -79,7 +80,7 @@ class KamailioState:
         try:
             new, result = change(_sht_get(table, key) or "")
             if _sht_setxs(table, key, new, lifetime) < 0:
-                raise not_kept(table)
+                raise _not_kept(table)
         finally:
             _sht_unlock(table, key)
         return result
@@ -107,6 +108,13 @@ class RadiusRecord:
         KSR.htable.sht_sets(TABLE, dead_key(str(server)), str(until))
 
 
+def _not_kept(htable: Table) -> Unavailable:
+    return Unavailable(
+        f"shared memory is full, or kamailio.cfg lacks the htable {htable} as `sbcauth "
+        "kamailio-snippet` has it"
+    )
+
+
 def count(key: str) -> None:
     """Count something under a key of sbcauth/counts.py, for `sbcauth status`."""
     if _sht_inc(TABLE, key) == 1:
@@ -122,7 +130,7 @@ def enlist(key: str) -> None:
 def check_nonce_counts() -> None:
     """Raise Unavailable where kamailio.cfg lacks the table, or has it as it was before."""
     if _sht_inc(Table.NONCE_COUNTS, "check") < 0:
-        raise not_kept(Table.NONCE_COUNTS)
+        raise _not_kept(Table.NONCE_COUNTS)
     _sht_rm(Table.NONCE_COUNTS, "check")
 
 

@@ -7,7 +7,8 @@ requests, and some phones count from 0.
 
 from functools import partial
 
-from sbcauth.shared_state import SharedState, Table, not_kept
+from sbcauth.exceptions import Unavailable
+from sbcauth.shared_state import SharedState, Table
 
 _TABLE = Table.NONCE_COUNTS
 
@@ -26,7 +27,7 @@ class NonceCounts:
         """Use up `count`; tell whether it was still unused."""
         uses = self._increment(f"{nonce} {count}")
         if uses < 0:
-            raise not_kept(_TABLE)
+            raise Unavailable("shared memory is full, and takes no further nonce count")
         return uses == 1
 
     def was_used(self, nonce: str, count: int) -> bool:

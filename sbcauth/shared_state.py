@@ -10,8 +10,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from sbcauth.exceptions import Unavailable
-
 Value = int | str
 T = TypeVar("T")
 
@@ -63,14 +61,6 @@ class SharedState(Protocol):
 
     def count(self, event: str, kind: str, whose: str) -> None:
         """Count an event, for `sbcauth status`."""
-
-
-def not_kept(table: Table) -> Unavailable:
-    """Return the error where a value cannot be kept."""
-    return Unavailable(
-        f"shared memory is full, or kamailio.cfg lacks the htable {table} as `sbcauth "
-        "kamailio-snippet` has it"
-    )
 
 
 class LocalState:

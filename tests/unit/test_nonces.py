@@ -1,5 +1,7 @@
 """Nonces: fresh for whom they were made, foreign after any change."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,3 +149,16 @@ def test_key_with_the_same_number_and_another_secret_is_foreign() -> None:
 def test_secret_is_in_no_repr() -> None:
     assert "o" * 8 not in repr(OLD)
     assert "secret" not in repr(OLD)
+
+
+def test_processes_draw_randomness_of_their_own() -> None:
+    one = signer()
+    minted(one)
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, minted(one).encode())
+        os._exit(0)
+    os.wait()
+    assert os.read(reader, 100).decode() != minted(one)
+    os.close(reader)
+    os.close(writer)
