@@ -3,6 +3,8 @@
 They are looked up once: each look-up costs half as much as the call.
 """
 
+from typing import Any
+
 import KSR
 import sbcauth_log
 import sbcauth_registrar as registrar
@@ -14,7 +16,6 @@ from sbcauth_ksr import (
     admit,
     append_to_reply,
     get_from_user,
-    get_method,
     get_source_address,
     get_to_user,
     log_usual,
@@ -29,60 +30,66 @@ from sbcauth.decision import Reason
 from sbcauth.exceptions import Unavailable
 from sbcauth.fast_path import FastPath
 from sbcauth.service import Service
+from sbcauth.shared_state import Table
 
 _field = KSR.hdr.get_idx
 _count = KSR.htable.sht_inc  # and not `count`: 0.1 µs each
+_NONCE_COUNTS = Table.NONCE_COUNTS
 _remove_field = KSR.textops.remove_hf_idx
 _has_totag = KSR.siputils.has_totag
 _new_transaction = KSR.tm.t_newtran
 _find_transaction = KSR.tm.t_check_trans
 
 # To look a member up in its class takes as long as to call something.
-_ANSWERED, _LET_IN, _LET_GO = ReturnCode.ANSWERED, ReturnCode.ACCEPTED, ReturnCode.PASSED
+_NOTHING_YET, _ANSWERED = ReturnCode.NOTHING_YET, ReturnCode.ANSWERED
+_LET_IN, _LET_GO = ReturnCode.ACCEPTED, ReturnCode.PASSED
 _CHALLENGED, _ACCEPTED = Reason.CHALLENGED, Reason.ACCEPTED
 _OTHER = {"Authorization": "Proxy-Authorization", "Proxy-Authorization": "Authorization"}
 _NEVER_CHALLENGED = ("ACK", "CANCEL")
 _KEPT_HERE = "REGISTER" if registrar.TABLE else None
 
 
-def take(service: Service, now: int) -> ReturnCode | None:
+def take(service: Service, message: Any, now: int) -> ReturnCode | None:
     """Decide on an everyday request, and do as decided; None leaves it to the long way.
 
-    So does NOTHING_YET, where the request has got its transaction.
+    So does NOTHING_YET, where the request has got its transaction. `message` is what Kamailio hands
+    to a routing function: what it tells costs half of what KSR would take.
     """
     source = get_source_address()
     known = service.fast_paths.get(source) or service.fast_path(source)
     if known is None:
         return None
     path, tag = known
-    doubt = None
     try:
-        method = get_method()
+        method = message.Method
         header = path.headers.get(method)
         if header is None or (path.only_setup_invite and method == "INVITE" and _has_totag() > 0):
             return _pass(service, path, method)
-        field = _field(header, 0)
+        field = message.getHeader(header)
         if field is None:
             return _challenge(path, method, tag, now)
         claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
         stays_here = method == _KEPT_HERE and path.bears_repeats
         if not (stays_here and path.only_algorithm) and (
-            _field(header, 1) is not None or _field(_OTHER[header], 0) is not None
+            _field(header, 1) is not None or message.getHeader(_OTHER[header]) is not None
         ):
             return None
         sender = path.recognise(method, source, tag, field, claimed_user, now)
-        if sender is None:
-            return None
-        username, nonce, nonce_count = sender
-        if not stays_here:
-            if _new_transaction() == 0:
-                return _ANSWERED
-            doubt = ReturnCode.NOTHING_YET
-        is_first = path.claim(nonce, nonce_count)
     except (UnicodeDecodeError, Unavailable):
+        return None
+    if sender is None:
+        return None
+    username, pair, nonce_count = sender
+    doubt = None
+    if not stays_here:
+        if _new_transaction() == 0:
+            return _ANSWERED
+        doubt = _NOTHING_YET
+    if path.held_against(pair) is not None:
         return doubt
-    if not is_first:
-        return _repeat(path, username, claimed_user) if stays_here else doubt
+    uses = _count(_NONCE_COUNTS, nonce_count)
+    if uses != 1:
+        return _repeat(path, username, claimed_user) if stays_here and uses > 1 else doubt
     if _count(TABLE, path.accepted) == 1:
         enlist(path.accepted)
     if sbcauth_log.level >= INFO:

@@ -83,7 +83,7 @@ class Worker(ClientRoutes):
             if not 0 <= self._next_look - now <= FRESHNESS:
                 self._look(now)
             service = self._service
-            taken = take(service, int(now))
+            taken = take(service, msg, int(now))
             if taken is not None and taken is not _NOTHING_YET:
                 return taken
             request = ksr.read_request()

@@ -6,7 +6,8 @@ refuses nobody and counts no failure, and None is its word for any doubt.
 
 It is flat for a reason. Between two requests Kamailio's own work empties the processor's caches, so
 that each function and each object costs half a microsecond to touch, not a tenth. So all that was
-concluded about a phone is in one note of it, which is found by one look.
+concluded about a phone is in one note of it, which is found by one look, and what other rooms have
+functions for is written out here: that saves 1.5 µs a registration.
 """
 
 import re
@@ -16,13 +17,11 @@ from sbcauth.accounts import Users
 from sbcauth.attempts import Attempts, pair_key
 from sbcauth.challenges import Challenger
 from sbcauth.decision import Reason, outcome_key
-from sbcauth.digest import response_of_auth, usual_credentials
+from sbcauth.digest import HA2S, HASHES, LAYOUTS, MAX_CREDENTIALS
 from sbcauth.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
-from sbcauth.nonce_counts import NonceCounts
-from sbcauth.nonces import TAG, NonceState
+from sbcauth.nonces import BODY, MAC, TAG, TIME, UNIQUE, draw
 
 _REMEMBERED_PHONES = 100_000
-_FRESH = NonceState.FRESH
 
 _stands_in_uri = re.compile(r"[0-9A-Za-z_.!~*'()+-]{1,80}").fullmatch
 """Matches a local user that needs no escapes in a URI, and that any registrar takes."""
@@ -36,7 +35,7 @@ of the pair. No NamedTuple: those take three times as long to be taken apart.
 
 
 class FastPath:
-    """The fast path of one IP Group. Every method raises Unavailable.
+    """The fast path of one IP Group.
 
     `headers` has the header field that answers a challenge, for each method that is challenged.
     `challenged`, `accepted` and `passed` are the keys under which these outcomes are counted. With
@@ -46,17 +45,20 @@ class FastPath:
 
     __slots__ = (
         "_attempts",
-        "_held_against",
         "_limit",
+        "_newest",
+        "_now",
         "_offers",
+        "_oldest",
         "_phones",
         "_signers",
+        "_time",
         "_users",
         "accepted",
         "bears_repeats",
         "challenged",
-        "claim",
         "headers",
+        "held_against",
         "name",
         "only_algorithm",
         "only_setup_invite",
@@ -65,12 +67,7 @@ class FastPath:
     )
 
     def __init__(
-        self,
-        group: IPGroup,
-        challenger: Challenger,
-        users: Users,
-        attempts: Attempts,
-        nonce_counts: NonceCounts,
+        self, group: IPGroup, challenger: Challenger, users: Users, attempts: Attempts
     ) -> None:
         self.name = group.name
         self.challenged = outcome_key(group.name, Reason.CHALLENGED)
@@ -83,14 +80,14 @@ class FastPath:
         self._users = users
         self._phones: dict[str, KnownPhone] = users.notes()
         self._attempts = attempts
-        self._held_against = attempts.held_against
-        self.claim = nonce_counts.use
+        self.held_against = attempts.held_against
         listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
         listed -= {"ACK", "CANCEL"}
         self.headers = {method: challenger.answered_in(method) for method in listed}
         self._offers = {method: challenger.offers(method) for method in listed}
         self.bears_repeats = not group.reject_invalid_nonce
         self.only_setup_invite = "INVITE" not in group.methods
+        self._now = -1
 
     @staticmethod
     def is_for(group: IPGroup) -> bool:
@@ -113,55 +110,78 @@ class FastPath:
 
         It is for the source with this `tag`, at `now`.
         """
+        if now != self._now:
+            self._tell_time(now)
         status, offers = self._offers[method]
         lines = ""
         for before, signer, after in offers:
-            lines += f"{before}{signer.mint(tag, now)}{after}\r\n"
+            body = f"{tag}{self._time}{draw()}"
+            mac = signer.mac.copy()
+            mac.update(body.encode())
+            lines += f"{before}{body}{mac.hexdigest()}{after}\r\n"
         return status, lines
 
     def recognise(
         self, method: str, source: str, tag: str, field: str, claimed_user: str, now: int
-    ) -> tuple[str, str, int] | None:
+    ) -> tuple[str, str, str] | None:
         """Return the sender of a request with right credentials, or None in any doubt.
 
-        It is the user name, with the nonce and the nonce count, which must still be claimed.
+        It is the user name, with the key of the pair, against which nothing may be held, and that
+        of the nonce count, which must still be unused.
         `field` is the value of the only header field that may have credentials, and `claimed_user`
         the user part of the address of record that the request speaks for: the user's own.
+        Raises Unavailable.
         """
-        credentials = usual_credentials(field)
-        if credentials is None:
+        if now != self._now:
+            self._tell_time(now)
+        pieces = field.split('"')
+        layout = LAYOUTS['"'.join(pieces[::2])]
+        if layout is None:
             return None
-        username, realm, nonce, uri, response, algorithm, qop, nc, cnonce, _ = credentials
-        signer = self._signers.get(algorithm)
-        if signer is None or realm != self.realm or qop != "auth":
-            return None
+        pick, tokens = layout
+        username, realm, nonce, uri, response, algorithm, qop, nc, cnonce, _ = pick(pieces + tokens)
         phone = self._phones.get(f"{source} {username} {algorithm}")
         if phone is None:
             phone = self._get_to_know(source, username, algorithm, now)
             if phone is None:
                 return None
         sure_until, local_user, ha1, pair = phone
+        if (
+            realm != self.realm
+            or qop != "auth"
+            or local_user != claimed_user
+            or nonce[TAG] != tag
+            or not self._oldest <= nonce[TIME] <= self._newest
+            or not field.isascii()
+            or not len(pieces) % 2  # a quote is not closed
+            or "\\" in field
+            or len(field) > MAX_CREDENTIALS
+        ):
+            return None
+        mac = self._signers[algorithm].mac.copy()
+        mac.update(nonce[BODY].encode())
+        if not compare_digest(nonce[MAC], mac.hexdigest()):
+            return None
+        secret = f"{ha1}:{nonce}:{nc}:{cnonce}:auth:{HA2S[f'{algorithm}:{method}:{uri}']}"
+        if not compare_digest(HASHES[algorithm](secret.encode()).hexdigest(), response):
+            return None
         if now >= sure_until:
             del self._phones[f"{source} {username} {algorithm}"]
             return None
-        if (
-            local_user != claimed_user
-            or nonce[TAG] != tag
-            or signer.state(nonce, now) is not _FRESH
-            or not response.isascii()
-            or not compare_digest(
-                response_of_auth(ha1, method, uri, algorithm, nonce, nc, cnonce), response
-            )
-            or self._held_against(pair) is not None
-        ):
-            return None
-        return username, nonce, int(nc, 16)
+        return username, pair, f"{nonce[UNIQUE]}{nc}"
+
+    def _tell_time(self, now: int) -> None:
+        """Note what is the same for a second."""
+        self._oldest, self._newest = next(iter(self._signers.values())).fresh_times(now)
+        self._time = f"{now:08x}"
+        self._now = now
 
     def _get_to_know(
         self, source: str, username: str, algorithm: str, now: int
     ) -> KnownPhone | None:
         """Return the phone of a user at an address, if it has succeeded there of late.
 
+        Raises Unavailable.
         Users with an address of record that a URI has to escape take the long way.
         """
         pair = pair_key(self.name, source, username)

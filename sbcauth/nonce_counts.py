@@ -5,12 +5,9 @@ no other process can come between. So the order in which counts arrive does not 
 requests, and some phones count from 0.
 """
 
-from functools import partial
-
 from sbcauth.exceptions import Unavailable
+from sbcauth.nonces import UNIQUE
 from sbcauth.shared_state import SharedState, Table
-
-_TABLE = Table.NONCE_COUNTS
 
 
 class NonceCounts:
@@ -21,15 +18,18 @@ class NonceCounts:
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
-        self._increment = partial(shared.increment, _TABLE)
 
     def use(self, nonce: str, count: int) -> bool:
         """Use up `count`; tell whether it was still unused."""
-        uses = self._increment(f"{nonce} {count}")
+        uses = self._shared.increment(Table.NONCE_COUNTS, _key(nonce, count))
         if uses < 0:
             raise Unavailable("shared memory is full, and takes no further nonce count")
         return uses == 1
 
     def was_used(self, nonce: str, count: int) -> bool:
         """Tell whether `use` would refuse this count."""
-        return bool(self._shared.get(_TABLE, f"{nonce} {count}"))
+        return bool(self._shared.get(Table.NONCE_COUNTS, _key(nonce, count)))
+
+
+def _key(nonce: str, count: int) -> str:
+    return f"{nonce[UNIQUE]}{count:08x}"

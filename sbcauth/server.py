@@ -71,13 +71,7 @@ class AuthServer:
             group.name: Challenger(group, keys, started_at) for group in ip_groups.by_name.values()
         }
         self._fast_path_of = {
-            name: FastPath(
-                ip_groups.by_name[name],
-                challenger,
-                users,
-                self._attempts,
-                self._nonce_counts,
-            )
+            name: FastPath(ip_groups.by_name[name], challenger, users, self._attempts)
             for name, challenger in self._challengers.items()
             if FastPath.is_for(ip_groups.by_name[name])
         }

@@ -23,7 +23,7 @@ from sbcauth.ip_groups import (
 from sbcauth.nonces import NonceKey
 from sbcauth.request import Request
 from sbcauth.server import AuthServer
-from sbcauth.shared_state import LocalState, SharedState
+from sbcauth.shared_state import LocalState, SharedState, Table
 from sbcauth.users import User
 
 NOW = 1_700_000_000
@@ -175,9 +175,16 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
         return None
     claimed = request.claimed_user
     sender = path.recognise(request.method, source, tag, fields[0], claimed, now)
-    if sender is None or not path.claim(*sender[1:]):
+    if sender is None:
         return None
-    return Accept(path.name, sender[0], claimed, path.realm)
+    username, pair, nonce_count = sender
+    shared = server._attempts._shared
+    if (
+        path.held_against(pair) is not None
+        or shared.increment(Table.NONCE_COUNTS, nonce_count) != 1
+    ):
+        return None
+    return Accept(path.name, username, claimed, path.realm)
 
 
 def decide_both_ways(server: AuthServer, request: Request, now: int) -> Decision:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from conversation import NOW, Phone, UserInfo, by_fast_path, phones, rule, serve, trunk, user
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sbcauth.decision import Accept, Challenge
-from sbcauth.digest import Algorithm
+from sbcauth.digest import HA2S, LAYOUTS, Algorithm
 from sbcauth.ip_groups import (
     AuthenticationMode,
     AuthQop,
@@ -105,6 +107,62 @@ def test_what_cannot_be_challenged_takes_the_long_way(method: str) -> None:
 def test_unknown_phone_takes_the_long_way_once() -> None:
     phone = Phone(serve())
     assert by_fast_path(phone.server, request(phone, phone.field(phone.challenge())), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [
+        ("nc=00000001", "nc=1"),
+        ('uri="', 'uri="\\\\'),
+        ("cnonce=", "opaque=é, cnonce="),
+        ("cnonce=", 'opaque="é", cnonce='),
+        ("cnonce=", f"opaque={'o' * 5000}, cnonce="),
+        ("cnonce=", f'opaque="{"o" * 5000}", cnonce='),
+        ("cnonce=", 'opaque="o, cnonce='),
+    ],
+)
+def test_unusual_credentials_take_the_long_way(written: str, instead: str) -> None:
+    phone = Phone(serve())
+    assert isinstance(phone.register(), Accept)
+    field = phone.field(phone.challenge())
+    assert written in field
+    odd = field.replace(written, instead)
+    assert by_fast_path(phone.server, request(phone, odd), NOW) is None
+    assert isinstance(by_fast_path(phone.server, request(phone, field), NOW), Accept)
+
+
+_EDITS = st.lists(
+    st.tuples(
+        st.integers(0, 300),
+        st.integers(0, 12),
+        st.sampled_from(('"', '""', ",", "=", " ", "\\", "\0", "a", "1", "MD5", "é", "")),
+    ),
+    max_size=3,
+)
+
+
+@given(_EDITS)
+def test_credentials_of_a_known_phone_are_read_alike(edits: list[tuple[int, int, str]]) -> None:
+    phone = Phone(serve())
+    assert isinstance(phone.register(), Accept)
+    name, _, value = phone.field(phone.challenge()).partition(": ")
+    for place, deleted, inserted in edits:
+        value = value[:place] + inserted + value[place + deleted :]
+    phone.send("REGISTER", f"{name}: {value}")  # which compares the two ways
+
+
+def test_ways_of_writing_are_remembered_within_bounds() -> None:
+    LAYOUTS.clear()
+    HA2S.clear()
+    phone = Phone(serve())
+    for number in range(2500):
+        phone.send("REGISTER", f"Authorization: Digest a{number}=1")
+        phone.send("REGISTER", f"Authorization: Digest {'a' * 2000}{number}=1")
+        phone.answer(phone.challenge(), uri=f"sip:{number}")
+        phone.answer(phone.challenge(), uri=f"sip:{'u' * 2000}{number}")
+    for remembered in (LAYOUTS, HA2S):
+        assert 100 < len(remembered) <= 1000
+        assert max(map(len, remembered)) <= 500
 
 
 OTHERS = ('Digest realm="other"',)

@@ -17,7 +17,7 @@ CORE = {
     "shared_state": set(),
     "nonces": set(),
     "digest": {"exceptions", "request"},
-    "nonce_counts": {"exceptions", "shared_state"},
+    "nonce_counts": {"exceptions", "nonces", "shared_state"},
     "attempts": {"exceptions", "request", "shared_state"},
     "ip_groups": {"attempts", "digest", "request"},
     "classification": {"ip_groups", "request"},
