@@ -6,7 +6,8 @@ What spoils a comparison on a machine that is not one's own, and what is done ab
   run again, a bounded number of times; how many were kept all the same is reported.
 - Fresh memory costs page faults. Kamailio keeps a transaction for five seconds, so a young
   server takes fresh shared memory for each, and an old one does not. Every server is warmed
-  up with as many requests as any five seconds of rounds have, and then left alone for longer.
+  up with as many requests as any five seconds of rounds have, calls among them, since not every
+  server makes a transaction for a registration; and then it is left alone for longer.
 - The clock of a round counts idle time. Only CPU time is compared: that of all processes of
   a server, with the system calls that they make.
 """
@@ -71,7 +72,7 @@ disturbed = 0
 def beds(
     servers: Sequence[Server], active: Sequence[int], algorithm: str = "MD5"
 ) -> Iterator[list[Bed]]:
-    """Start all servers, and register the `active` users with each until it is warm."""
+    """Start all servers, and have the `active` users register and call until each is warm."""
     os.sched_setaffinity(0, LOAD_CPUS)
     with ExitStack() as stack:
         running = []
@@ -82,6 +83,7 @@ def beds(
             times = max(2, _WARM_UP // len(active))
             for _ in range(times):
                 line.keep_busy(phones.register(active))
+                line.keep_busy(phones.invite(active))
             running.append(Bed(server, line, phones))
         time.sleep(_SETTLE)
         yield running

@@ -18,7 +18,7 @@ from sbcauth_state import count
 
 from sbcauth.decision import Decision, Drop, Reason, Reject, outcome_key
 from sbcauth.digest import parse_credentials
-from sbcauth.exceptions import BadCredentials, Unavailable
+from sbcauth.exceptions import Absorbed, BadCredentials, Unavailable
 from sbcauth.logline import line_of, outcome, word
 from sbcauth.request import Request, to_bytes
 from sbcauth.service import Route
@@ -48,16 +48,23 @@ class CurrentRequest:
     A decision needs some five of its thirteen fields; to read the others would cost 4 µs.
     """
 
-    __slots__ = Request._fields
+    __slots__ = (*Request._fields, "_has_transaction")
 
     source = Request.source
     claimed_user = Request.claimed_user
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_transaction: bool) -> None:
+        self._has_transaction = has_transaction
         self.method = text("rm").upper()  # to Kamailio `invite` is an INVITE, and so it is to us
         self.source_address = text("si")
         self.authorization = fields("Authorization")
         self.proxy_authorization = fields("Proxy-Authorization")
+
+    def begin_transaction(self) -> None:
+        """Have the request absorbed when it comes again; raises Absorbed where it has."""
+        if not self._has_transaction and KSR.tm.t_newtran() == 0:
+            raise Absorbed
+        self._has_transaction = True
 
     def __getattr__(self, name: str) -> object:
         """Read a field when it is first asked for."""
@@ -66,9 +73,9 @@ class CurrentRequest:
         return value
 
 
-def read_request() -> Request:
+def read_request(*, has_transaction: bool = False) -> Request:
     """Return the request that Kamailio is routing."""
-    return cast(Request, CurrentRequest())
+    return cast(Request, CurrentRequest(has_transaction=has_transaction))
 
 
 # Each look-up of one of these costs half as much as the call.
@@ -79,17 +86,16 @@ append_to_reply, send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
 get_from_user, get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
 
 
-def is_retransmission(request: Request) -> bool:
-    """Tell whether a transaction absorbs the request; makes one for credentials.
+def is_absorbed(request: Request) -> bool:
+    """Tell whether the request has come again, and its transaction has answered it.
 
-    The answer to credentials is given once: with a transaction, a retransmission gets the
-    same answer again. A challenge to a request without credentials needs no memory.
+    Only what was accepted, or waits for a verdict, has a transaction. All else is decided anew.
     """
     if request.method in ("ACK", "CANCEL"):
         return False
     if not request.authorization and not request.proxy_authorization:
         return False
-    return KSR.tm.t_newtran() == 0
+    return KSR.tm.t_check_trans() == 0
 
 
 def challenge(status: int, headers: Iterable[str]) -> None:
@@ -108,11 +114,6 @@ def refuse(decision: Reject) -> None:
 
 
 PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
-
-
-def drop() -> None:
-    """Leave the request unanswered, and keep nothing of it."""
-    KSR.tm.t_release()
 
 
 def suspend(patience: float) -> tuple[int, int]:

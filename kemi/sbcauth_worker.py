@@ -33,7 +33,7 @@ from sbcauth_state import (
 from sbcauth import in_force
 from sbcauth.config import Config, load
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
-from sbcauth.exceptions import ConfigError, SbcAuthError, Unavailable
+from sbcauth.exceptions import Absorbed, ConfigError, SbcAuthError, Unavailable
 from sbcauth.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.radius import LONGEST_WAIT, RadiusSettings, Verdict
@@ -86,14 +86,16 @@ class Worker(ClientRoutes):
             taken = take(service, msg, int(now))
             if taken is not None and taken is not _NOTHING_YET:
                 return taken
-            request = ksr.read_request()
-            if taken is None and ksr.is_retransmission(request):
+            request = ksr.read_request(has_transaction=taken is not None)
+            if taken is None and ksr.is_absorbed(request):
                 return ReturnCode.ANSWERED
             decision = service.decide(request, now)
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
             ksr.log(decision, request)
             return _apply(decision, request, service)
+        except Absorbed:
+            return ReturnCode.ANSWERED
         except Unavailable as cause:
             return _refuse(cause)
         except Exception:
@@ -130,7 +132,7 @@ class Worker(ClientRoutes):
         """Decide again, with the verdict, on the request that waited for it."""
         try:
             ksr.resume()
-            request = ksr.read_request()
+            request = ksr.read_request(has_transaction=True)
             ticket, verdict = self._verdict
             service = self.services.value(time.time())
             decision = service.decide(request, ticket.arrived_at, verdict)
@@ -156,6 +158,7 @@ class Worker(ClientRoutes):
 
         Its credentials go now: Kamailio keeps what is changed later for the first branch only.
         """
+        request.begin_transaction()
         ksr.log(decision, request)
         try:
             self._waiting.check(now)
@@ -274,7 +277,7 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
         case Reject():
             ksr.refuse(decision)
         case Drop():
-            ksr.drop()
+            pass
     return ReturnCode.ANSWERED
 
 

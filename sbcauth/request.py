@@ -42,6 +42,12 @@ class Request(NamedTuple):
         address = IPv6Address(self.source_address.strip("[]"))
         return str(address.ipv4_mapped or ip_network(f"{address}/64", strict=False))
 
+    def begin_transaction(self) -> None:
+        """Have the request absorbed when it comes again; called before any of it is remembered.
+
+        Raises Absorbed where it has come again. A request of no server has no transaction.
+        """
+
 
 def to_bytes(text: str) -> bytes:
     """Return the bytes that `text` was decoded from at the door."""

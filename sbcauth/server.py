@@ -243,8 +243,10 @@ class AuthServer:
     def _right(self, claim: Claim, account: Account) -> Decision:
         """Accept, once, a sender that speaks for its own address of record.
 
-        The nonce count comes first: one that is refused must not tell that the rest was right.
+        The nonce count comes first: one that is refused must not tell that the rest was right. And
+        before that the transaction: whoever is not let in must not have memory for one.
         """
+        claim.request.begin_transaction()
         group, credentials = claim.group, claim.credentials
         is_ours = claim.nonce.state is not NonceState.FOREIGN  # in shadow it may be another's
         if is_ours and not self._nonce_counts.use(credentials.nonce, credentials.nonce_count):

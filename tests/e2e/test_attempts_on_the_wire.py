@@ -147,28 +147,39 @@ def test_the_same_authorization_again_is_no_other_attempt(phone, source):
     assert phone.register().status == 200
 
 
-def test_retransmissions_get_the_same_answer_and_are_not_counted(phone, source, server):
+def test_retransmissions_of_a_wrong_answer_are_not_counted(phone, source, server):
     phone = phone("1001", "secret", address=source)
     challenge = phone.request("REGISTER")
     wrong = phone.request("REGISTER", answering=challenge, password="wrong")
     assert wrong.status == 401
-    assert [phone.resend() for _ in range(5)] == [wrong] * 5
+    again = [phone.resend() for _ in range(5)]
+    assert [reply.status for reply in again] == [401] * 5
+    assert {reply.header("to") for reply in again} == {wrong.header("to")}  # RFC 3261, 8.2.7
     accepted = phone.request("REGISTER", answering=wrong)
     assert accepted.status == 200
     assert [phone.resend() for _ in range(5)] == [accepted] * 5
-    assert server.reasons(phone.call_id) == ["challenged", "wrong-credentials", "accepted"]
+    reasons = ["challenged", *["wrong-credentials"] * 6, "accepted"]
+    assert server.reasons(phone.call_id) == reasons
 
 
-def test_retransmissions_of_a_refused_invite_get_the_same_answer(phone, source, server):
+def test_retransmissions_of_the_last_attempt_are_refused_likewise(phone, source):
+    phone = phone("1001", "secret", address=source)
+    assert guess(phone, 3) == [401, 401, 403]
+    assert [phone.resend().status for _ in range(5)] == [403] * 5
+
+
+def test_retransmissions_of_a_refused_invite_are_refused_likewise(phone, source, server):
     phone = phone("1001", "secret", address=source)
     challenge = phone.request("INVITE", "sip:1002@example.com")
     phone.send(phone.build("INVITE", "sip:1002@example.com", answering=challenge, password="wrong"))
     replies = [phone.response(phone.last_branch)]
     replies += [phone.resend() for _ in range(3)]
     assert [reply.status for reply in replies] == [401] * 4
-    assert len({reply.header("WWW-Authenticate") for reply in replies}) == 1
+    assert len({reply.header("to") for reply in replies}) == 1
     phone.acknowledge(replies[0])
-    assert server.reasons(phone.call_id) == ["challenged", "wrong-credentials"]
+    assert phone.hears_nothing()
+    assert server.reasons(phone.call_id) == ["challenged", *["wrong-credentials"] * 4]
+    assert phone.register().status == 200
 
 
 def test_missing_credentials_are_never_counted(phone, source):

@@ -65,15 +65,27 @@ def test_flood_without_credentials_takes_no_shared_memory(server, phone):
     assert entries(server) == kept
 
 
-def test_flood_with_foreign_nonces_is_forgotten_with_its_transactions(server, phone):
+def test_flood_with_foreign_nonces_takes_no_shared_memory(server, phone):
     phone = phone()
     (challenge,) = phone.request("REGISTER").challenges
-    foreign = challenge._replace(nonce="A" * 44)
+    foreign = challenge._replace(nonce="A" * 62)
     flood(phone, guesses(phone, foreign, 200, "warm"))
     before, kept = settled(server), entries(server)
     assert flood(phone, guesses(phone, foreign, 2000, "n")) == {401: 2000}
     assert entries(server) == kept
-    assert settled(server) - before < 64
+    assert shared(server) - before < 64
+
+
+def test_wrong_answers_have_no_transaction(server, phone):
+    phone = phone("1001", "secret", address="127.0.0.52")
+    before = rpc(server).call("tm.stats")["total"]
+    challenge = phone.request("REGISTER")
+    statuses = [
+        phone.request("REGISTER", answering=challenge, password=f"wrong{number}").status
+        for number in range(5)
+    ]
+    assert statuses == [401, 401, 403, 403, 403]
+    assert rpc(server).call("tm.stats")["total"] == before
 
 
 def test_guesses_at_random_users_stop_being_counted_when_the_source_is_locked_out(server, phone):
