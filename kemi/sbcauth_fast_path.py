@@ -55,11 +55,11 @@ def take(service: Service, message: Any, now: int) -> ReturnCode | None:
     So does NOTHING_YET, where the request has got its transaction. `message` is what Kamailio hands
     to a routing function: what it tells costs half of what KSR would take.
     """
-    source = get_source_address()
-    known = service.fast_paths.get(source) or service.fast_path(source)
+    address = get_source_address()
+    known = service.fast_paths.get(address) or service.fast_path(address)
     if known is None:
         return None
-    path, tag = known
+    path, source, tag = known
     try:
         method = message.Method
         header = path.headers.get(method)

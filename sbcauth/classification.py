@@ -76,13 +76,13 @@ class IPGroups:
                 return candidate.group
         return None
 
-    def of_all_from(self, source: str) -> IPGroup | None:
-        """Return the IP Group that all requests from an IPv4 address come from.
+    def of_all_from(self, address: str) -> IPGroup | None:
+        """Return the IP Group that all requests from an address come from.
 
         None where that depends on more than the address.
         """
-        candidates = self._candidates(source)
-        if ":" in source or not candidates or candidates[0].has_conditions:
+        candidates = self._candidates(address)
+        if not candidates or candidates[0].has_conditions:
             return None
         return candidates[0].group
 

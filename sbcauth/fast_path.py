@@ -195,3 +195,7 @@ class FastPath:
             self._phones.clear()
         self._phones[f"{source} {username} {algorithm}"] = phone
         return phone
+
+
+FastPathOfSource = tuple[FastPath, str, str]
+"""A fast path with the source that takes it, and the tag of that source."""

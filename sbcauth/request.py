@@ -36,17 +36,22 @@ class Request(NamedTuple):
 
     @property
     def source(self) -> str:
-        """Return what counts as one source: an IPv4 address, or an IPv6 prefix of 64 bits."""
-        if ":" not in self.source_address:
-            return self.source_address
-        address = IPv6Address(self.source_address.strip("[]"))
-        return str(address.ipv4_mapped or ip_network(f"{address}/64", strict=False))
+        """Return what counts as one source."""
+        return source_of(self.source_address)
 
     def begin_transaction(self) -> None:
         """Have the request absorbed when it comes again; called before any of it is remembered.
 
         Raises Absorbed where it has come again. A request of no server has no transaction.
         """
+
+
+def source_of(address: str) -> str:
+    """Return what counts as one source: an IPv4 address, or an IPv6 prefix of 64 bits."""
+    if ":" not in address:
+        return address
+    six = IPv6Address(address.strip("[]"))
+    return str(six.ipv4_mapped or ip_network(f"{six}/64", strict=False))
 
 
 def to_bytes(text: str) -> bytes:

@@ -14,7 +14,7 @@ from sbcauth.classification import IPGroups
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.digest import Credentials, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
-from sbcauth.fast_path import FastPath
+from sbcauth.fast_path import FastPath, FastPathOfSource
 from sbcauth.ip_groups import (
     AuthenticationMode,
     IPGroup,
@@ -24,7 +24,7 @@ from sbcauth.ip_groups import (
 from sbcauth.nonce_counts import NonceCounts
 from sbcauth.nonces import JudgedNonce, NonceKey, NonceState
 from sbcauth.radius import Answer, Verdict, access_request
-from sbcauth.request import Request
+from sbcauth.request import Request, source_of
 from sbcauth.shared_state import SharedState
 
 _REMEMBERED_SOURCES = 100_000
@@ -75,7 +75,7 @@ class AuthServer:
             for name, challenger in self._challengers.items()
             if FastPath.is_for(ip_groups.by_name[name])
         }
-        self.fast_paths: dict[str, tuple[FastPath, str] | None] = {}
+        self.fast_paths: dict[str, FastPathOfSource | None] = {}
         self._accounts = Accounts(ip_groups, users)
         self._unclassified: Decision = (
             Drop(Reason.UNCLASSIFIED)
@@ -140,20 +140,18 @@ class AuthServer:
                 str(cause),
             )
 
-    def fast_path(self, source: str) -> tuple[FastPath, str] | None:
-        """Return the fast path of all requests from an address, and the tag of that address.
-
-        None where they have none.
-        """
+    def fast_path(self, address: str) -> FastPathOfSource | None:
+        """Return the fast path of all requests from an address, or None where they have none."""
         try:
-            return self.fast_paths[source]
+            return self.fast_paths[address]
         except KeyError:
-            group = self._ip_groups.of_all_from(source)
+            group = self._ip_groups.of_all_from(address)
             path = self._fast_path_of.get(group.name) if group else None
-            found = (path, path.tag_of(source)) if path else None
+            source = source_of(address)
+            found = (path, source, path.tag_of(source)) if path else None
             if len(self.fast_paths) >= _REMEMBERED_SOURCES:
                 self.fast_paths.clear()
-            self.fast_paths[source] = found
+            self.fast_paths[address] = found
             return found
 
     def _lock_out(self, claim: Claim) -> Decision | None:

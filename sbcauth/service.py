@@ -8,7 +8,7 @@ from sbcauth.client import ClientAccount, PeerChallenge, account_for
 from sbcauth.config import Config
 from sbcauth.cseq import CSeqSpaces
 from sbcauth.decision import Decision
-from sbcauth.fast_path import FastPath
+from sbcauth.fast_path import FastPathOfSource
 from sbcauth.nonces import NonceKey
 from sbcauth.radius import Verdict
 from sbcauth.request import Request
@@ -80,13 +80,12 @@ class Service:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""
         self._users.refresh(now)
 
-    def fast_path(self, source: str) -> tuple[FastPath, str] | None:
-        """Return the fast path of requests from the address `source`, and the tag of that address.
+    def fast_path(self, address: str) -> FastPathOfSource | None:
+        """Return the fast path of all requests from an address, or None where they have none.
 
-        None where they have none. It counts on `refresh`. Those that are known already are in
-        `fast_paths`.
+        It counts on `refresh`. Those that are known already are in `fast_paths`.
         """
-        return self._server.fast_path(source)
+        return self._server.fast_path(address)
 
     def account_for(
         self, challenge: PeerChallenge, sender: str, source: str, peer: str, now: float

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from kamailio import Server
+from kamailio import Server, free_port
 from phone import Phone
 
 from sbcauth.rpc import Rpc, RpcError
@@ -22,8 +22,10 @@ ip_groups:
     type: user
     authentication_mode: sbc-as-server
     authentication_method_list: [REGISTER]
-    classification: [{address: 127.0.0.0/8}]
+    classification: [{address: 127.0.0.0/8}, {address: "::1"}]
 """
+SIX = free_port()
+LISTEN = [f"udp:[::1]:{SIX}"]
 USERS = {"1001": "secret"}
 
 
@@ -66,6 +68,16 @@ def without_expires(text: str) -> str:
 def test_known_phone_registers_without_a_transaction(server, known):
     kept = ask(server, "tm.stats")["total"]
     assert known.register().status == 200
+    assert ask(server, "tm.stats")["total"] == kept
+
+
+def test_known_phone_registers_without_a_transaction_over_ipv6_too(server, phone):
+    phone = phone(address="::1", home=SIX)
+    assert phone.register().status == 200
+    kept = ask(server, "tm.stats")["total"]
+    accepted = phone.register()
+    assert accepted.status == 200
+    assert phone.resend().status == 200
     assert ask(server, "tm.stats")["total"] == kept
 
 

@@ -157,7 +157,7 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
     known = server.fast_path(request.source_address)
     if known is None:
         return None
-    path, tag = known
+    path, source, tag = known
     header = path.headers.get(request.method)
     if header is None:
         return None
@@ -166,7 +166,6 @@ def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | N
     fields, others = request.authorization, request.proxy_authorization
     if header == "Proxy-Authorization":
         fields, others = others, fields
-    source = request.source_address
     if not fields:
         status, lines = path.challenge(request.method, tag, now)
         return Challenge(status, tuple(lines.splitlines()), Reason.CHALLENGED, path.name)

@@ -210,6 +210,16 @@ def test_what_is_decided_by_more_has_no_fast_path(group: IPGroup) -> None:
     assert serve(group).fast_path("192.0.2.7") is None
 
 
-def test_sources_without_an_ip_group_and_ipv6_have_no_fast_path() -> None:
+def test_sources_without_an_ip_group_have_no_fast_path() -> None:
     assert serve(phones(classification=())).fast_path("192.0.2.7") is None
-    assert serve().fast_path("2001:db8::1") is None
+
+
+@pytest.mark.parametrize("address", ["2001:db8::1", "[2001:DB8:0:0::1]", "::ffff:192.0.2.7"])
+def test_ipv6_has_a_fast_path_by_the_prefix_that_counts_as_one_source(address: str) -> None:
+    server = serve()
+    phone = Phone(server, address=address)
+    assert accepted_fast(phone)
+    if "db8" in address.lower():
+        phone.address = "2001:db8::2"  # a privacy extension changes it each day (RFC 8981)
+    field = phone.field(phone.challenge())
+    assert isinstance(by_fast_path(server, request(phone, field), NOW), Accept)
