@@ -273,7 +273,10 @@ def _keep(name: str, value: Sent | Held) -> None:
 
 def _log(outcome: str, peer: str, realm: str = "", username: str = "") -> None:
     """Write one line on a challenge of a peer: what was answered at level INFO, the rest above."""
-    write = sbcauth_log.info if outcome == "answered" else sbcauth_log.notice
+    usual = outcome == "answered"
+    if usual and KSR.get_debug() < ksr.INFO:
+        return
+    write = sbcauth_log.info if usual else sbcauth_log.notice
     write(
         f"sbcauth: client={outcome} ip_group={logline.word(peer)} method={ksr.text('rm')} "
         f"realm={logline.word(realm)} username={logline.word(username)} "

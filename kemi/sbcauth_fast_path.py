@@ -43,7 +43,10 @@ _find_transaction = KSR.tm.t_check_trans
 # To look a member up in its class takes as long as to call something.
 _NOTHING_YET, _ANSWERED = ReturnCode.NOTHING_YET, ReturnCode.ANSWERED
 _LET_IN, _LET_GO = ReturnCode.ACCEPTED, ReturnCode.PASSED
-_CHALLENGED, _ACCEPTED = Reason.CHALLENGED, Reason.ACCEPTED
+_ACCEPTED = f"decision=accept reason={Reason.ACCEPTED}"
+_CHALLENGED = {
+    status: f"decision=challenge status={status} reason={Reason.CHALLENGED}" for status in PHRASES
+}
 _OTHER = {"Authorization": "Proxy-Authorization", "Proxy-Authorization": "Authorization"}
 _NEVER_CHALLENGED = ("ACK", "CANCEL")
 _KEPT_HERE = "REGISTER" if registrar.TABLE else None
@@ -67,7 +70,7 @@ def take(service: Service, message: Any, now: int) -> ReturnCode | None:
             return _pass(service, path, method)
         field = message.getHeader(header)
         if field is None:
-            return _challenge(path, method, tag, now)
+            return _challenge(path, message, method, tag, now)
         claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
         stays_here = method == _KEPT_HERE and path.bears_repeats
         if not (stays_here and path.only_algorithm) and (
@@ -80,20 +83,20 @@ def take(service: Service, message: Any, now: int) -> ReturnCode | None:
     if sender is None:
         return None
     username, pair, nonce_count = sender
+    if path.held_against(pair) is not None:
+        return None
     doubt = None
     if not stays_here:
         if _new_transaction() == 0:
             return _ANSWERED
         doubt = _NOTHING_YET
-    if path.held_against(pair) is not None:
-        return doubt
     uses = _count(_NONCE_COUNTS, nonce_count)
     if uses != 1:
         return _repeat(path, username, claimed_user) if stays_here and uses > 1 else doubt
     if _count(TABLE, path.accepted) == 1:
         enlist(path.accepted)
     if sbcauth_log.level >= INFO:
-        log_usual(f"decision=accept reason={_ACCEPTED}", path.name, method, username)
+        log_usual(_ACCEPTED, path.name, method, username, message)
     if not stays_here:
         _remove_field(header, 0)
     admit(username, claimed_user, path.name, path.realm)
@@ -102,14 +105,13 @@ def take(service: Service, message: Any, now: int) -> ReturnCode | None:
     return _LET_IN
 
 
-def _challenge(path: FastPath, method: str, tag: str, now: int) -> ReturnCode:
+def _challenge(path: FastPath, message: Any, method: str, tag: str, now: int) -> ReturnCode:
     """Challenge a request without credentials."""
     status, lines = path.challenge(method, tag, now)
     if _count(TABLE, path.challenged) == 1:
         enlist(path.challenged)
     if sbcauth_log.level >= INFO:
-        verdict = f"decision=challenge status={status} reason={_CHALLENGED}"
-        log_usual(verdict, path.name, method, "")
+        log_usual(_CHALLENGED[status], path.name, method, "-", message)
     append_to_reply(lines)
     send_reply(status, PHRASES[status])
     return _ANSWERED

@@ -9,7 +9,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote
 
 import KSR
@@ -79,9 +79,8 @@ def read_request(*, has_transaction: bool = False) -> Request:
 
 
 # Each look-up of one of these costs half as much as the call.
-get_method, _get_call_id = KSR.kx.get_method, KSR.kx.get_callid
-get_source_address, _get_source_port = KSR.kx.get_srcip, KSR.kx.get_srcport
-_get_transport = KSR.kx.get_proto
+_get_call_id = KSR.kx.get_callid
+get_source_address, _get_transport = KSR.kx.get_srcip, KSR.kx.get_proto
 append_to_reply, send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
 get_from_user, get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
 
@@ -211,10 +210,11 @@ def log(decision: Decision, request: Request | None = None) -> None:
         _WRITERS[level](f"{outcome(request or read_request(), decision)}\n")
 
 
-def log_usual(verdict: str, ip_group: str, method: str, username: str) -> None:
+def log_usual(verdict: str, ip_group: str, method: str, username: str, message: Any) -> None:
     """Write the line of an outcome of level INFO, as `log` does, from what is at hand."""
     try:
-        source = f"{get_source_address()}:{_get_source_port()}/{_get_transport().lower()}"
+        address, port = message.src_address
+        source = f"{address}:{port}/{_get_transport().lower()}"
         users = get_from_user() or "", get_to_user() or ""
         call_id = _get_call_id() or ""
     except UnicodeDecodeError:

@@ -13,6 +13,7 @@ import KSR
 Write = Callable[[str], None]
 
 _STDERR = 2
+_NOTICE = 1
 
 level = 0
 """Kamailio's `debug` at the last `follow`, for those who cannot ask each time."""
@@ -25,11 +26,14 @@ def follow() -> None:
 
 
 def _straight(of_level: int, name: str, priority: int) -> Write:
-    """Return a function that writes lines of one of Kamailio's levels, and syslog's `priority`."""
+    """Return a function that writes lines of one of Kamailio's levels, and syslog's `priority`.
+
+    Whoever has a line above NOTICE has asked for the level already, and saved itself the line.
+    """
     begins = f"<{priority}>" if "JOURNAL_STREAM" in os.environ else ""
 
     def write(line: str) -> None:
-        if KSR.get_debug() >= of_level:
+        if of_level > _NOTICE or KSR.get_debug() >= of_level:
             text = f"{begins}({_process}) {name}: {line}"
             try:  # noqa: SIM105 - a request is answered, whoever reads of it, and 0.3 µs sooner
                 os.write(_STDERR, text.encode("utf-8", "surrogateescape"))
@@ -54,5 +58,5 @@ info: Write = KSR.info
 dbg: Write = KSR.dbg
 
 if KSR.kx.get_def("SBCAUTH_LOG") == '"stderr"':
-    err, notice = _straight(-1, "ERROR", 3), _straight(1, "NOTICE", 5)
+    err, notice = _straight(-1, "ERROR", 3), _straight(_NOTICE, "NOTICE", 5)
     info, dbg = _straight(2, "INFO", 6), _straight(3, "DEBUG", 7)

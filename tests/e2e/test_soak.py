@@ -20,7 +20,7 @@ RATE = 500
 USERS = 2000
 NONCE_DURATION = 30
 """Seconds; what is kept of phones, transactions and contacts is steady after twice that."""
-NONCE_COUNT = 0.16
+NONCE_COUNT = 0.12
 """KiB that a used nonce count takes at most; each is kept for ten minutes."""
 PRIVATE_GROWTH = 2 * 1024
 SHARED_GROWTH = 8 * 1024
