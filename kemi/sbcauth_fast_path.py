@@ -18,6 +18,7 @@ from sbcauth_ksr import (
     get_from_user,
     get_source_address,
     get_to_user,
+    has_answered,
     log_usual,
     send_reply,
     set_origin,
@@ -38,7 +39,6 @@ _NONCE_COUNTS = Table.NONCE_COUNTS
 _remove_field = KSR.textops.remove_hf_idx
 _has_totag = KSR.siputils.has_totag
 _new_transaction = KSR.tm.t_newtran
-_find_transaction = KSR.tm.t_check_trans
 
 # To look a member up in its class takes as long as to call something.
 _NOTHING_YET, _ANSWERED = ReturnCode.NOTHING_YET, ReturnCode.ANSWERED
@@ -134,7 +134,7 @@ def _pass(service: Service, path: FastPath, method: str) -> ReturnCode | None:
 
 def _repeat(path: FastPath, username: str, local_user: str) -> ReturnCode | None:
     """Answer a registration that comes again because its answer was lost."""
-    if _find_transaction() == 0:  # the long way has made one
+    if has_answered():  # the long way has begun it
         return _ANSWERED
     if not registrar.has_carried_out(local_user, path.realm):
         return None

@@ -85,16 +85,30 @@ append_to_reply, send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
 get_from_user, get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
 
 
+def check_modules() -> None:
+    """Raise Unavailable where kamailio.cfg lacks a module that is missed only later."""
+    if not hasattr(KSR, "tmx"):
+        raise Unavailable("the module tmx.so has to be loaded before app_python3.so")
+
+
 def is_absorbed(request: Request) -> bool:
     """Tell whether the request has come again, and its transaction has answered it.
 
-    Only what was accepted, or waits for a verdict, has a transaction. All else is decided anew.
+    What was refused has none, and is decided anew.
     """
     if request.method in ("ACK", "CANCEL"):
         return False
     if not request.authorization and not request.proxy_authorization:
         return False
-    return KSR.tm.t_check_trans() == 0
+    return has_answered()
+
+
+def has_answered() -> bool:
+    """Tell whether the transaction of a request that has come before has answered this one.
+
+    Kamailio would say so, too, where the route block has begun this one's own transaction.
+    """
+    return KSR.pv.get("$T(id_index)") is None and KSR.tm.t_check_trans() == 0
 
 
 def challenge(status: int, headers: Iterable[str]) -> None:

@@ -83,7 +83,7 @@ class Worker(ClientRoutes):
             if not 0 <= self._next_look - now <= FRESHNESS:
                 self._look(now)
             service = self._service
-            taken = take(service, msg, int(now))
+            taken = take(service, msg, int(now)) if msg else None
             if taken is not None and taken is not _NOTHING_YET:
                 return taken
             request = ksr.read_request(has_transaction=taken is not None)
@@ -158,10 +158,10 @@ class Worker(ClientRoutes):
 
         Its credentials go now: Kamailio keeps what is changed later for the first branch only.
         """
-        request.begin_transaction()
-        ksr.log(decision, request)
         try:
             self._waiting.check(now)
+            request.begin_transaction()
+            ksr.log(decision, request)
             ksr.remove_credentials(request, decision.realm)
             ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
@@ -194,6 +194,7 @@ def start() -> Worker:
         file = ksr.definition("SBCAUTH_CONFIG") or os.environ.get("SBCAUTH_CONFIG")
         file = file or "/etc/sbcauth/sbcauth.yaml"
         try:
+            ksr.check_modules()
             check_nonce_counts()
             sbcauth_registrar.check()
             config = load(Path(file), os.environ)

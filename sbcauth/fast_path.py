@@ -146,8 +146,10 @@ class FastPath:
             if phone is None:
                 return None
         sure_until, local_user, ha1, pair = phone
+        signer = self._signers.get(algorithm)
         if (
-            realm != self.realm
+            signer is None
+            or realm != self.realm
             or qop != "auth"
             or local_user != claimed_user
             or nonce[TAG] != tag
@@ -158,7 +160,7 @@ class FastPath:
             or len(field) > MAX_CREDENTIALS
         ):
             return None
-        mac = self._signers[algorithm].mac.copy()
+        mac = signer.mac.copy()
         mac.update(nonce[BODY].encode())
         if not compare_digest(nonce[MAC], mac.hexdigest()):
             return None

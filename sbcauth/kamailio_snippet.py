@@ -93,7 +93,6 @@ def snippet(
     modules, parameters, routes = list(_MODULES), _TABLES, _CALL
     parameters += f'modparam("app_python3", "load", "{script}")\n'
     if radius_route:
-        modules.append("tmx")
         parameters += _RADIUS_PROCESS
         routes += _RADIUS_ROUTES.format(route=radius_route)
     if metrics:

@@ -242,7 +242,8 @@ class AuthServer:
         """Accept, once, a sender that speaks for its own address of record.
 
         The nonce count comes first: one that is refused must not tell that the rest was right. And
-        before that the transaction: whoever is not let in must not have memory for one.
+        before that the transaction, so that of two copies the same one has both; not sooner, since
+        it takes memory.
         """
         claim.request.begin_transaction()
         group, credentials = claim.group, claim.credentials

@@ -50,6 +50,8 @@ class Router:
         if KSR.is_CANCEL():
             if KSR.tm.t_check_trans() > 0:
                 KSR.tm.t_relay()
+            else:
+                KSR.sl.send_reply(481, "Call/Transaction Does Not Exist")
             return
         if not KSR.is_ACK():
             if KSR.tmx.t_precheck_trans() > 0:

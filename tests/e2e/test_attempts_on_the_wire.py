@@ -182,6 +182,22 @@ def test_retransmissions_of_a_refused_invite_are_refused_likewise(phone, source,
     assert phone.register().status == 200
 
 
+@pytest.mark.parametrize("password", [None, "wrong"])
+def test_cancel_of_a_refused_invite_is_answered(phone, source, password):
+    phone = phone("1001", "secret", address=source)
+    invite = phone.build("INVITE", "sip:1002@example.com")
+    if password:
+        challenge = phone.request("INVITE", "sip:1002@example.com")
+        invite = phone.build(
+            "INVITE", "sip:1002@example.com", answering=challenge, password=password
+        )
+    phone.send(invite)
+    assert phone.response(phone.last_branch).status == 401
+    cancel = re.sub(rb"(\r\nCSeq: \d+) INVITE", rb"\1 CANCEL", invite)
+    phone.send(re.sub(rb"^INVITE", b"CANCEL", cancel))
+    assert phone.response(phone.last_branch).status == 481
+
+
 def test_missing_credentials_are_never_counted(phone, source):
     phone = phone("1001", "secret", address=source)
     assert [phone.request("REGISTER").status for _ in range(10)] == [401] * 10

@@ -184,6 +184,32 @@ def test_stock_deployment_registers_without_a_transaction_where_it_says_so(tmp_p
         assert server.reasons(phone.call_id) == ["challenged", "accepted"] * 2
 
 
+def test_stock_deployment_that_begins_a_transaction_itself_is_answered(tmp_path: Path) -> None:
+    server = stock(tmp_path)
+    text = server.cfg.read_text()
+    assert text.count("\troute(SBCAUTH);\n") == 1
+    server.cfg.write_text(
+        text.replace("\troute(SBCAUTH);\n", "\tt_newtran();\n\troute(SBCAUTH);\n")
+    )
+    server.add_user("1001", "secret1001")
+    with server, Phone(server, "1001", "secret1001") as phone:
+        assert [phone.register().status for _ in range(2)] == [200, 200]
+        challenge = phone.request("REGISTER")
+        assert phone.request("REGISTER", answering=challenge, password="wrong").status == 401
+        assert phone.resend().status == 401
+        assert server.reasons(phone.call_id)[-1] == "wrong-credentials"
+
+
+def test_deployment_that_lacks_tmx_does_not_start_and_says_so(tmp_path: Path) -> None:
+    server = stock(tmp_path)
+    text = server.cfg.read_text()
+    assert 'loadmodule "tmx.so"\n' in text
+    text = text.replace('loadmodule "tmx.so"\n', "").replace("t_precheck_trans()", "0")
+    server.cfg.write_text(text)
+    with pytest.raises(AssertionError, match=r"the module tmx\.so has to be loaded"):
+        server.start()
+
+
 def test_registrar_that_lacks_a_module_does_not_start_and_says_so(tmp_path: Path) -> None:
     server = stock(tmp_path, registrar="location")
     text = server.cfg.read_text()

@@ -16,6 +16,8 @@ import pytest
 from kamailio import REPOSITORY, SBCAUTH, wait_for
 from phone import Phone
 
+from sbcauth.installation import kamailio_cfg
+
 CONFIG = """\
 realm: example.com
 attempt_window: 2
@@ -219,8 +221,13 @@ def test_clock_that_is_set_costs_a_phone_one_challenge_more(clock, start_server,
     assert all(registers(server) for _ in range(8))
 
 
-def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(start_server):
-    server = start_server(CONFIG, options=["--shared-memory", "16"])
+def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(start_server, tmp_path):
+    cfg = tmp_path / "little-room.cfg"
+    filled = "".join(f'modparam("htable", "htable", "filler{n}=>size=15;")\n' for n in range(6))
+    cfg.write_text(
+        kamailio_cfg().read_text().replace('modparam("app_py', f'{filled}modparam("app_py')
+    )
+    server = start_server(CONFIG, options=["--shared-memory", "16", "--cfg", str(cfg)])
     server.add_user("1001", "secret")
     with Phone(server) as stranger:
         replies = []

@@ -492,6 +492,7 @@ def test_reload_changes_servers_and_loses_no_request(start_server, silent, radiu
 BEFORE = """\
 #!KAMAILIO
 loadmodule "tm.so"
+loadmodule "tmx.so"
 loadmodule "sl.so"
 loadmodule "pv.so"
 loadmodule "maxfwd.so"

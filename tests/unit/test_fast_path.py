@@ -13,7 +13,7 @@ from conversation import NOW, Phone, UserInfo, by_fast_path, phones, rule, serve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbcauth.decision import Accept, Challenge
+from sbcauth.decision import Accept, Challenge, Reason, Reject
 from sbcauth.digest import HA2S, LAYOUTS, Algorithm
 from sbcauth.ip_groups import (
     AuthenticationMode,
@@ -23,6 +23,7 @@ from sbcauth.ip_groups import (
     ServerAuthMode,
 )
 from sbcauth.request import Request
+from sbcauth.shared_state import LocalState
 
 STEPS = 3000
 USERS = (
@@ -113,6 +114,7 @@ def test_unknown_phone_takes_the_long_way_once() -> None:
     ("written", "instead"),
     [
         ("nc=00000001", "nc=1"),
+        ("algorithm=MD5", "algorithm=SHA-256"),
         ('uri="', 'uri="\\\\'),
         ("cnonce=", "opaque=é, cnonce="),
         ("cnonce=", 'opaque="é", cnonce='),
@@ -131,11 +133,35 @@ def test_unusual_credentials_take_the_long_way(written: str, instead: str) -> No
     assert isinstance(by_fast_path(phone.server, request(phone, field), NOW), Accept)
 
 
+def test_known_phone_that_names_another_algorithm_is_decided_as_ever() -> None:
+    phone = Phone(serve())
+    assert isinstance(phone.register(), Accept)
+    field = phone.field(phone.challenge())
+    other = field.replace("algorithm=MD5", "algorithm=SHA-256")
+    decision = phone.send("REGISTER", other)
+    assert isinstance(decision, Reject)
+    assert decision.reason is Reason.ALGORITHM_NOT_OFFERED
+
+
+def test_phone_whose_nonce_is_of_before_another_algorithm_is_challenged() -> None:
+    shared, users = LocalState(), UserInfo(user())
+    before = Phone(serve(phones(), shared=shared, users=users))
+    assert isinstance(before.register(), Accept)
+    field = before.field(before.challenge())
+    sha_256 = phones(auth_algorithms=(Algorithm.SHA_256,))
+    after = Phone(serve(sha_256, shared=shared, users=users))
+    decision = after.send("REGISTER", field)
+    assert isinstance(decision, Challenge)
+    assert decision.reason is Reason.FOREIGN_NONCE
+
+
 _EDITS = st.lists(
     st.tuples(
         st.integers(0, 300),
         st.integers(0, 12),
-        st.sampled_from(('"', '""', ",", "=", " ", "\\", "\0", "a", "1", "MD5", "é", "")),
+        st.sampled_from(
+            ('"', '""', ",", "=", " ", "\\", "\0", "a", "1", "MD5", "SHA-256", "é", "")
+        ),
     ),
     max_size=3,
 )
