@@ -16,8 +16,8 @@ import KSR
 import sbcauth_log
 from sbcauth_state import count
 
+from sbcauth.credentials import parse_credentials
 from sbcauth.decision import Decision, Drop, Reason, Reject, outcome_key
-from sbcauth.digest import parse_credentials
 from sbcauth.exceptions import Absorbed, BadCredentials, Unavailable
 from sbcauth.logline import line_of, outcome, word
 from sbcauth.request import Request, to_bytes

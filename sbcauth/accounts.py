@@ -8,8 +8,9 @@ import secrets
 from typing import Any, NamedTuple, Protocol
 
 from sbcauth.classification import IPGroups
+from sbcauth.credentials import Credentials
 from sbcauth.decision import Reason
-from sbcauth.digest import Algorithm, Credentials, ha1
+from sbcauth.digest import Algorithm, ha1
 from sbcauth.ip_groups import IPGroup, IPGroupType
 from sbcauth.users import User
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from sbcauth.digest import Algorithm, Credentials, format_challenge, parse_credentials, scheme
+from sbcauth.credentials import Credentials, format_challenge, parse_credentials, scheme
+from sbcauth.digest import Algorithm
 from sbcauth.exceptions import BadCredentials
 from sbcauth.ip_groups import IPGroup
 from sbcauth.nonces import FOREIGN, JudgedNonce, NonceKey, NonceSigner, NonceState

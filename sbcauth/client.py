@@ -7,15 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sbcauth.digest import (
-    Algorithm,
-    Credentials,
-    expected_response,
-    ha1,
-    ha2,
-    parse_parameters,
-    scheme,
-)
+from sbcauth.credentials import Credentials, parse_parameters, scheme
+from sbcauth.digest import Algorithm, expected_response, ha1, ha2
 from sbcauth.exceptions import BadCredentials
 from sbcauth.ip_groups import IPGroup
 from sbcauth.request import to_bytes

@@ -7,7 +7,7 @@ refuses nobody and counts no failure, and None is its word for any doubt.
 It is flat for a reason. Between two requests Kamailio's own work empties the processor's caches, so
 that each function and each object costs half a microsecond to touch, not a tenth. So all that was
 concluded about a phone is in one note of it, which is found by one look, and what other rooms have
-functions for is written out here: that saves 1.5 µs a registration.
+functions for is written out here: that saves 1.4 µs a registration.
 """
 
 import re
@@ -16,8 +16,9 @@ from hmac import compare_digest
 from sbcauth.accounts import Users
 from sbcauth.attempts import Attempts, pair_key
 from sbcauth.challenges import Challenger
+from sbcauth.credentials import MAX_CREDENTIALS, layout_of
 from sbcauth.decision import Reason, outcome_key
-from sbcauth.digest import HA2S, HASHES, LAYOUTS, MAX_CREDENTIALS
+from sbcauth.digest import HASHES, ha2_without_body
 from sbcauth.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 from sbcauth.nonces import BODY, MAC, TAG, TIME, UNIQUE, draw
 
@@ -135,7 +136,9 @@ class FastPath:
         if now != self._now:
             self._tell_time(now)
         pieces = field.split('"')
-        layout = LAYOUTS['"'.join(pieces[::2])]
+        if len(field) > MAX_CREDENTIALS or len(pieces) % 2 == 0:  # a quote is not closed
+            return None
+        layout = layout_of('"'.join(pieces[::2]))
         if layout is None:
             return None
         pick, tokens = layout
@@ -155,16 +158,15 @@ class FastPath:
             or nonce[TAG] != tag
             or not self._oldest <= nonce[TIME] <= self._newest
             or not field.isascii()
-            or not len(pieces) % 2  # a quote is not closed
             or "\\" in field
-            or len(field) > MAX_CREDENTIALS
         ):
             return None
         mac = signer.mac.copy()
         mac.update(nonce[BODY].encode())
         if not compare_digest(nonce[MAC], mac.hexdigest()):
             return None
-        secret = f"{ha1}:{nonce}:{nc}:{cnonce}:auth:{HA2S[f'{algorithm}:{method}:{uri}']}"
+        ha2 = ha2_without_body(algorithm, f"{method}:{uri}")
+        secret = f"{ha1}:{nonce}:{nc}:{cnonce}:auth:{ha2}"
         if not compare_digest(HASHES[algorithm](secret.encode()).hexdigest(), response):
             return None
         if now >= sure_until:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from sbcauth.digest import HASHES, Credentials
+from sbcauth.credentials import Credentials
+from sbcauth.digest import HASHES
 from sbcauth.exceptions import BadCredentials
 from sbcauth.request import Request, to_bytes
 

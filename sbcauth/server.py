@@ -11,8 +11,9 @@ from sbcauth.accounts import Account, Accounts, Users
 from sbcauth.attempts import Attempts, Claimant, Scope
 from sbcauth.challenges import Challenger
 from sbcauth.classification import IPGroups
+from sbcauth.credentials import Credentials
 from sbcauth.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
-from sbcauth.digest import Credentials, response_is_right
+from sbcauth.digest import response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.fast_path import FastPath, FastPathOfSource
 from sbcauth.ip_groups import (

@@ -10,7 +10,8 @@ from sbcauth.client import (
     parse_challenge,
     strongest,
 )
-from sbcauth.digest import Algorithm, ha1, parse_credentials, response_is_right
+from sbcauth.credentials import parse_credentials
+from sbcauth.digest import Algorithm, ha1, response_is_right
 from sbcauth.ip_groups import IPGroup, IPGroupType
 from sbcauth.users import User
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mutations import Mutator
 
 from sbcauth.attempts import AttemptLimit
-from sbcauth.digest import Credentials, parse_credentials
+from sbcauth.credentials import Credentials, parse_credentials
 from sbcauth.exceptions import BadCredentials
 
 INPUTS = 200_000

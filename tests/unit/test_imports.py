@@ -16,19 +16,20 @@ CORE = {
     "decision": set(),
     "shared_state": set(),
     "nonces": set(),
-    "digest": {"exceptions", "request"},
+    "credentials": {"exceptions"},
+    "digest": {"credentials", "request"},
     "nonce_counts": {"exceptions", "nonces", "shared_state"},
     "attempts": {"exceptions", "request", "shared_state"},
     "ip_groups": {"attempts", "digest", "request"},
     "classification": {"ip_groups", "request"},
-    "challenges": {"digest", "exceptions", "ip_groups", "nonces", "request"},
+    "challenges": {"credentials", "digest", "exceptions", "ip_groups", "nonces", "request"},
     "logline": {"decision", "request"},
-    "radius": {"digest", "exceptions", "request"},
+    "radius": {"credentials", "digest", "exceptions", "request"},
 }
 """The pure rooms, and the other rooms that each may import; of packages, none."""
 
 DECIDING = {
-    *("attempts", "challenges", "decision", "digest", "exceptions", "ip_groups"),
+    *("attempts", "challenges", "credentials", "decision", "digest", "exceptions", "ip_groups"),
     *("nonce_counts", "nonces", "request", "shared_state", "users", "radius", "client"),
     *("accounts", "classification", "fast_path"),
 }

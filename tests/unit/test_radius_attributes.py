@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbcauth.digest import Credentials
+from sbcauth.credentials import Credentials
 from sbcauth.exceptions import BadCredentials
 from sbcauth.radius import (
     RadiusAttributes,
