@@ -122,16 +122,19 @@ def floods(settings: Settings) -> Result:
     active = range(USERS)
     facts: dict[str, float | str] = {}
     with beds(_both(settings, "flood", USERS), active) as running:
-        used = {bed.server.name: bed.server.used_shared_memory() for bed in running}
-        series = _named("no credentials", compare(running, Phones.knock, active, settings))
-        for bed in running:
-            grown = bed.server.used_shared_memory() - used[bed.server.name]
-            requests = settings.rounds * settings.pairs
-            facts[f"shared memory, {bed.server.name}"] = (
-                f"{grown / 1024:+.0f} KiB after {requests} requests without credentials"
-            )
         few = settings._replace(rounds=min(settings.rounds, 2 * USERS // settings.pairs))
-        series += _named("wrong password", compare(running, _wrong, active, few))
+        series: list[Series] = []
+        for name, flood, size in (
+            ("no credentials", Phones.knock, settings),
+            ("wrong password", _wrong, few),
+        ):
+            used = [bed.server.used_shared_memory() for bed in running]
+            series += _named(name, compare(running, flood, active, size))
+            for bed, before in zip(running, used, strict=True):
+                grown = (bed.server.used_shared_memory() - before) / 1024
+                facts[f"shared memory, {name}, {bed.server.name}"] = (
+                    f"{grown:+.0f} KiB after {size.rounds * size.pairs} conversations"
+                )
         locked = range(10)
         for bed in running:
             bed.line.keep_busy(_wrong(bed.phones, [user for user in locked for _ in range(4)]), 1)
