@@ -8,35 +8,35 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## install what the server needs (Debian packages and .venv)
-	@./setup.sh run
+	@scripts/setup.sh run
 
 run: setup ## run the server on 127.0.0.1:5060 with the sample configuration and a sample user
-	@./sample.sh
+	@scripts/sample.sh
 
 test: ## install what the tests need, and run them all
-	@./setup.sh test
+	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory check
 	@$(PYTEST)
 
 test-debian13: ## run the tests on Debian 13 too, in a chroot (as root)
-	@./debian13.sh
+	@scripts/debian13.sh
 
 check: ## lint, formatting and types
-	@./setup.sh test
+	@scripts/setup.sh test
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
 fuzz: ## half a million mutated requests, where `make test` sends twenty thousand
-	@./setup.sh test
+	@scripts/setup.sh test
 	@SBCAUTH_FUZZ=500000 $(PYTEST) -s tests/e2e/test_fuzz_on_the_wire.py
 
 soak: ## ten minutes of 500 registrations a second, where `make test` has ten seconds
-	@./setup.sh test
+	@scripts/setup.sh test
 	@SBCAUTH_SOAK=600 $(PYTEST) -s tests/e2e/test_soak.py
 
 bench: ## measure what authentication costs, here and in Kamailio's own modules
-	@./setup.sh test
+	@scripts/setup.sh test
 	@.venv/bin/python -m bench
 
 clean: ## remove what was installed and made here, but no configuration and no user

@@ -2,9 +2,9 @@
 --
 -- This file is the only truth about the database. Passwords are never stored: ha1_* is H(A1) of
 -- RFC 7616 (3.4.2), one for each algorithm, bound to user name and realm. It is sealed, as
--- sbcauth/sealing.py says; in databases of older versions it may be lower-case hexadecimal.
+-- sbcauth/users/sealing.py says; in databases of older versions it may be lower-case hexadecimal.
 
-PRAGMA user_version = 3;  -- sbcauth/migrations.py brings older ones here
+PRAGMA user_version = 3;  -- sbcauth/users/migrations.py brings older ones here
 
 CREATE TABLE IF NOT EXISTS user_info (
     id              INTEGER PRIMARY KEY,

@@ -8,8 +8,8 @@ from threading import Timer
 from bench.measure import Series, Settings, beds
 from bench.report import Result
 from bench.servers import Ours, many_groups
-from sbcauth.config import load
-from sbcauth.reload import request_reload
+from sbcauth.config.load import load
+from sbcauth.config.reload import request_reload
 
 GROUPS = 1000
 _USERS = 1000

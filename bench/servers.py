@@ -17,7 +17,7 @@ from bench.phones import REALM
 from bench.users import fill_subscriber, fill_user_info
 from sbcauth.cli.run import command
 from sbcauth.installation import kamailio_cfg
-from sbcauth.rpc import Rpc
+from sbcauth.monitoring.rpc import Rpc
 
 SHARED_MEMORY = 2048
 _PEERS = Path(__file__).resolve().parent / "peers"

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 from bench.phones import REALM, password, username
-from sbcauth.user_admin import UserTable
-from sbcauth.users import User
+from sbcauth.users.directory import User
+from sbcauth.users.table import UserTable
 
 _BATCH = 1000
 

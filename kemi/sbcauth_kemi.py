@@ -33,7 +33,7 @@ def _find_package():
 
 _find_package()
 
-from sbcauth_worker import start  # noqa: E402 - the path comes first
+from sbcauth_door.worker import start  # noqa: E402 - the path comes first
 
 
 def mod_init():

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2s
 from pathlib import Path
 
-from sbcauth.key_file import Key, KeyFile, complaint, complaints, new_key, write_private
-from sbcauth.nonces import NonceKey
+from sbcauth.digest.nonces import NonceKey
+from sbcauth.keys import Key, KeyFile, complaint, complaints, new_key, write_private
 
 _KEPT = 3
 LONGEST_LIFE = 605

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from sbcauth.classification import IPGroups
-from sbcauth.client import ClientAccount, PeerChallenge, account_for
-from sbcauth.config import Config
-from sbcauth.cseq import CSeqSpaces
-from sbcauth.decision import Decision
-from sbcauth.fast_path import FastPathOfSource
-from sbcauth.nonces import NonceKey
-from sbcauth.radius import Verdict
-from sbcauth.request import Request
-from sbcauth.server import AuthServer
-from sbcauth.shared_state import SharedState
-from sbcauth.users import CountingUserDirectory, UserDirectory
+from sbcauth.config.load import Config
+from sbcauth.digest.nonces import NonceKey
+from sbcauth.policy.as_client import ClientAccount, PeerChallenge, account_for
+from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.cseq import CSeqSpaces
+from sbcauth.policy.decision import Decision
+from sbcauth.policy.fast_path import FastPathOfSource
+from sbcauth.policy.request import Request
+from sbcauth.policy.server import AuthServer
+from sbcauth.policy.shared_state import SharedState
+from sbcauth.radius.attributes import Verdict
+from sbcauth.users.directory import CountingUserDirectory, UserDirectory
 
 
 class Route(NamedTuple):

@@ -8,11 +8,11 @@ import yaml
 
 from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json
-from sbcauth.config import Config, load
-from sbcauth.config_show import effective, json_schema
-from sbcauth.database import sqlite_path
-from sbcauth.user_admin import UserTable
-from sbcauth.user_ip_groups import strays
+from sbcauth.config.load import Config, load
+from sbcauth.config.show import effective, json_schema
+from sbcauth.users.database import sqlite_path
+from sbcauth.users.membership import strays
+from sbcauth.users.table import UserTable
 
 commands = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
 

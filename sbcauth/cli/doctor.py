@@ -8,7 +8,7 @@ import typer
 
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.doctor import Grade, examine
+from sbcauth.monitoring.doctor import Grade, examine
 
 
 def doctor(

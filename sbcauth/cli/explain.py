@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli.output import print_table
-from sbcauth.config import load
-from sbcauth.explain import answer, steps
+from sbcauth.config.load import load
+from sbcauth.monitoring.explain import answer, steps
+from sbcauth.monitoring.sip_message import parse_request
 from sbcauth.nonce_keys import load_or_make_up
+from sbcauth.policy.shared_state import LocalState
 from sbcauth.service import Service
-from sbcauth.shared_state import LocalState
-from sbcauth.sip_message import parse_request
 
 
 def explain(

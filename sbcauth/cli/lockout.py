@@ -10,8 +10,8 @@ import typer
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.lockouts import Lockout, Wanted, clear_all, lockouts
-from sbcauth.lockouts import clear as clear_these
+from sbcauth.monitoring.lockouts import Lockout, Wanted, clear_all, lockouts
+from sbcauth.monitoring.lockouts import clear as clear_these
 
 commands = typer.Typer(help="Show who is locked out, and let them in again.", no_args_is_help=True)
 

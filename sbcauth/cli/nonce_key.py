@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli.output import counted
-from sbcauth.config import load
+from sbcauth.config.load import load
+from sbcauth.config.reload import LOOKS_EVERY, request_reload
 from sbcauth.nonce_keys import replace, rotate
-from sbcauth.reload import LOOKS_EVERY, request_reload
 
 commands = typer.Typer(help="Change the keys that nonces are signed with.", no_args_is_help=True)
 

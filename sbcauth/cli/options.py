@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sbcauth.metrics_server import Endpoint, NoMetrics
-from sbcauth.rpc import Rpc, rpc_socket
+from sbcauth.monitoring.metrics_server import Endpoint, NoMetrics
+from sbcauth.monitoring.rpc import Rpc, rpc_socket
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Socket = Annotated[

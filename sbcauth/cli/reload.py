@@ -8,9 +8,9 @@ import typer
 
 from sbcauth.cli.options import Socket, rpc
 from sbcauth.cli.output import counted
-from sbcauth.config import load
-from sbcauth.in_force import changes, is_taken_up, kept, running, values, version
-from sbcauth.reload import request_reload
+from sbcauth.config.load import load
+from sbcauth.config.reload import request_reload
+from sbcauth.monitoring.in_force import changes, is_taken_up, kept, running, values, version
 
 
 def reload(context: typer.Context, socket: Socket = None) -> None:

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from sbcauth import config
 from sbcauth.cli.options import MetricsAddress
-from sbcauth.database import open_for_writing
+from sbcauth.config.load import load
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.installation import kamailio_cfg, script
-from sbcauth.sealing import Seals
+from sbcauth.users.database import open_for_writing
+from sbcauth.users.sealing import Seals
 
 _LISTEN = re.compile(r"(udp|tcp|tls):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
@@ -91,7 +91,7 @@ def run(
     Example: sbcauth run --listen udp:127.0.0.1:5060 --listen tcp:127.0.0.1:5060
     """
     file: Path = context.obj.resolve()
-    settings = config.load(file, os.environ)
+    settings = load(file, os.environ)
     open_for_writing(settings.database, Seals(settings.ha1_key_file)).close()
     runtime = Path(os.environ.get("RUNTIME_DIRECTORY", file.parent / "run"))  # systemd sets it
     runtime.mkdir(mode=0o700, exist_ok=True)

@@ -11,10 +11,10 @@ import typer
 
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.measures import Times
-from sbcauth.prometheus import text
-from sbcauth.status import Status
-from sbcauth.status import status as ask
+from sbcauth.monitoring.measures import Times
+from sbcauth.monitoring.prometheus import text
+from sbcauth.monitoring.status import Status
+from sbcauth.monitoring.status import status as ask
 
 _EVERY = 2.0
 _MEBIBYTE = 1 << 20

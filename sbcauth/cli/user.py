@@ -13,18 +13,18 @@ import typer
 from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.cli.user_files import export, import_, import_kamailio
-from sbcauth.config import load
-from sbcauth.database import UserInfo
+from sbcauth.config.load import load
 from sbcauth.exceptions import UserInfoError
-from sbcauth.ip_groups import IPGroup
-from sbcauth.resealing import reseal as reseal_
-from sbcauth.user_admin import UserTable, algorithms, check_names
-from sbcauth.user_ip_groups import (
+from sbcauth.policy.ip_groups import IPGroup
+from sbcauth.users.database import UserInfo
+from sbcauth.users.membership import (
     ip_group_named,
     ip_group_of_users_named,
     only_ip_group_of_users,
     several_ip_groups,
 )
+from sbcauth.users.resealing import reseal as reseal_
+from sbcauth.users.table import UserTable, algorithms, check_names
 
 commands = typer.Typer(help="Manage the users of User Info.", no_args_is_help=True)
 

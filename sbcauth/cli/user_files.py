@@ -13,16 +13,16 @@ from rich.progress import open as open_with_progress
 from rich.progress import track
 
 from sbcauth.cli.output import counted
-from sbcauth.config import load
-from sbcauth.kamailio_users import as_csv
-from sbcauth.user_admin import UserTable
-from sbcauth.user_files import UserFile, export_users, import_users
-from sbcauth.user_ip_groups import (
+from sbcauth.config.load import load
+from sbcauth.users.directory import User
+from sbcauth.users.files import UserFile, export_users, import_users
+from sbcauth.users.membership import (
     ip_group_named,
     only_ip_group_of_users,
     several_ip_groups,
 )
-from sbcauth.users import User
+from sbcauth.users.subscriber import as_csv
+from sbcauth.users.table import UserTable
 
 
 def import_(

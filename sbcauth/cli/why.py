@@ -11,12 +11,12 @@ from sbcauth.cli.lockout import public_lockout
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.cli.user import public_user, valid_name
-from sbcauth.config import load
-from sbcauth.lockouts import Wanted, lockouts
-from sbcauth.log_files import last_in_file, last_in_journal
-from sbcauth.rpc import NotRunning, Rpc
-from sbcauth.user_admin import UserTable
-from sbcauth.why import Outcome, advice
+from sbcauth.config.load import load
+from sbcauth.monitoring.lockouts import Wanted, lockouts
+from sbcauth.monitoring.log_files import last_in_file, last_in_journal
+from sbcauth.monitoring.rpc import NotRunning, Rpc
+from sbcauth.monitoring.why import Outcome, advice
+from sbcauth.users.table import UserTable
 
 
 def why(

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SBCAUTH = Path(sys.executable).with_name("sbcauth")
 READY_WITHIN = 20.0
 """Seconds that a start may take; it is under two on an idle machine."""

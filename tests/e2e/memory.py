@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kamailio import Server
 
-from sbcauth.rpc import Rpc, rpc_socket
+from sbcauth.monitoring.rpc import Rpc, rpc_socket
 
 
 def rpc(server: Server) -> Rpc:

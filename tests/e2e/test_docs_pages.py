@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from docs_page import Page, fits
 from editor import objections
-from kamailio import REPOSITORY
+from repository import REPOSITORY
 
-from sbcauth.config import load
+from sbcauth.config.load import load
 
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PLAYED: dict[str, dict[str, str]] = {

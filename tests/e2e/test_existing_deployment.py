@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from conftest import check_log
 from deployment import Deployment
-from kamailio import REPOSITORY, SBCAUTH, free_port, wait_for
+from kamailio import SBCAUTH, free_port, wait_for
 from phone import Dialog, Phone
 from real_programs import succeeds
+from repository import REPOSITORY
 
-from sbcauth.rpc import Rpc
+from sbcauth.monitoring.rpc import Rpc
 
 PAGE = (REPOSITORY / "docs" / "existing-deployment.md").read_text("utf-8")
 EXAMPLES = REPOSITORY / "kemi" / "examples"

@@ -13,8 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from kamailio import REPOSITORY, SBCAUTH, wait_for
+from kamailio import SBCAUTH, wait_for
 from phone import Phone
+from repository import REPOSITORY
 
 from sbcauth.installation import kamailio_cfg
 

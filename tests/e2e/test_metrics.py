@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from freeradius import FreeRadius
-from kamailio import REPOSITORY, Server, free_port, wait_for
+from kamailio import Server, free_port, wait_for
 from phone import Phone
 from prometheus_client.parser import text_string_to_metric_families
+from repository import REPOSITORY
 
 PORT_OF_METRICS, RADIUS, SILENT = free_port(), free_port(), free_port()
 CONFIG = f"""

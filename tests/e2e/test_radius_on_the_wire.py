@@ -11,12 +11,13 @@ import pytest
 import sip
 from challenging_peer import Peer as Carrier
 from freeradius import DOCS, FreeRadius
-from kamailio import REPOSITORY, free_port, wait_for
+from kamailio import free_port, wait_for
 from phone import Dialog, Endpoint, Phone
 from radius_peer import ACCEPT, Peer
+from repository import REPOSITORY
 
 from sbcauth.kamailio_snippet import snippet
-from sbcauth.rpc import Rpc
+from sbcauth.monitoring.rpc import Rpc
 
 SECRET = "a secret with \u00e4 and #"
 PORTS = {

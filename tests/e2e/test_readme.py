@@ -10,19 +10,21 @@ import time
 from pathlib import Path
 
 import pytest
-from kamailio import REPOSITORY, SBCAUTH
+from kamailio import SBCAUTH
+from repository import REPOSITORY
 
-from sbcauth.config import load
+from sbcauth.config.load import load
 
 README = (REPOSITORY / "README.md").read_text()
-SHIPPED = ("sbcauth.yaml", "sample.sh", "setup.sh", "Makefile")
+SHIPPED = ("sbcauth.yaml", "scripts/sample.sh", "scripts/setup.sh", "Makefile")
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Return a folder that looks like a fresh clone in which `make setup` was run."""
     for name in SHIPPED:
-        shutil.copy(REPOSITORY / name, tmp_path)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to(REPOSITORY / ".venv")
     return tmp_path
 
@@ -38,7 +40,7 @@ def test_make_run_prints_a_command_that_registers_the_sample_user(checkout: Path
     # What `make run` does once everything is installed.
     with (checkout / "log").open("w") as log:
         server = subprocess.Popen(
-            ["./sample.sh"], cwd=checkout, stdout=log, stderr=log, start_new_session=True
+            ["scripts/sample.sh"], cwd=checkout, stdout=log, stderr=log, start_new_session=True
         )
     try:
         printed = ""

@@ -12,7 +12,7 @@ import pytest
 from kamailio import Server, free_port
 from phone import Phone
 
-from sbcauth.rpc import Rpc, RpcError
+from sbcauth.monitoring.rpc import Rpc, RpcError
 
 WORKERS = 4
 CONFIG = """

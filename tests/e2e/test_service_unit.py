@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kamailio import REPOSITORY, SBCAUTH, Server
+from kamailio import SBCAUTH, Server
+from repository import REPOSITORY
 
 UNIT = REPOSITORY / "contrib" / "systemd" / "sbcauth.service"
 CONFIG = """

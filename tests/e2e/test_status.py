@@ -6,10 +6,11 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
-from kamailio import REPOSITORY, SBCAUTH, Server, wait_for
+from kamailio import SBCAUTH, Server, wait_for
 from phone import Phone
+from repository import REPOSITORY
 
-from sbcauth.rpc import Rpc, rpc_socket
+from sbcauth.monitoring.rpc import Rpc, rpc_socket
 
 CONFIG = """
 realm: example.com

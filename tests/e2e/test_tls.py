@@ -4,8 +4,9 @@ import re
 import subprocess
 
 import pytest
-from kamailio import REPOSITORY, free_port, wait_for
+from kamailio import free_port, wait_for
 from phone import Phone
+from repository import REPOSITORY
 
 CONFIG = """
 realm: example.com

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import kamailio
 import pytest
-from kamailio import REPOSITORY, Server
+from kamailio import Server
 from phone import Phone
+from repository import REPOSITORY
 
 NOBODY = 65534
 CONFIG = """\

@@ -10,9 +10,10 @@ from secrets import token_hex
 
 import pytest
 import sip
-from kamailio import REPOSITORY, free_port
+from kamailio import free_port
 from peer import PeerKamailio
 from phone import Dialog, Endpoint, Phone
+from repository import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "user-authenticates.md").read_text("utf-8")
 REGISTRAR = ("127.32.0.1", free_port())

@@ -7,11 +7,12 @@ from typing import Any
 
 import sip
 
-from sbcauth.classification import IPGroups
-from sbcauth.decision import Accept, Challenge, Decision, Reason
-from sbcauth.digest import Algorithm, ha1
+from sbcauth.digest.nonces import NonceKey
+from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
-from sbcauth.ip_groups import (
+from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.decision import Accept, Challenge, Decision, Reason
+from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     ClassificationRule,
     IPGroup,
@@ -20,11 +21,10 @@ from sbcauth.ip_groups import (
     RuleAction,
     UnclassifiedRequests,
 )
-from sbcauth.nonces import NonceKey
-from sbcauth.request import Request
-from sbcauth.server import AuthServer
-from sbcauth.shared_state import LocalState, SharedState, Table
-from sbcauth.users import User
+from sbcauth.policy.request import Request
+from sbcauth.policy.server import AuthServer
+from sbcauth.policy.shared_state import LocalState, SharedState, Table
+from sbcauth.users.directory import User
 
 NOW = 1_700_000_000
 REALM = "example.com"

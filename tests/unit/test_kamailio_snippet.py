@@ -4,15 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
+from repository import REPOSITORY
 
+from sbcauth.config.schema import LONGEST_NONCE_DURATION as LONGEST_DURATION
+from sbcauth.digest.nonces import CLOCK_DRIFT
 from sbcauth.installation import kamailio_cfg
 from sbcauth.kamailio_snippet import snippet
-from sbcauth.nonces import CLOCK_DRIFT
-from sbcauth.settings import LONGEST_NONCE_DURATION as LONGEST_DURATION
-from sbcauth.shared_state import Table
+from sbcauth.policy.shared_state import Table
 
 OURS = kamailio_cfg().read_text()
-EXAMPLE = Path(__file__).resolve().parents[2] / "kemi" / "examples" / "kamailio.cfg"
+EXAMPLE = REPOSITORY / "kemi" / "examples" / "kamailio.cfg"
 WHOLE = snippet(Path("/c.yaml"), Path("/s.py"), radius_route="ON", metrics="127.0.0.1:9464")
 
 

@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parents[2]
+from repository import REPOSITORY
+
 LOADED = """
 import sys, types
-worker = types.ModuleType("sbcauth_worker")
+door = types.ModuleType("sbcauth_door")
+worker = types.ModuleType("sbcauth_door.worker")
 worker.start = None
-sys.modules["sbcauth_worker"] = worker  # it needs Kamailio
+sys.modules["sbcauth_door"] = door
+sys.modules["sbcauth_door.worker"] = worker  # it needs Kamailio
 sys.path[:0] = [{kemi!r}, {debian!r}]
 import sbcauth_kemi, pydantic, sbcauth
 print(pydantic.__file__, sbcauth.__file__, sep="\\n")
@@ -18,11 +21,11 @@ print(pydantic.__file__, sbcauth.__file__, sep="\\n")
 
 def test_our_packages_come_before_those_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "pydantic.py").write_text("raise ImportError('of another version')")
-    program = LOADED.format(kemi=str(HOME / "kemi"), debian=str(tmp_path))
+    program = LOADED.format(kemi=str(REPOSITORY / "kemi"), debian=str(tmp_path))
     done = subprocess.run(
         ["/usr/bin/python3", "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     pydantic, package = map(Path, done.stdout.split())
     assert Path(sys.prefix) in pydantic.parents
-    assert HOME in package.parents
+    assert REPOSITORY in package.parents

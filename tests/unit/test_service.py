@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sbcauth.config import load
-from sbcauth.nonces import NonceKey
+from sbcauth.config.load import load
+from sbcauth.digest.nonces import NonceKey
+from sbcauth.policy.shared_state import LocalState
 from sbcauth.service import Route, Service
-from sbcauth.shared_state import LocalState
 
 CONFIG = """
 realm: example.com

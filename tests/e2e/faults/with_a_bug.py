@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "kemi"))
 
 import sbcauth_kemi
 
-from sbcauth.server import AuthServer
+from sbcauth.policy.server import AuthServer
 
 _decide = AuthServer.decide
 

@@ -1,0 +1,1 @@
+"""The routing functions that Kamailio calls, and all that names KSR."""

@@ -1,0 +1,327 @@
+"""Reading a request out of KSR, and applying a decision to it.
+
+Kamailio hands text over as UTF-8 and raises where bytes are none; those are fetched again in
+hexadecimal, so that every byte reaches the digest as it was sent.
+"""
+
+import traceback
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from functools import partial
+from typing import Any, cast
+from urllib.parse import quote
+
+import KSR
+
+from sbcauth.digest.credentials import parse_credentials
+from sbcauth.exceptions import Absorbed, BadCredentials, Unavailable
+from sbcauth.monitoring.log_line import line_of, outcome, word
+from sbcauth.policy.decision import Decision, Drop, Reason, Reject, outcome_key
+from sbcauth.policy.request import Request, to_bytes
+from sbcauth.service import Route
+from sbcauth_door import log as sbcauth_log
+from sbcauth_door.state import count
+
+_NOTICE, INFO, DEBUG = 1, 2, 3  # Kamailio's levels
+
+_MAX_FIELDS = 8
+"""How many header fields of one name are looked at."""
+_USER_UNRESERVED = "-_.!~*'()&=+$,?/"
+"""What stands unescaped in the user part of a URI (RFC 3261, 25.1), but for `;`."""
+_LONG_BODY = 49149
+"""Kamailio has room to encode so many bytes at once."""
+
+
+class ReturnCode(IntEnum):
+    """What `python_exec` returns to the route block."""
+
+    NOTHING_YET = -1
+    ANSWERED = 0
+    PASSED = 1
+    ACCEPTED = 2
+
+
+class CurrentRequest:
+    """The request that Kamailio is routing: a Request, read as far as somebody looks at it.
+
+    A decision needs some five of its thirteen fields; to read the others would cost 4 µs.
+    """
+
+    __slots__ = (*Request._fields, "_has_transaction")
+
+    source = Request.source
+    claimed_user = Request.claimed_user
+
+    def __init__(self, *, has_transaction: bool) -> None:
+        self._has_transaction = has_transaction
+        self.method = text("rm").upper()  # to Kamailio `invite` is an INVITE, and so it is to us
+        self.source_address = text("si")
+        self.authorization = fields("Authorization")
+        self.proxy_authorization = fields("Proxy-Authorization")
+
+    def begin_transaction(self) -> None:
+        """Have the request absorbed when it comes again; raises Absorbed where it has."""
+        if not self._has_transaction and KSR.tm.t_newtran() == 0:
+            raise Absorbed
+        self._has_transaction = True
+
+    def __getattr__(self, name: str) -> object:
+        """Read a field when it is first asked for."""
+        value = _READ[name]()
+        setattr(self, name, value)
+        return value
+
+
+def read_request(*, has_transaction: bool = False) -> Request:
+    """Return the request that Kamailio is routing."""
+    return cast(Request, CurrentRequest(has_transaction=has_transaction))
+
+
+# Each look-up of one of these costs half as much as the call.
+_get_call_id = KSR.kx.get_callid
+get_source_address, _get_transport = KSR.kx.get_srcip, KSR.kx.get_proto
+append_to_reply, send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
+get_from_user, get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
+
+
+def check_modules() -> None:
+    """Raise Unavailable where kamailio.cfg lacks a module that is missed only later."""
+    if not hasattr(KSR, "tmx"):
+        raise Unavailable("the module tmx.so has to be loaded before app_python3.so")
+
+
+def is_absorbed(request: Request) -> bool:
+    """Tell whether the request has come again, and its transaction has answered it.
+
+    What was refused has none, and is decided anew.
+    """
+    if request.method in ("ACK", "CANCEL"):
+        return False
+    if not request.authorization and not request.proxy_authorization:
+        return False
+    return has_answered()
+
+
+def has_answered() -> bool:
+    """Tell whether the transaction of a request that has come before has answered this one.
+
+    Kamailio would say so, too, where the route block has begun this one's own transaction.
+    """
+    return KSR.pv.get("$T(id_index)") is None and KSR.tm.t_check_trans() == 0
+
+
+def challenge(status: int, headers: Iterable[str]) -> None:
+    """Answer the request with challenges."""
+    for header in headers:
+        append_to_reply(f"{header}\r\n")
+    send_reply(status, PHRASES[status])
+
+
+def refuse(decision: Reject) -> None:
+    """Answer the request with a refusal."""
+    retry_after = decision.retry_after
+    if retry_after:
+        append_to_reply(f"Retry-After: {retry_after}\r\n")
+    send_reply(decision.status, decision.phrase)
+
+
+PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
+
+
+def suspend(patience: float) -> tuple[int, int]:
+    """Put the request aside, and return by which two numbers its transaction is found again.
+
+    It is answered 408 by itself where nobody resumes it for `patience` seconds.
+    """
+    KSR.tm.t_set_fr(0, int(patience * 1000))
+    if KSR.tmx.t_suspend() < 0:
+        raise Unavailable("the request cannot be suspended")
+    return KSR.pv.get("$T(id_index)"), KSR.pv.get("$T(id_label)")
+
+
+def name_suspended(index: int, label: int) -> None:
+    """Tell the route block which request can go on; Kamailio's variables are signed."""
+    KSR.pv.seti("$var(sbcauth_index)", _signed(index))
+    KSR.pv.seti("$var(sbcauth_label)", _signed(label))
+
+
+def resume() -> None:
+    """Give a request that goes on the timers of any other."""
+    KSR.tm.t_reset_fr()
+
+
+def remove_credentials(request: Request, realm: str) -> None:
+    """Take the credentials for our realm out of the request; others stay as they are.
+
+    The only ones are those that were accepted: to find that out again would take 12 µs.
+    """
+    www, proxy = request.authorization, request.proxy_authorization
+    alone = len(www) + len(proxy) == 1
+    for name, values in (("Authorization", www), ("Proxy-Authorization", proxy)):
+        for index, field in enumerate(values):
+            if alone or is_for(realm, field):
+                KSR.textops.remove_hf_idx(name, index)
+
+
+def admit(username: str, local_user: str, ip_group: str, realm: str) -> None:
+    """Tell the route block who the sender is; raises Unavailable.
+
+    `local_user` is as it stands in a URI.
+    """
+    if (
+        _set("$avp(sbcauth_username)", username) != 1
+        or _set("$avp(sbcauth_local_user)", local_user) != 1
+        or _set("$avp(sbcauth_ip_group)", ip_group) != 1
+        or _set("$avp(sbcauth_realm)", realm) != 1
+    ):
+        raise _half_told()
+
+
+def escaped(user: str) -> str:
+    """Return the user part of a URI for `user` (RFC 3261, 25.1).
+
+    `1001%40other` must not become another user's address of record.
+    """
+    return quote(to_bytes(user), safe=_USER_UNRESERVED)
+
+
+def set_origin(ip_group: str, realm: str) -> None:
+    """Tell the route block which IP Group the request is from; raises Unavailable."""
+    if _set("$avp(sbcauth_ip_group)", ip_group) != 1 or _set("$avp(sbcauth_realm)", realm) != 1:
+        raise _half_told()
+
+
+def set_route(route: Route) -> None:
+    """Tell the route block where the request may go; raises Unavailable."""
+    if not route.route_to:
+        return
+    avps = [("route_to", route.route_to), ("peer", route.peer)]
+    avps += (("next_hop", uri) for uri in reversed(route.next_hops))  # the last one is the first
+    for name, value in avps:
+        if value and _set(f"$avp(sbcauth_{name})", value) != 1:
+            raise _half_told()
+
+
+_set = KSR.pv.sets
+
+
+def _half_told() -> Unavailable:
+    """Return the error: the route block must not go on with half of what it is told."""
+    return Unavailable("shared memory is full")
+
+
+def log(decision: Decision, request: Request | None = None) -> None:
+    """Count an outcome, and write its line: the usual ones at level INFO, refusals above.
+
+    Without `request` it is of the one that Kamailio is routing. A line that Kamailio's `debug`
+    leaves out is not made up in the first place.
+    """
+    ip_group = "" if isinstance(decision, Drop) else decision.ip_group
+    count(outcome_key(ip_group, decision.reason))
+    level = _LEVELS.get(decision.reason, _NOTICE)
+    if level <= _NOTICE or KSR.get_debug() >= level:
+        _WRITERS[level](f"{outcome(request or read_request(), decision)}\n")
+
+
+def log_usual(verdict: str, ip_group: str, method: str, username: str, message: Any) -> None:
+    """Write the line of an outcome of level INFO, as `log` does, from what is at hand."""
+    try:
+        address, port = message.src_address
+        source = f"{address}:{port}/{_get_transport().lower()}"
+        users = get_from_user() or "", get_to_user() or ""
+        call_id = _get_call_id() or ""
+    except UnicodeDecodeError:
+        request = read_request()
+        source = f"{request.source_address}:{request.source_port}/{request.transport}"
+        users, call_id = (request.from_user, request.to_user), request.call_id
+    sbcauth_log.info(f"{line_of(verdict, source, ip_group, method, username, *users, call_id)}\n")
+
+
+_LEVELS = {
+    Reason.NEVER_CHALLENGED: DEBUG,
+    Reason.PASS_THROUGH: DEBUG,
+    Reason.METHOD_NOT_LISTED: DEBUG,
+    Reason.ASKED: DEBUG,
+    Reason.ACCEPTED: INFO,
+    Reason.CHALLENGED: INFO,
+    Reason.STALE_NONCE: INFO,
+}
+"""The level of an outcome; that of all others is notice."""
+_WRITERS = {_NOTICE: sbcauth_log.notice, INFO: sbcauth_log.info, DEBUG: sbcauth_log.dbg}
+
+
+def complain() -> None:
+    """Write the trace of the exception at hand, which is a bug."""
+    trace = traceback.format_exc().strip().replace("\n", " | ")
+    sbcauth_log.err(f"sbcauth: a bug, please report it: {word(trace, 2000)}\n")
+
+
+def definition(name: str) -> str:
+    """Return what kamailio.cfg defines `name` as, or nothing."""
+    return str(KSR.kx.get_def(name) or "").strip('"')
+
+
+def fields(name: str) -> tuple[str, ...]:
+    """Return the values of all header fields of this name."""
+    found = []
+    for index in range(_MAX_FIELDS):
+        try:
+            value = KSR.hdr.get_idx(name, index)
+        except UnicodeDecodeError:
+            value = _decode(f"$(hdr({name})[{index}]{{s.encode.hexa}})")
+        if value is None:
+            break
+        found.append(value)
+    return tuple(found)
+
+
+def text(name: str) -> str:
+    """Return a pseudo-variable as text, empty where it is not set."""
+    try:
+        return KSR.pv.get(f"${name}") or ""
+    except UnicodeDecodeError:
+        return _decode(f"$({name}{{s.encode.hexa}})")
+
+
+_READ: dict[str, Callable[[], object]] = {
+    "request_uri": partial(text, "ou"),
+    "source_port": lambda: int(KSR.pv.get("$sp")),
+    "transport": lambda: text("pr").lower(),
+    "from_user": partial(text, "fU"),
+    "from_host": partial(text, "fd"),
+    "to_user": partial(text, "tU"),
+    "in_dialog": lambda: KSR.siputils.has_totag() > 0,
+    "call_id": partial(text, "ci"),
+    "body": lambda: body(),
+}
+
+
+def _decode(pseudo_variable: str) -> str:
+    return bytes.fromhex(KSR.pv.get(pseudo_variable) or "").decode("utf-8", "surrogateescape")
+
+
+def body() -> bytes:
+    """Return the body, byte for byte.
+
+    One that is too long to be encoded at once comes in two pieces that overlap, since
+    Kamailio's `s.substr` stops at a NUL.
+    """
+    get = KSR.pv.get
+    if int(get("$(rb{s.len})") or 0) <= _LONG_BODY:
+        return b64decode(get("$(rb{s.encode.base64})") or "")
+    start = b64decode(get("$(rb{s.striptail,20000}{s.encode.base64})"))
+    end = b64decode(get("$(rb{s.strip,20000}{s.encode.base64})"))
+    return start + end[-20000:]
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >= 1 << 31 else number
+
+
+def is_for(realm: str, field: str) -> bool:
+    """Tell whether a header field's value has credentials for this realm."""
+    try:
+        return parse_credentials(field).realm == realm
+    except BadCredentials:
+        return False

@@ -1,0 +1,313 @@
+"""The routing functions, as Kamailio calls them in each of its worker processes.
+
+Kamailio leaves a request unanswered after an uncaught exception, and loses the next one after
+a routing function that returns no int. So each function here catches everything and returns
+an int: above zero, the request goes on; zero, it has been answered and the route ends.
+"""
+
+import gc
+import locale
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import KSR
+
+from sbcauth.config.load import Config, load
+from sbcauth.config.reload import Reloaded
+from sbcauth.exceptions import Absorbed, ConfigError, SbcAuthError, Unavailable
+from sbcauth.monitoring import in_force
+from sbcauth.monitoring.measures import Measures
+from sbcauth.nonce_keys import dialog_key, load_or_create
+from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.policy.request import Request
+from sbcauth.policy.shared_state import SharedState
+from sbcauth.radius.attributes import LONGEST_WAIT, RadiusSettings, Verdict
+from sbcauth.radius.process import Question, Ticket, Waiting
+from sbcauth.service import Service
+from sbcauth.users.directory import FRESHNESS
+from sbcauth_door import log as sbcauth_log
+from sbcauth_door import registrar as sbcauth_registrar
+from sbcauth_door import request as ksr
+from sbcauth_door.client import ClientRoutes
+from sbcauth_door.fast_path import take
+from sbcauth_door.request import ReturnCode
+from sbcauth_door.state import (
+    KamailioState,
+    RadiusRecord,
+    check_nonce_counts,
+    set_dialog_key,
+    set_in_force,
+    turn,
+)
+
+if TYPE_CHECKING:
+    from sbcauth_door.metrics import Metrics
+
+
+class Worker(ClientRoutes):
+    """Kamailio's view of the authentication server; every process has its own copy."""
+
+    def __init__(
+        self, services: Reloaded[Service], waiting: Waiting, metrics: "Metrics | None" = None
+    ) -> None:
+        super().__init__(services)
+        self._waiting = waiting
+        self._metrics = metrics
+        if metrics:  # switched on once, so that it costs nothing where it is off
+            self.authenticate = metrics.timed(self.authenticate)  # type: ignore[method-assign]
+        self._verdict: tuple[Ticket, Verdict]
+        self._service: Service
+        self._next_look = 0.0
+
+    def child_init(self, rank: int) -> int:
+        """Start in a process of its own; the database opens with the first request."""
+        if self._metrics:
+            self._metrics.begin()
+        return 0
+
+    def ksr_reply_route(self, msg: object) -> int:
+        """Let replies pass."""
+        return 1
+
+    def ksr_onsend_route(self, msg: object) -> int:
+        """Let messages leave."""
+        return 1
+
+    def authenticate(self, msg: object = None, *_: object) -> int:
+        """Decide on the request and answer it, or let it go on; returns a ReturnCode."""
+        try:
+            now = _now()
+            if not 0 <= self._next_look - now <= FRESHNESS:
+                self._look(now)
+            service = self._service
+            taken = take(service, msg, int(now)) if msg else None
+            if taken is not None and taken is not _NOTHING_YET:
+                return taken
+            request = ksr.read_request(has_transaction=taken is not None)
+            if taken is None and ksr.is_absorbed(request):
+                return ReturnCode.ANSWERED
+            decision = service.decide(request, now)
+            if isinstance(decision, Ask):
+                return self._ask(decision, request, now)
+            ksr.log(decision, request)
+            return _apply(decision, request, service)
+        except Absorbed:
+            return ReturnCode.ANSWERED
+        except Unavailable as cause:
+            return _refuse(cause)
+        except Exception:
+            return _fail()
+
+    def _look(self, now: float) -> None:
+        """Take up what has changed, in the configuration and in User Info."""
+        self._next_look = now + FRESHNESS
+        self._service = self.services.value(now)
+        self._service.refresh(now)
+        sbcauth_log.follow()
+
+    def next_verdict(self, msg: object = None, *_: object) -> int:
+        """Wait for an external server, and say which request its verdict is on.
+
+        Called by the RADIUS process alone, which has nothing else to do.
+        """
+        try:
+            now = time.time()
+            self._waiting.show_life(now)
+            self.services.value(now)  # a reload is taken up without a request, too
+            found = self._waiting.process.next_verdict(self._settings)
+            if found is None:
+                return ReturnCode.NOTHING_YET
+            self._verdict = found
+            ksr.name_suspended(found[0].index, found[0].label)
+            return ReturnCode.PASSED
+        except Exception:
+            ksr.complain()
+            time.sleep(1)  # a bug that lasts must not fill the log
+            return ReturnCode.NOTHING_YET
+
+    def verdict(self, msg: object = None, *_: object) -> int:
+        """Decide again, with the verdict, on the request that waited for it."""
+        try:
+            ksr.resume()
+            request = ksr.read_request(has_transaction=True)
+            ticket, verdict = self._verdict
+            service = self.services.value(time.time())
+            decision = service.decide(request, ticket.arrived_at, verdict)
+            ksr.log(decision, request)
+            return _apply(decision, request, service, waited=True)
+        except Unavailable as cause:
+            return _refuse(cause)
+        except Exception:
+            return _fail()
+
+    def serve_metrics(self, msg: object = None, *_: object) -> int:
+        """Answer a scrape; called by the process for metrics, which has nothing else to do."""
+        try:
+            if self._metrics:
+                self._metrics.serve(time.time())
+        except Exception:
+            ksr.complain()
+            time.sleep(1)  # as above
+        return ReturnCode.PASSED
+
+    def _ask(self, decision: Ask, request: Request, now: float) -> int:
+        """Have the request wait for the verdict of an external server.
+
+        Its credentials go now: Kamailio keeps what is changed later for the first branch only.
+        """
+        try:
+            self._waiting.check(now)
+            request.begin_transaction()
+            ksr.log(decision, request)
+            ksr.remove_credentials(request, decision.realm)
+            ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
+            self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
+        except Unavailable as cause:
+            return _refuse(cause, decision.ip_group, decision.username)
+        return ReturnCode.ANSWERED
+
+    def _settings(self, ip_group: str) -> RadiusSettings | None:
+        group = self.services.value(time.time()).ip_groups.by_name.get(ip_group)
+        return group.radius if group else None
+
+
+_NOTHING_YET = ReturnCode.NOTHING_YET
+_now = time.time
+_MARGIN = 5.0
+"""Seconds that a verdict may wait in turn before the request is given up."""
+_BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
+_started: list[Worker] = []
+
+
+def start() -> Worker:
+    """Return the routing functions; called once before the fork, and again by a reload.
+
+    A configuration that cannot be used is named line by line and keeps Kamailio from starting.
+    """
+    if not _started:
+        # Python has set that of the environment. In UTF-8, Kamailio's regular expressions take
+        # three times as long: 3 µs a registration.
+        locale.setlocale(locale.LC_CTYPE, "C")
+        file = ksr.definition("SBCAUTH_CONFIG") or os.environ.get("SBCAUTH_CONFIG")
+        file = file or "/etc/sbcauth/sbcauth.yaml"
+        try:
+            ksr.check_modules()
+            check_nonce_counts()
+            sbcauth_registrar.check()
+            config = load(Path(file), os.environ)
+            metrics = _metrics()
+            measures = metrics.measures if metrics else None
+            shared, now = KamailioState(), int(time.time())
+            services = Reloaded(
+                config,
+                os.environ,
+                lambda config: _service(config, shared, now, measures),
+                _note,
+                turn,
+            )
+            set_dialog_key(dialog_key(config.nonce_key_file))
+            _started.append(Worker(services, Waiting(RadiusRecord(measures)), metrics))
+            gc.freeze()  # what is made up to here stays: no worker need look through it again
+        except SbcAuthError as error:
+            for line in str(error).splitlines():
+                KSR.crit(f"sbcauth: {line}\n")
+            sys.exit("sbcauth: not started")
+    return _started[0]
+
+
+def _metrics() -> "Metrics | None":
+    """Return the metrics, where kamailio.cfg switches them on; else nothing is even imported."""
+    listen = ksr.definition("SBCAUTH_METRICS")
+    if not listen:
+        return None
+    from sbcauth_door.metrics import Metrics
+
+    return Metrics(listen)
+
+
+def _service(
+    config: Config, shared: SharedState, started_at: int, measures: Measures | None
+) -> Service:
+    keys = load_or_create(config.nonce_key_file)
+    looked_up = measures.looked_up if measures else None
+    _tell_what_is_in_force(config, keys[0].id)
+    return Service(config, shared, keys, started_at, looked_up)
+
+
+def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
+    """Have `sbcauth reload` know what it changes; nothing else depends on it."""
+    values = in_force.values(config)
+    in_shadow = tuple(group.name for group in config.ip_groups if group.shadow)
+    version, now = in_force.version(values), int(time.time())
+    set_in_force(in_force.InForce(version, now, nonce_key, in_shadow))
+    try:
+        in_force.keep(config, values)
+    except ConfigError as error:
+        _note(f"`sbcauth reload` will not know what it changes: {error}")
+
+
+def _note(text: str) -> None:
+    for line in text.splitlines():
+        sbcauth_log.notice(f"sbcauth: {line}\n")
+
+
+def _apply(decision: Decision, request: Request, service: Service, *, waited: bool = False) -> int:
+    """Do with the request what was decided; returns a ReturnCode.
+
+    One that has `waited` for a verdict has lost its credentials already.
+    """
+    match decision:
+        case Pass(ip_group=ip_group):
+            route = service.routes.get((ip_group, False))
+            if route:
+                ksr.set_origin(route.ip_group, route.realm)
+                ksr.set_route(route)
+            return ReturnCode.PASSED
+        case Accept(ip_group, username, local_user, realm):
+            if not waited:
+                ksr.remove_credentials(request, realm)
+            route = service.routes[ip_group, request.method == "REGISTER"]
+            ksr.admit(username, ksr.escaped(local_user), route.ip_group, route.realm)
+            ksr.set_route(route)
+            return ReturnCode.ACCEPTED
+        case Challenge():
+            ksr.challenge(decision.status, decision.headers)
+        case Reject():
+            ksr.refuse(decision)
+        case Drop():
+            pass
+    return ReturnCode.ANSWERED
+
+
+def _refuse(cause: Unavailable, ip_group: str = "", username: str = "") -> int:
+    """Answer 503 to a request that cannot go on, whatever was decided."""
+    return _answer(
+        Reject(
+            cause.status,
+            cause.phrase,
+            Reason.UNAVAILABLE,
+            ip_group,
+            username,
+            cause.retry_after,
+            str(cause),
+        )
+    )
+
+
+def _fail() -> int:
+    """Answer 500 to a request that met a bug, and leave its trace in the log."""
+    ksr.complain()
+    return _answer(_BUG)
+
+
+def _answer(refusal: Reject) -> int:
+    """Log a refusal that is no decision, and answer with it, whatever else fails."""
+    for step in (ksr.log, ksr.refuse):
+        try:
+            step(refusal)
+        except Exception as error:
+            sbcauth_log.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
+    return ReturnCode.ANSWERED

@@ -1,0 +1,1 @@
+"""The configuration: sbcauth.yaml, read, checked and shown."""

@@ -1,0 +1,176 @@
+"""What can be wrong between the keys of sbcauth.yaml, each of which is right by itself."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from sbcauth.config.schema import FileKeys, IPGroupKeys, RadiusKeys, setting
+from sbcauth.config.source import Path
+from sbcauth.digest.response import Algorithm
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType, RuleAction, ServerAuthMode
+from sbcauth.radius.attributes import LONGEST_WAIT
+
+_METHODS = [
+    "INVITE",
+    "REGISTER",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "MESSAGE",
+    "PUBLISH",
+    "REFER",
+    "OPTIONS",
+    "INFO",
+    "UPDATE",
+    "PRACK",
+    "BYE",
+]
+
+
+class Finding(NamedTuple):
+    """Where something is wrong, what it is, and whether the file cannot be used for it."""
+
+    path: Path
+    message: str
+    fatal: bool
+
+
+_NEVER_CHALLENGED = {"ACK", "CANCEL"}
+
+
+def check(keys: FileKeys) -> Iterator[Finding]:
+    """Yield what is wrong between the keys of the file."""
+    seen: set[str] = set()
+    if not keys.ip_groups:
+        yield Finding(("ip_groups",), "is empty: every request is unclassified", False)
+    servers = {g.name: g for g in keys.ip_groups if g.type is IPGroupType.SERVER}
+    if not keys.database.startswith("sqlite:///"):
+        yield Finding(("database",), "must be sqlite:///PATH", True)
+    for place, group in enumerate(keys.ip_groups):
+        path: Path = ("ip_groups", place)
+        if group.name in seen:
+            yield Finding((*path, "name"), f"another IP Group is named {group.name!r}", True)
+        seen.add(group.name)
+        if setting(group, keys, "realm") is None:
+            yield Finding((*path, "realm"), "is required, here or at the top of the file", True)
+        yield from _check_route(path, group, servers)
+        yield from _check_credentials(path, group)
+        yield from _check_classification(path, group)
+        if group.authentication_mode is AuthenticationMode.SBC_AS_CLIENT:
+            yield from _check_as_client(path, group)
+        if group.authentication_mode is AuthenticationMode.SBC_AS_SERVER:
+            yield from _check_as_server(path, group, keys)
+        if group.shadow:
+            yield from _check_shadow((*path, "shadow"), group, keys)
+    yield from _overlaps(keys)
+
+
+def _check_route(
+    path: Path, group: IPGroupKeys, servers: Mapping[str, IPGroupKeys]
+) -> Iterator[Finding]:
+    if group.route_to is None:
+        return
+    target = servers.get(group.route_to)
+    if target is None:
+        known = ", ".join(servers) or "there is none"
+        message = f"{group.route_to!r} is no IP Group of type server ({known})"
+        yield Finding((*path, "route_to"), message, True)
+    elif target is group:
+        yield Finding((*path, "route_to"), "leads back to this IP Group", True)
+    elif not target.proxy_set:
+        yield Finding((*path, "route_to"), f"{group.route_to!r} has no proxy_set", True)
+
+
+def _check_credentials(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+    for side in ("as_server", "as_client"):
+        username, password = f"username_{side}", f"password_{side}"
+        given = [key for key in (username, password) if getattr(group, key) is not None]
+        if len(given) == 1:
+            missing = password if given[0] == username else username
+            yield Finding((*path, given[0]), f"{missing} is missing beside it", True)
+
+
+def _check_classification(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+    if not group.proxy_set and all(r.action is RuleAction.DENY for r in group.classification):
+        yield Finding(path, "no request can be classified: add proxy_set or classification", False)
+    for server in group.proxy_set:
+        if ":" not in server.host and not server.host.replace(".", "").isdigit():
+            message = f"{server.host} is a name: add a classification rule with its addresses"
+            yield Finding((*path, "proxy_set"), message, False)
+
+
+def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+    methods = group.authentication_method_list
+    where = (*path, "authentication_method_list")
+    if methods is None:
+        yield Finding(where, "is required in mode sbc-as-server", True)
+    elif not methods:
+        yield Finding(where, "is empty: nothing is challenged", False)
+    for method in methods or ():
+        if method in _NEVER_CHALLENGED:
+            yield Finding(where, f"{method} is never challenged (RFC 3261, 22.1)", False)
+        elif method not in _METHODS and method != "setup-invite":
+            near = get_close_matches(method, _METHODS, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            yield Finding(where, f"{method} is no method that we know{hint}", False)
+    if setting(group, keys, "server_auth_mode") is ServerAuthMode.RADIUS:
+        yield from _check_radius(path, group, keys)
+    elif group.type is IPGroupType.SERVER and group.username_as_server is None:
+        message = "is required: what the remote server must present (type server, sbc-as-server)"
+        yield Finding((*path, "username_as_server"), message, True)
+
+
+def _check_shadow(where: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+    if group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER:
+        yield Finding(where, "has no effect but in mode sbc-as-server", False)
+    elif setting(group, keys, "server_auth_mode") is ServerAuthMode.RADIUS:
+        yield Finding(where, "is for server_auth_mode local: no RADIUS server is asked", True)
+    else:
+        yield Finding(where, "is on: every request passes, whoever sent it", False)
+
+
+def _check_as_client(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+    where = (*path, "authentication_mode")
+    if group.type is IPGroupType.USER and group.route_to is None:
+        yield Finding(where, "has no effect without route_to: no server is asked", False)
+    if group.type is IPGroupType.SERVER and not group.proxy_set:
+        message = "has no effect without proxy_set: a peer is known by its address"
+        yield Finding(where, message, False)
+
+
+def _check_radius(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+    radius: RadiusKeys | None = setting(group, keys, "radius")
+    if radius is None or not radius.servers:
+        yield Finding((*path, "server_auth_mode"), "radius needs radius.servers", True)
+    elif radius.timeout * radius.tries <= 1.5:
+        message = "gives up before a server that delays its Access-Reject by a second has answered"
+        yield Finding((*path, "radius"), message, False)
+    elif radius.value().patience > LONGEST_WAIT:
+        message = f"nobody waits for all tries: after {LONGEST_WAIT:.0f} seconds it is 503"
+        yield Finding((*path, "radius"), message, False)
+    if group.username_as_server is not None:
+        message = "plays no part: with server_auth_mode radius the RADIUS server knows the users"
+        yield Finding((*path, "username_as_server"), message, False)
+    if set(setting(group, keys, "auth_algorithms")) != {Algorithm.MD5}:
+        message = "FreeRADIUS knows MD5 only, and rejects users of other algorithms"
+        yield Finding((*path, "auth_algorithms"), message, False)
+
+
+def _overlaps(keys: FileKeys) -> Iterator[Finding]:
+    """Warn of what two IP Groups claim alike: the first in the file wins."""
+    owners: dict[tuple[Any, ...], str] = {}
+    for place, group in enumerate(keys.ip_groups):
+        for path, claim in _claims(group):
+            owner = owners.setdefault(claim, group.name)
+            if owner != group.name:
+                what = "rule" if path[0] == "classification" else "server"
+                message = f"the same {what} leads to the IP Group {owner!r}, which comes first"
+                yield Finding(("ip_groups", place, *path), message, False)
+
+
+def _claims(group: IPGroupKeys) -> Iterator[tuple[Path, tuple[Any, ...]]]:
+    """Yield what the IP Group claims, and where it says so; case does not count."""
+    for server in group.proxy_set:
+        yield ("proxy_set",), (server.host.lower(), server.port)
+    for number, rule in enumerate(group.classification):
+        conditions = (str(value).lower() for key, value in rule if key != "action")
+        yield ("classification", number), tuple(conditions)

@@ -1,0 +1,224 @@
+"""sbcauth.yaml: from text to frozen values, with every mistake named at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, ValidationError
+
+from sbcauth.config import source as yaml_source
+from sbcauth.config.check import check
+from sbcauth.config.schema import (
+    CheckDigestURI,
+    FileKeys,
+    IPGroupKeys,
+    RadiusKeys,
+    RadiusServerKeys,
+    RuleKeys,
+    setting,
+)
+from sbcauth.config.source import Source
+from sbcauth.exceptions import Complaint, ConfigError
+from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.ip_groups import IPGroup, UnclassifiedRequests
+from sbcauth.users.database import sqlite_path
+from sbcauth.users.sealing import key_file_beside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration. `database` is a URL; `warnings` are what may be a mistake."""
+
+    file: Path
+    database: str
+    ha1_key_file: Path
+    nonce_key_file: Path
+    old_password_memory: int
+    unclassified_requests: UnclassifiedRequests
+    ip_groups: tuple[IPGroup, ...]
+    warnings: tuple[Complaint, ...]
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Config:
+    """Return the configuration in the file `path`; `${env:…}` is taken from `environment`.
+
+    Raises ConfigError with a complaint for every mistake.
+    """
+    source = yaml_source.read(str(path), _text(path))
+    folder = path.resolve().parent
+    keys = _validate(source, {"environment": environment, "folder": folder})
+    findings = list(check(keys))
+    errors = {source.complaint(where, what) for where, what, fatal in findings if fatal}
+    if errors:
+        raise ConfigError(sorted(errors))
+    database = _absolute(keys.database, folder, source)
+    ha1_key_file = keys.ha1_key_file or key_file_beside(sqlite_path(database))
+    nonce_key_file = keys.nonce_key_file or sqlite_path(database).with_name("sbcauth.keys")
+    if folder / ha1_key_file == folder / nonce_key_file:  # rotating these would end those
+        raise ConfigError([source.complaint(("ha1_key_file",), "is nonce_key_file too")])
+    return Config(
+        file=path.resolve(),
+        database=database,
+        ha1_key_file=folder / ha1_key_file,
+        nonce_key_file=folder / nonce_key_file,
+        old_password_memory=keys.old_password_memory,
+        unclassified_requests=keys.unclassified_requests,
+        ip_groups=tuple(_ip_group(group, keys) for group in keys.ip_groups),
+        warnings=tuple(source.complaint(where, what) for where, what, _ in findings),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or "cannot be read"
+        raise ConfigError([Complaint(str(path), 1, 1, "", reason)]) from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        place = yaml_source.place_after(error.object[: error.start].decode("utf-8"))
+        raise ConfigError([Complaint(str(path), *place, "", "is not UTF-8")]) from None
+
+
+def _validate(source: Source, context: dict[str, Any]) -> FileKeys:
+    if not isinstance(source.value, dict):
+        what = "is empty" if source.value is None else "must be a mapping of keys to values"
+        raise ConfigError([source.complaint((), what)])
+    try:
+        return FileKeys.model_validate(source.value, context=context)
+    except ValidationError as invalid:
+        details = invalid.errors(include_url=False, include_input=False)
+    complaints = {_complaint(source, dict(detail)) for detail in details}
+    complaints.update(_check_the_rest(source, [detail["loc"] for detail in details], context))
+    raise ConfigError(sorted(complaints))
+
+
+def _check_the_rest(
+    source: Source, broken: Sequence[yaml_source.Path], context: dict[str, Any]
+) -> Iterator[Complaint]:
+    """Check what is sound, so that one run names the mistakes between keys too.
+
+    What could be found amiss only because something `broken` is left out is not looked at.
+    """
+    if any(path[0] in _NEEDED_BY_GROUPS or path == ("ip_groups",) for path in broken):
+        return
+    groups = source.value["ip_groups"]
+    left_out = {path[1] for path in broken if path[0] == "ip_groups"}
+    kept = [place for place in range(len(groups)) if place not in left_out]
+    value = {key: source.value[key] for key in source.value.keys() - {path[0] for path in broken}}
+    value["ip_groups"] = [groups[place] for place in kept]
+    for where, what, fatal in check(FileKeys.model_validate(value, context=context)):
+        if fatal and not (left_out and where[-1] == "route_to"):
+            if where[0] == "ip_groups":
+                where = ("ip_groups", kept[int(where[1])], *where[2:])
+            yield source.complaint(where, what)
+
+
+_NEEDED_BY_GROUPS = {"realm", "radius", "server_auth_mode"}
+
+
+def _complaint(source: Source, detail: dict[str, Any]) -> Complaint:
+    """Put one of pydantic's errors into our words, at its place in the file."""
+    path = detail["loc"]
+    match detail["type"]:
+        case "extra_forbidden":
+            key = str(path[-1])
+            hint = _hint(key, path[:-1])
+            return source.complaint(path, f"unknown key '{key}'{hint}", at_key=True)
+        case "missing":
+            return source.complaint(path, "is required")
+        case "value_error":
+            return source.complaint(path, str(detail["ctx"]["error"]))
+        case "tuple_type":
+            return source.complaint(path, "must be a list")
+        case "string_type":
+            return source.complaint(path, "must be text (put it in quotes)")
+        case _:
+            return source.complaint(path, "must be a mapping of keys to values")
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "": FileKeys,
+    "ip_groups": IPGroupKeys,
+    "classification": RuleKeys,
+    "radius": RadiusKeys,
+    "servers": RadiusServerKeys,
+}
+
+
+def _hint(key: str, path: yaml_source.Path) -> str:
+    """Return a hint at the key that was meant, or at where the key belongs."""
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    near = _nearest(key, list(_MODELS[name].model_fields))
+    if key in FileKeys.model_fields:
+        return " (it belongs at the top of the file)"
+    if key in IPGroupKeys.model_fields:
+        return " (it belongs in an IP Group)"
+    return f" (did you mean '{near}'?)" if near else ""
+
+
+def _nearest(key: str, known: Sequence[str]) -> str | None:
+    """Return the known key that is most like `key`, which may be an abbreviation of it."""
+
+    def unlikeliness(candidate: str) -> tuple[bool, bool]:
+        letters = iter(candidate)
+        abbreviated = all(letter in letters for letter in key)
+        return not abbreviated, candidate[0] != key[:1]
+
+    near = get_close_matches(key, known, n=len(known), cutoff=0.55)
+    return min(near, key=unlikeliness, default=None)
+
+
+def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
+    methods = group.authentication_method_list or ()
+
+    def in_force(name: str) -> Any:
+        return setting(group, keys, name)
+
+    radius: RadiusKeys | None = in_force("radius")
+    return IPGroup(
+        name=group.name,
+        type=group.type,
+        realm=in_force("realm"),
+        authentication_mode=group.authentication_mode,
+        methods=frozenset(methods) - {"setup-invite"},
+        setup_invite="setup-invite" in methods,
+        classification=tuple(rule.value() for rule in group.classification),
+        proxy_set=group.proxy_set,
+        username_as_server=group.username_as_server or "",
+        password_as_server=group.password_as_server or "",
+        username_as_client=group.username_as_client or "",
+        password_as_client=group.password_as_client or "",
+        route_to=group.route_to,
+        shadow=group.shadow,
+        server_auth_mode=in_force("server_auth_mode"),
+        auth_nonce_duration=in_force("auth_nonce_duration"),
+        auth_challenge_method=in_force("auth_challenge_method"),
+        auth_qop=in_force("auth_qop"),
+        auth_algorithms=in_force("auth_algorithms"),
+        attempt_limit=AttemptLimit(
+            max_attempts=in_force("max_auth_attempts"),
+            lockout_duration=in_force("lockout_duration"),
+            window=in_force("attempt_window"),
+            max_lockout_duration=in_force("max_lockout_duration"),
+            max_failures_per_source=in_force("max_failures_per_source"),
+            max_failures_per_user=in_force("max_failures_per_user"),
+            trust_duration=in_force("trust_duration"),
+            trusted_sources=in_force("trusted_sources"),
+        ),
+        check_digest_uri=in_force("check_digest_uri") is CheckDigestURI.STRICT,
+        reject_invalid_nonce=in_force("reject_invalid_nonce"),
+        radius=radius.value() if radius else None,
+    )
+
+
+def _absolute(url: str, folder: Path, source: Source) -> str:
+    """Return the URL with an absolute path: a relative one starts at the YAML's folder."""
+    path = sqlite_path(url)
+    if not path.name:
+        raise ConfigError([source.complaint(("database",), "names no file")])
+    return f"sqlite:///{quote(str(folder / path))}"

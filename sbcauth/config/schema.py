@@ -1,0 +1,217 @@
+"""The keys of sbcauth.yaml, by where they stand, and what holds where they are not given."""
+
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from sbcauth.config import values
+from sbcauth.digest.response import Algorithm
+from sbcauth.policy.attempts import MAX_ATTEMPTS, MAX_FAILURES
+from sbcauth.policy.ip_groups import (
+    AuthenticationMode,
+    AuthQop,
+    ChallengeMethod,
+    ClassificationRule,
+    IPGroupType,
+    ProxyAddress,
+    RuleAction,
+    ServerAuthMode,
+    UnclassifiedRequests,
+)
+from sbcauth.radius.attributes import RadiusAttributes, RadiusServer, RadiusSettings
+
+
+class CheckDigestURI(StrEnum):
+    """Whether the digest `uri` must be the Request-URI."""
+
+    LENIENT = "lenient"
+    STRICT = "strict"
+
+
+class Transport(StrEnum):
+    """A transport of SIP, as Kamailio names it."""
+
+    UDP = "udp"
+    TCP = "tcp"
+    TLS = "tls"
+    WS = "ws"
+    WSS = "wss"
+
+
+LONGEST_NONCE_DURATION = 600
+"""Seconds; the used counts of a nonce are kept for longer than that."""
+
+_Port = Annotated[int, values.number(1, 65535)]
+_Secret = Annotated[str, BeforeValidator(values.secret)]
+
+
+class _Strict(BaseModel):
+    """A mapping whose keys are all known, and whose errors show no value."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+
+class RadiusServerKeys(_Strict):
+    """An entry of `radius.servers`."""
+
+    address: Annotated[str, BeforeValidator(values.address)]
+    port: _Port = 1812
+    secret: _Secret = Field(repr=False)
+
+
+class RadiusKeys(_Strict):
+    """The keys of `radius`."""
+
+    servers: tuple[RadiusServerKeys, ...]
+    attributes: Annotated[RadiusAttributes, values.words(RadiusAttributes)] = (
+        RadiusAttributes.DRAFT_STERMAN
+    )
+    timeout: Annotated[float, values.seconds(0.1, 10, float)] = 1.0
+    tries: Annotated[int, values.number(1, 10)] = 2
+    dead_time: Annotated[int, values.seconds(0, 3600)] = 30
+
+    def value(self) -> RadiusSettings:
+        """Return the settings as the external server's room knows them."""
+        servers = (RadiusServer(s.address, s.port, s.secret) for s in self.servers)
+        return RadiusSettings(
+            tuple(servers), self.attributes, self.timeout, self.tries, self.dead_time
+        )
+
+
+class RuleKeys(_Strict):
+    """The keys of a classification rule."""
+
+    address: Annotated[
+        IPv4Network | IPv6Network, BeforeValidator(values.prefix, json_schema_input_type=str)
+    ]
+    port: _Port | None = None
+    transport: Annotated[Transport, values.words(Transport)] | None = None
+    from_host: Annotated[str, values.HOST] | None = None
+    request_uri_host: Annotated[str, values.HOST] | None = None
+    action: Annotated[RuleAction, values.words(RuleAction)] = RuleAction.ALLOW
+
+    def value(self) -> ClassificationRule:
+        """Return the rule as the IP Groups' room knows it."""
+        return ClassificationRule(**dict(self))
+
+
+class SharedKeys(_Strict):
+    """The keys that stand at the top for all IP Groups, and that each may set for itself."""
+
+    realm: Annotated[str, values.REALM] | None = None
+    auth_nonce_duration: Annotated[int, values.seconds(30, LONGEST_NONCE_DURATION)] | None = None
+    auth_challenge_method: (
+        Annotated[ChallengeMethod, values.words(ChallengeMethod, {0: "401", 1: "407"})] | None
+    ) = None
+    auth_qop: (
+        Annotated[AuthQop, values.words(AuthQop, {0: "auth", 1: "auth-int", 2: "both"})] | None
+    ) = None
+    auth_algorithms: (
+        Annotated[
+            tuple[Algorithm, ...],
+            BeforeValidator(values.algorithms, json_schema_input_type=Algorithm | list[Algorithm]),
+        ]
+        | None
+    ) = None
+    max_auth_attempts: Annotated[int, values.number(1, MAX_ATTEMPTS)] | None = None
+    lockout_duration: Annotated[int, values.seconds(1, 86400)] | None = None
+    max_lockout_duration: Annotated[int, values.seconds(1, 86400)] | None = None
+    attempt_window: Annotated[int, values.seconds(1, 3600)] | None = None
+    max_failures_per_source: Annotated[int, values.number(0, MAX_FAILURES)] | None = None
+    max_failures_per_user: Annotated[int, values.number(0, MAX_FAILURES)] | None = None
+    trust_duration: Annotated[int, values.seconds(60, 2_592_000)] | None = None
+    trusted_sources: (
+        Annotated[
+            tuple[IPv4Network | IPv6Network, ...],
+            BeforeValidator(values.sources, json_schema_input_type=str | list[str]),
+        ]
+        | None
+    ) = None
+    server_auth_mode: (
+        Annotated[
+            ServerAuthMode,
+            values.words(ServerAuthMode, {0: "local", 2: "radius"}),
+            BeforeValidator(values.server_auth_mode, json_schema_input_type=ServerAuthMode | int),
+        ]
+        | None
+    ) = None
+    radius: RadiusKeys | None = None
+    check_digest_uri: Annotated[CheckDigestURI, values.words(CheckDigestURI)] | None = None
+    reject_invalid_nonce: Annotated[bool, BeforeValidator(values.flag)] | None = None
+
+
+DEFAULTS = SharedKeys(
+    auth_nonce_duration=300,
+    auth_challenge_method=ChallengeMethod.WWW,
+    auth_qop=AuthQop.AUTH,
+    auth_algorithms=[Algorithm.MD5],  # type: ignore[arg-type] # a list, as in the file
+    max_auth_attempts=3,
+    lockout_duration=60,
+    max_lockout_duration=900,
+    attempt_window=60,
+    max_failures_per_source=30,
+    max_failures_per_user=100,
+    trust_duration=259_200,
+    trusted_sources=[],  # type: ignore[arg-type]
+    server_auth_mode=ServerAuthMode.LOCAL,
+    check_digest_uri=CheckDigestURI.LENIENT,
+    reject_invalid_nonce=False,
+)
+"""What holds where neither the IP Group nor the top of the file says otherwise."""
+
+
+class IPGroupKeys(SharedKeys):
+    """The keys of an IP Group."""
+
+    name: Annotated[str, values.NAME]
+    type: Annotated[IPGroupType, values.words(IPGroupType, {0: "server", 1: "user"})]
+    authentication_mode: Annotated[
+        AuthenticationMode,
+        values.words(
+            AuthenticationMode, {0: "user-authenticates", 1: "sbc-as-client", 2: "sbc-as-server"}
+        ),
+    ] = AuthenticationMode.USER_AUTHENTICATES
+    authentication_method_list: (
+        Annotated[
+            tuple[str, ...],
+            BeforeValidator(values.methods, json_schema_input_type=str | list[str]),
+        ]
+        | None
+    ) = None
+    classification: tuple[RuleKeys, ...] = ()
+    proxy_set: Annotated[
+        tuple[ProxyAddress, ...],
+        BeforeValidator(values.proxy_set, json_schema_input_type=str | list[str]),
+    ] = ()
+    username_as_server: _Secret | None = None
+    password_as_server: _Secret | None = Field(default=None, repr=False)
+    username_as_client: _Secret | None = None
+    password_as_client: _Secret | None = Field(default=None, repr=False)
+    route_to: str | None = None
+    shadow: Annotated[bool, BeforeValidator(values.flag)] = False
+
+
+class FileKeys(SharedKeys):
+    """The keys at the top of the file."""
+
+    database: str = "sqlite:///sbcauth.db"
+    ha1_key_file: str | None = None
+    nonce_key_file: str | None = None
+    old_password_memory: Annotated[int, values.seconds(0, 2_592_000)] = 604_800
+    unclassified_requests: Annotated[UnclassifiedRequests, values.words(UnclassifiedRequests)] = (
+        UnclassifiedRequests.REJECT
+    )
+    ip_groups: tuple[IPGroupKeys, ...]
+
+
+def setting(group: IPGroupKeys, file: FileKeys, name: str) -> Any:
+    """Return a setting as it holds for an IP Group: its own, the file's, or the default."""
+    for level in (group, file, DEFAULTS):
+        value = getattr(level, name)
+        if value is not None:
+            return value
+    return None

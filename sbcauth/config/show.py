@@ -1,0 +1,94 @@
+"""What is in force for each IP Group, in the words of sbcauth.yaml, and its JSON Schema."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sbcauth.config.load import Config
+from sbcauth.config.schema import FileKeys
+from sbcauth.policy.ip_groups import IPGroup
+
+Hide = Callable[[str], str]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def _mask(_: str) -> str:
+    return "********"
+
+
+def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
+    """Return what is in force for each IP Group, in the words of the file.
+
+    `hide` returns what is shown in the place of a secret.
+    """
+    return {
+        "database": config.database,
+        "ha1_key_file": str(config.ha1_key_file),
+        "nonce_key_file": str(config.nonce_key_file),
+        "old_password_memory": config.old_password_memory,
+        "unclassified_requests": str(config.unclassified_requests),
+        "ip_groups": [_effective(group, hide) for group in config.ip_groups],
+    }
+
+
+def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
+    methods = sorted(group.methods) + ["setup-invite"] * group.setup_invite
+    values: dict[str, Any] = {
+        "name": group.name,
+        "type": str(group.type),
+        "realm": group.realm,
+        "authentication_mode": str(group.authentication_mode),
+        "authentication_method_list": methods,
+        "classification": [
+            {
+                key: value if isinstance(value, int) else str(value)
+                for key, value in _fields(rule)
+                if value is not None
+            }
+            for rule in group.classification
+        ],
+        "proxy_set": [server.uri for server in group.proxy_set],
+        "route_to": group.route_to,
+        "shadow": group.shadow,
+        "server_auth_mode": str(group.server_auth_mode),
+        "auth_nonce_duration": group.auth_nonce_duration,
+        "auth_challenge_method": str(group.auth_challenge_method),
+        "auth_qop": str(group.auth_qop),
+        "auth_algorithms": [str(algorithm) for algorithm in group.auth_algorithms],
+        "max_auth_attempts": group.attempt_limit.max_attempts,
+        "lockout_duration": group.attempt_limit.lockout_duration,
+        "max_lockout_duration": group.attempt_limit.max_lockout_duration,
+        "attempt_window": group.attempt_limit.window,
+        "max_failures_per_source": group.attempt_limit.max_failures_per_source,
+        "max_failures_per_user": group.attempt_limit.max_failures_per_user,
+        "trust_duration": group.attempt_limit.trust_duration,
+        "trusted_sources": [str(prefix) for prefix in group.attempt_limit.trusted_sources],
+        "check_digest_uri": "strict" if group.check_digest_uri else "lenient",
+        "reject_invalid_nonce": group.reject_invalid_nonce,
+    }
+    for side in ("server", "client"):
+        username = getattr(group, f"username_as_{side}")
+        if username:
+            values[f"username_as_{side}"] = username
+            values[f"password_as_{side}"] = hide(getattr(group, f"password_as_{side}"))
+    if group.radius:
+        values["radius"] = {
+            "servers": [
+                {"address": s.address, "port": s.port, "secret": hide(s.secret)}
+                for s in group.radius.servers
+            ],
+            "attributes": str(group.radius.attributes),
+            "timeout": group.radius.timeout,
+            "tries": group.radius.tries,
+            "dead_time": group.radius.dead_time,
+        }
+    return values
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    return ((name, getattr(value, name)) for name in value.__slots__)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file, for editors."""
+    return {"$schema": _DIALECT, **FileKeys.model_json_schema()}

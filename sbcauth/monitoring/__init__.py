@@ -1,0 +1,1 @@
+"""What an operator asks a server: outcomes, counts, lockouts, what is wrong."""

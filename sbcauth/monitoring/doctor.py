@@ -1,0 +1,216 @@
+"""What commonly goes wrong on a machine, looked for in one go."""
+
+import os
+import re
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from sbcauth.config.load import Config, load
+from sbcauth.exceptions import ConfigError, Unavailable
+from sbcauth.installation import kamailio_cfg
+from sbcauth.monitoring.in_force import running, values, version
+from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
+from sbcauth.users.database import sqlite_path
+from sbcauth.users.membership import strays
+from sbcauth.users.resealing import count_plain
+from sbcauth.users.table import UserTable
+
+_MODULES = (Path("/usr/lib64/kamailio/modules"), *Path("/usr/lib").glob("*/kamailio/modules"))
+_PACKAGES = {"app_python3.so": "kamailio-python3-modules", "tls.so": "kamailio-tls-modules"}
+_PORT = 5060
+
+
+class Grade(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Finding(NamedTuple):
+    """What was looked at, how it is, and what to do where it is not well."""
+
+    grade: Grade
+    subject: str
+    text: str
+
+
+def examine(file: Path, environment: Mapping[str, str], rpc: Rpc, now: float) -> Iterator[Finding]:
+    """Yield a finding for each thing that is looked at, at `now` (seconds since 1970)."""
+    yield from _kamailio(environment)
+    try:
+        config = load(file, environment)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            yield Finding(Grade.ERROR, "configuration", line)
+        return
+    yield from _configuration(config)
+    yield from _database(config)
+    yield from _keys(config, now)
+    yield from _server(config, rpc)
+
+
+def _kamailio(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Look for Kamailio, its modules, and the Python that it embeds."""
+    if not shutil.which("kamailio", path=f"{environment.get('PATH', '')}:/usr/sbin"):
+        yield Finding(Grade.ERROR, "Kamailio", "is not installed: apt install kamailio")
+        return
+    wanted = set(re.findall(r'^loadmodule "(.*)"', kamailio_cfg().read_text("utf-8"), re.MULTILINE))
+    folder = next((folder for folder in _MODULES if folder.is_dir()), None)
+    there = {path.name for path in folder.iterdir()} if folder else set()
+    for module in sorted(wanted - there):
+        package = _PACKAGES.get(module, "kamailio-extra-modules")
+        grade = Grade.WARNING if module == "tls.so" else Grade.ERROR
+        yield Finding(grade, "module", f"{module} is missing: apt install {package}")
+    if folder and "app_python3.so" in there:
+        yield _python(folder / "app_python3.so")
+
+
+def _python(module: Path) -> Finding:
+    """Compare this Python with the one that Kamailio embeds: packages are for one of them."""
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    embedded = re.search(rb"libpython(3\.\d+)", module.read_bytes())
+    theirs = embedded[1].decode() if embedded else ours
+    if theirs == ours:
+        return Finding(Grade.OK, "Python", f"{ours}, as in Kamailio")
+    return Finding(
+        Grade.ERROR,
+        "Python",
+        f"sbcauth runs on {ours}, Kamailio embeds {theirs}: "
+        "make the virtual environment anew with /usr/bin/python3",
+    )
+
+
+def _configuration(config: Config) -> Iterator[Finding]:
+    for warning in config.warnings:
+        yield Finding(Grade.WARNING, "configuration", str(warning))
+    text = config.file.read_text("utf-8", errors="replace")
+    has_secrets = re.search(r"^\s*(?:- )?(?:password_\w+|secret):\s*(?!.*\$\{)", text, re.MULTILINE)
+    if has_secrets and _is_open(config.file):
+        advice = "has passwords in it and is open to others: chmod 640, or write ${file:…}"
+        yield Finding(Grade.WARNING, "configuration", f"{config.file} {advice}")
+    groups = ", ".join(group.name for group in config.ip_groups)
+    yield Finding(Grade.OK, "configuration", f"{config.file}: {groups}")
+
+
+def _database(config: Config) -> Iterator[Finding]:
+    path = sqlite_path(config.database)
+    if not path.exists():
+        yield Finding(Grade.WARNING, "User Info", f"{path} is not there yet: sbcauth user add")
+        return
+    if _is_open(path):
+        text = f"{path} is open to others, and H(A1) is as good as a password: chmod 600"
+        yield Finding(Grade.WARNING, "User Info", text)
+    for each in (path, path.parent):
+        if not os.access(each, os.W_OK):
+            yield Finding(Grade.ERROR, "User Info", f"this user may not write to {each}")
+    try:
+        with UserTable(config.database, config.ha1_key_file) as table:
+            users = table.count()
+            for stray in strays(table, config.ip_groups):
+                yield Finding(Grade.ERROR, "User Info", stray)
+            yield from _sealing(table)
+    except Unavailable as error:
+        yield Finding(Grade.ERROR, "User Info", str(error))
+        return
+    yield Finding(Grade.OK, "User Info", f"{path}: {users} users")
+
+
+def _sealing(table: UserTable) -> Iterator[Finding]:
+    """See whether what is stored is of no use to who reads the database alone."""
+    path = table.seals.path
+    try:
+        if not table.is_sealed():
+            text = "H(A1) are plain, as older versions kept them: sbcauth user reseal"
+            yield Finding(Grade.WARNING, "sealing keys", text)
+            return
+    except Unavailable as error:
+        yield Finding(Grade.ERROR, "sealing keys", str(error))
+        return
+    if plain := count_plain(table):
+        text = f"{plain} users have a plain H(A1), not written by sbcauth: sbcauth user reseal"
+        yield Finding(Grade.WARNING, "sealing keys", text)
+    if _is_open(path):
+        text = f"{path} is open to others, who could open what is sealed: chmod 600"
+        yield Finding(Grade.ERROR, "sealing keys", text)
+    yield Finding(Grade.OK, "sealing keys", str(path))
+
+
+def _keys(config: Config, now: float) -> Iterator[Finding]:
+    path = config.nonce_key_file
+    if not path.exists():
+        yield Finding(Grade.OK, "nonce keys", f"{path} will be made at the first start")
+        return
+    if _is_open(path):
+        text = f"{path} is open to others, who could make nonces: chmod 600"
+        yield Finding(Grade.ERROR, "nonce keys", text)
+    if path.stat().st_mtime > now + 60:
+        text = f"is before the time at which {path} was written: set it (systemd-timesyncd, chrony)"
+        yield Finding(Grade.ERROR, "clock", text)
+    yield Finding(Grade.OK, "nonce keys", str(path))
+
+
+def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
+    """Ask the running server; where there is none, see whether it could start."""
+    try:
+        uptime = int(rpc.call("core.uptime")["uptime"])
+        pid = int(rpc.call("core.psx")[0]["PID"])
+    except NotRunning as error:
+        yield Finding(Grade.WARNING, "server", str(error))
+        if _is_taken(_PORT):
+            text = f"something else uses port {_PORT} on 127.0.0.1: stop it, or `run --listen`"
+            yield Finding(Grade.ERROR, "server", text)
+        return
+    except RpcError as error:
+        yield Finding(Grade.ERROR, "server", str(error))
+        return
+    in_force = running(rpc)
+    if in_force and in_force.version != version(values(config)):
+        text = f"{config.file} has changed since the server took it up: sbcauth reload"
+        yield Finding(Grade.WARNING, "server", text)
+    if "tlsf" not in _command_line(pid):
+        text = "runs with a slow memory manager: start Kamailio with -x tlsf -X tlsf"
+        yield Finding(Grade.WARNING, "server", text)
+    yield from _tables(rpc)
+    yield Finding(Grade.OK, "server", f"runs for {uptime} s, process {pid}")
+
+
+def _tables(rpc: Rpc) -> Iterator[Finding]:
+    """Look for the htables in the running server: a kamailio.cfg may be older than sbcauth."""
+    there = {table["name"] for table in rpc.call("htable.stats")}
+    for line in re.findall(
+        r'^modparam\("htable".*"\)', kamailio_cfg().read_text("utf-8"), re.MULTILINE
+    ):
+        name = line.split('"')[5].partition("=>")[0]
+        if name not in there:
+            grade = Grade.WARNING if name == "sbcauth_cseq" else Grade.ERROR  # SBC as Client alone
+            yield Finding(grade, "server", f"kamailio.cfg lacks an htable; add: {line}")
+
+
+def _command_line(pid: int) -> str:
+    """Return a process's command line; what cannot be read is not complained of."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return "tlsf"
+
+
+def _is_open(path: Path) -> bool:
+    """Tell whether others than the owner and its group have a right to a file."""
+    return bool(path.stat().st_mode & stat.S_IRWXO)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False

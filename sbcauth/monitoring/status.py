@@ -1,0 +1,92 @@
+"""What a running server is doing and has done since it started, asked through its RPC socket."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sbcauth.monitoring import counts
+from sbcauth.monitoring.counts import Lockouts, Outcome, RadiusAnswers
+from sbcauth.monitoring.in_force import InForce, running
+from sbcauth.monitoring.measures import Totals
+from sbcauth.monitoring.rpc import Rpc, RpcError
+
+TABLES = {
+    "locked_out_or_of_late": "sbcauth_lockouts",
+    "failed_attempts": "sbcauth_attempts",
+    "nonce_counts_used": "sbcauth_nonce_counts",
+    "trusted_pairs": "sbcauth_trusted",
+}
+"""The tables that all processes share, by what `status` calls their entries."""
+
+
+class RadiusServerState(NamedTuple):
+    """A RADIUS server that has been asked, by address and port.
+
+    One that did not answer is left alone until `dead_until` (seconds since 1970); 0 for one
+    that answers.
+    """
+
+    server: str
+    dead_until: int
+
+
+class Status(NamedTuple):
+    """A running server: its version, times (seconds), sizes (bytes) and counts.
+
+    `since` is in ISO 8601, with the zone. `configuration` is None where the server does not say;
+    `measured` is there where its metrics are switched on.
+    """
+
+    version: str
+    since: str
+    uptime: int
+    configuration: InForce | None
+    workers: int
+    memory_used: int
+    memory_total: int
+    entries: dict[str, int]
+    outcomes: tuple[Outcome, ...]
+    lockouts: tuple[Lockouts, ...]
+    radius_answers: tuple[RadiusAnswers, ...]
+    radius_servers: tuple[RadiusServerState, ...]
+    measured: Totals | None
+
+
+def status(rpc: Rpc) -> Status:
+    """Return the status of the server.
+
+    Raises NotRunning, and RpcError where kamailio.cfg has no table for the counts.
+    """
+    uptime = rpc.call("core.uptime")
+    memory = rpc.call("core.shmmem")
+    sizes = {each["name"]: int(each["all"]) for each in rpc.call("htable.stats")}
+    if counts.TABLE not in sizes:
+        raise RpcError(
+            f"kamailio.cfg has no htable {counts.TABLE}: see docs/existing-deployment.md"
+        )
+    processes: list[dict[str, Any]] = rpc.call("core.psx")
+    counted = counts.read(rpc)
+    servers = sorted({each.server for each in counted.radius})
+    measured = counts.value(rpc, counts.MEASURES)
+    return Status(
+        version=str(rpc.call("core.version")).strip(),
+        since=_iso(uptime["up_since"]),
+        uptime=int(uptime["uptime"]),
+        configuration=running(rpc),
+        workers=sum("receiver" in each["DSC"] for each in processes),
+        memory_used=int(memory["used"]),
+        memory_total=int(memory["total"]),
+        entries={what: sizes.get(table, 0) for what, table in TABLES.items()},
+        outcomes=counted.outcomes,
+        lockouts=counted.lockouts,
+        radius_answers=counted.radius,
+        radius_servers=tuple(
+            RadiusServerState(server, int(counts.value(rpc, counts.dead_key(server)) or 0))
+            for server in servers
+        ),
+        measured=Totals.decode(str(measured)) if measured else None,
+    )
+
+
+def _iso(time: str) -> str:
+    """Return a local time as C's ctime writes it in ISO 8601."""
+    return datetime.strptime(time.strip(), "%a %b %d %H:%M:%S %Y").astimezone().isoformat()

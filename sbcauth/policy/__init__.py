@@ -1,0 +1,1 @@
+"""The policy: one request in, one decision out."""

@@ -1,0 +1,112 @@
+"""Accounts: what the answer to a challenge is measured against.
+
+An account that is unknown has the H(A1) of a decoy, which nothing matches, so that it is measured
+as any other.
+"""
+
+import secrets
+from typing import Any, NamedTuple, Protocol
+
+from sbcauth.digest.credentials import Credentials
+from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.decision import Reason
+from sbcauth.policy.ip_groups import IPGroup, IPGroupType
+from sbcauth.users.directory import User
+
+
+class Users(Protocol):
+    """The User Info table, as far as a decision needs it."""
+
+    def find(self, ip_group: str, username: str, realm: str) -> User | None:
+        """Return the user with this digest user name; raises Unavailable."""
+
+    def has_local_user(self, ip_group: str, local_user: str) -> bool:
+        """Tell whether an address of record belongs to a user; raises Unavailable."""
+
+    def notes(self) -> dict[str, Any]:
+        """Return a dictionary for what is concluded from users; it is emptied when they change."""
+
+
+class Account(NamedTuple):
+    """An account.
+
+    `old_ha1` is of the password before. `refusal` is why the account is no good, whatever the
+    response. `local_user` is None where the account stands for every address of record of its
+    IP Group.
+    """
+
+    ha1: str
+    old_ha1: str
+    local_user: str | None = None
+    refusal: Reason | None = None
+
+
+class Accounts:
+    """Finds the account that credentials name."""
+
+    def __init__(self, ip_groups: IPGroups, users: Users) -> None:
+        self._users = users
+        self._shared_ha1s = {
+            group.name: _ha1_as_server(group) for group in ip_groups.by_name.values()
+        }
+        self._decoy = secrets.token_hex(32)
+
+    def named_by(
+        self, credentials: Credentials, group: IPGroup, claimed_user: str, now: int
+    ) -> Account:
+        """Return the account in User Info, or the one that all senders of the IP Group share.
+
+        `claimed_user` is the user part of the address of record that the request speaks for: one
+        that belongs to a user is no other's. Raises Unavailable.
+        """
+        shared_ha1 = (
+            self._shared_ha1s[group.name][credentials.algorithm]
+            if credentials.username == group.username_as_server != ""
+            else None
+        )
+        if group.type is IPGroupType.SERVER:
+            return self._shared(shared_ha1)
+        user = self._users.find(group.name, credentials.username, group.realm)
+        if user is None:
+            if shared_ha1 and self._users.has_local_user(group.name, claimed_user):
+                shared_ha1 = None
+            return self._shared(shared_ha1)
+        algorithm = Algorithm(credentials.algorithm)
+        known_ha1 = user.ha1(algorithm) or self._decoy
+        old_ha1 = user.old_ha1(algorithm, now) or self._decoy
+        refusal = None if user.enabled else Reason.DISABLED_USER
+        return Account(known_ha1, old_ha1, user.local_user, refusal)
+
+    def known_elsewhere(self, credentials: Credentials, group: IPGroup) -> Account:
+        """Return the account of a user name that an external server knows the password of.
+
+        A user speaks for the address of record of that name, unless User Info has another, or
+        has it for somebody else. Raises Unavailable.
+        """
+        username = credentials.username
+        if group.type is IPGroupType.SERVER:
+            return Account(self._decoy, self._decoy)
+        user = self._users.find(group.name, username, group.realm)
+        if user is None:
+            own = username.removesuffix(f"@{group.realm}")
+            taken = self._users.has_local_user(group.name, own)
+            return Account(self._decoy, self._decoy, own, Reason.UNKNOWN_USER if taken else None)
+        refusal = None if user.enabled else Reason.DISABLED_USER
+        return Account(self._decoy, self._decoy, user.local_user, refusal)
+
+    def _shared(self, shared_ha1: str | None) -> Account:
+        """Return the account that all senders share, or the decoy where it was not named."""
+        if shared_ha1 is None:
+            return Account(self._decoy, self._decoy, refusal=Reason.UNKNOWN_USER)
+        return Account(shared_ha1, self._decoy)
+
+
+def _ha1_as_server(group: IPGroup) -> dict[str, str]:
+    """Return H(A1) of the pair that all senders of the IP Group share, by algorithm."""
+    return {
+        algorithm.value: ha1(
+            algorithm, group.username_as_server, group.realm, group.password_as_server
+        )
+        for algorithm in group.auth_algorithms
+    }

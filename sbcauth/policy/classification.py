@@ -1,0 +1,213 @@
+"""Classification: which IP Group a request comes from, and where those of an IP Group go.
+
+A rule's address is an IPv4 or IPv6 prefix; rules that fit are tried from the most specific to the
+least:
+
+1. the address and port of a server in a Proxy Set, or its address where the URI has no port
+2. rules by the length of their prefix; among equals those that also name a port, a
+   transport, a host, then the order of the file
+3. an address in a Proxy Set whose URI has a port, from another port (peers send over TCP from
+   any), ranks after the rules that name that very address
+
+The table is built once. A look-up costs a dictionary access for each prefix length in use, and
+the answer for a source address is remembered.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import translate
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, RuleAction
+from sbcauth.policy.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A rule made ready to be tried; it leads to `group`, or to nothing where it denies."""
+
+    group: IPGroup | None
+    port: int | None
+    transport: str | None
+    from_host: re.Pattern[str] | None
+    request_uri_host: re.Pattern[str] | None
+
+    @property
+    def has_conditions(self) -> bool:
+        conditions = (self.port, self.transport, self.from_host, self.request_uri_host)
+        return any(condition is not None for condition in conditions)
+
+    def fits(self, request: Request) -> bool:
+        return (
+            (self.port is None or self.port == request.source_port)
+            and (self.transport is None or self.transport == request.transport)
+            and (self.from_host is None or bool(self.from_host.match(request.from_host)))
+            and (
+                self.request_uri_host is None
+                or bool(self.request_uri_host.match(host_of(request.request_uri)))
+            )
+        )
+
+
+_Rank = tuple[int, ...]
+_REMEMBERED_SOURCES = 10_000
+
+
+class IPGroups:
+    """The IP Groups by name, and the classification table."""
+
+    def __init__(self, groups: Iterable[IPGroup]) -> None:
+        self.by_name = {group.name: group for group in groups}
+        self._prefixes: dict[tuple[int, int], dict[int, list[tuple[_Rank, _Candidate]]]] = {}
+        for group in self.by_name.values():
+            self._add(group)
+        self._known: dict[str, tuple[_Candidate, ...]] = {}
+        self._peers = {
+            (_canonical(server.host), server.port or _usual_port(server.uri)): group
+            for group in reversed(self.by_name.values())
+            for server in group.proxy_set
+        }
+
+    def classify(self, request: Request) -> IPGroup | None:
+        """Return the IP Group that the request comes from, or None where it is unclassified."""
+        for candidate in self._candidates(request.source_address):
+            if candidate.fits(request):
+                return candidate.group
+        return None
+
+    def of_all_from(self, address: str) -> IPGroup | None:
+        """Return the IP Group that all requests from an address come from.
+
+        None where that depends on more than the address.
+        """
+        candidates = self._candidates(address)
+        if not candidates or candidates[0].has_conditions:
+            return None
+        return candidates[0].group
+
+    def realm_of_users(self, name: str) -> str:
+        """Return the realm in which requests of the IP Group `name` find users.
+
+        A peer server's are for the users who are routed to it.
+        """
+        group = self.by_name[name]
+        if group.type is IPGroupType.SERVER:
+            routed = (each.realm for each in self.by_name.values() if each.route_to == name)
+            return next(routed, group.realm)
+        return group.realm
+
+    def next_hops(self, name: str) -> tuple[str, ...]:
+        """Return the URIs of the servers that requests of the IP Group `name` are routed to."""
+        group = self.by_name[name]
+        if group.route_to is None:
+            return ()
+        return tuple(server.uri for server in self.by_name[group.route_to].proxy_set)
+
+    def peer_answered(self, name: str) -> IPGroup | None:
+        """Return the IP Group whose challenges we answer for senders of `name`, if any.
+
+        It is where `name` is routed to, where one of both is in mode sbc-as-client.
+        """
+        group = self.by_name[name]
+        if group.route_to is None:
+            return None
+        peer = self.by_name[group.route_to]
+        modes = (group.authentication_mode, peer.authentication_mode)
+        return peer if AuthenticationMode.SBC_AS_CLIENT in modes else None
+
+    def peer_at(self, address: str, port: int) -> IPGroup | None:
+        """Return the IP Group whose Proxy Set has a server at this address and port."""
+        return self._peers.get((_canonical(address), port))
+
+    def peer_of(self, uri: str) -> IPGroup | None:
+        """Return the IP Group whose Proxy Set has the server that a SIP URI leads to."""
+        match = _URI_HOST.match(uri)
+        if not match:
+            return None
+        port = _URI_PORT.match(uri, match.end())
+        return self.peer_at(match[1], int(port[1]) if port else _usual_port(uri))
+
+    def _candidates(self, source: str) -> tuple[_Candidate, ...]:
+        """Return what may fit requests from `source`, the most specific first."""
+        candidates = self._known.get(source)
+        if candidates is None:
+            candidates = self._find_candidates(source)
+            if len(self._known) >= _REMEMBERED_SOURCES:
+                self._known.clear()
+            self._known[source] = candidates
+        return candidates
+
+    def _find_candidates(self, source: str) -> tuple[_Candidate, ...]:
+        address = ip_address(source.strip("[]"))
+        if address.version == 6 and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        found: list[tuple[_Rank, _Candidate]] = []
+        for (version, length), networks in self._prefixes.items():
+            if version == address.version:
+                found += networks.get(int(address) >> address.max_prefixlen - length, ())
+        return tuple(candidate for _, candidate in sorted(found, key=lambda item: item[0]))
+
+    def _add(self, group: IPGroup) -> None:
+        for server in group.proxy_set:
+            try:
+                host = ip_network(server.host)
+            except ValueError:
+                continue  # a name: classified by rules
+            peer = _Candidate(group, server.port, None, None, None)
+            self._insert(host, (0, server.port is None), peer)
+            if server.port is not None:
+                any_port = _Candidate(group, None, None, None, None)
+                self._insert(host, (1, -host.prefixlen, 1), any_port)
+        for rule in group.classification:
+            allowed = group if rule.action is RuleAction.ALLOW else None
+            candidate = _Candidate(
+                allowed,
+                rule.port,
+                rule.transport,
+                _host_pattern(rule.from_host),
+                _host_pattern(rule.request_uri_host),
+            )
+            conditions = (rule.port, rule.transport, rule.from_host, rule.request_uri_host)
+            rank = (1, -rule.address.prefixlen, 0, *(value is None for value in conditions))
+            self._insert(rule.address, rank, candidate)
+
+    def _insert(
+        self, network: IPv4Network | IPv6Network, rank: _Rank, candidate: _Candidate
+    ) -> None:
+        networks = self._prefixes.setdefault((network.version, network.prefixlen), {})
+        prefix = int(network.network_address) >> network.max_prefixlen - network.prefixlen
+        networks.setdefault(prefix, []).append((rank, candidate))
+
+
+def _host_pattern(pattern: str | None) -> re.Pattern[str] | None:
+    if not pattern:
+        return None
+    only_stars = pattern.replace("[", "[[]").replace("?", "[?]")  # `[` begins an IPv6 address
+    return re.compile(translate(only_stars), re.IGNORECASE)
+
+
+_URI_HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;?>]*)", re.IGNORECASE)
+
+
+def host_of(uri: str) -> str:
+    """Return the host part of a SIP URI, or nothing where it is another URI (RFC 3261, 19.1.1)."""
+    match = _URI_HOST.match(uri)
+    return match[1] if match else ""
+
+
+_URI_PORT = re.compile(r":(\d{1,5})(?![\d])")
+
+
+def _usual_port(uri: str) -> int:
+    """Return the port of a SIP URI that names none (RFC 3261, 19.1.2)."""
+    lower = uri.lower()
+    return 5061 if lower.startswith("sips:") or ";transport=tls" in lower else 5060
+
+
+def _canonical(host: str) -> str:
+    """Return an address in its one spelling, or a name in lower case."""
+    try:
+        return str(ip_address(host.strip("[]")))
+    except ValueError:
+        return host.lower()

@@ -1,0 +1,148 @@
+"""An IP Group: whose requests they are, and what is asked of them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
+
+from sbcauth.digest.response import Algorithm
+from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.request import Request
+
+if TYPE_CHECKING:
+    from sbcauth.radius.attributes import RadiusSettings
+
+
+class IPGroupType(StrEnum):
+    """A population of phones, or a peer server."""
+
+    USER = "user"
+    SERVER = "server"
+
+
+class AuthenticationMode(StrEnum):
+    """Who authenticates whom (the box: 0, 1, 2)."""
+
+    USER_AUTHENTICATES = "user-authenticates"
+    SBC_AS_CLIENT = "sbc-as-client"
+    SBC_AS_SERVER = "sbc-as-server"
+
+
+class ChallengeMethod(StrEnum):
+    """Which challenge is sent; `auto` is 401 for REGISTER and 407 for the rest."""
+
+    WWW = "401"
+    PROXY = "407"
+    AUTO = "auto"
+
+    def status(self, method: str) -> int:
+        """Return the status code of a challenge to a request of `method`."""
+        if self is ChallengeMethod.AUTO:
+            return 401 if method == "REGISTER" else 407
+        return 401 if self is ChallengeMethod.WWW else 407
+
+
+class AuthQop(StrEnum):
+    """The quality of protection that is offered."""
+
+    AUTH = "auth"
+    AUTH_INT = "auth-int"
+    BOTH = "both"
+    NONE = "none"
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Return the qop-options as a challenge lists them (RFC 7616, 3.3)."""
+        return _OFFERED[self]
+
+
+_OFFERED = {
+    AuthQop.AUTH: ("auth",),
+    AuthQop.AUTH_INT: ("auth-int",),
+    AuthQop.BOTH: ("auth", "auth-int"),
+    AuthQop.NONE: (),
+}
+
+
+class ServerAuthMode(StrEnum):
+    """Who verifies credentials: this server's User Info, or an external server."""
+
+    LOCAL = "local"
+    RADIUS = "radius"
+
+
+class UnclassifiedRequests(StrEnum):
+    """What happens to a request of no IP Group: 403, or no answer at all."""
+
+    REJECT = "reject"
+    DROP = "drop"
+
+
+class RuleAction(StrEnum):
+    """What a classification rule does with a request that it fits."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationRule:
+    """Fits requests from `address`; empty or None stands for any.
+
+    `from_host` and `request_uri_host` are host names, in which `*` stands for any text.
+    """
+
+    address: IPv4Network | IPv6Network
+    port: int | None = None
+    transport: str | None = None
+    from_host: str | None = None
+    request_uri_host: str | None = None
+    action: RuleAction = RuleAction.ALLOW
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyAddress:
+    """A peer server: its URI as configured, and its host (an address or a name) and port."""
+
+    uri: str
+    host: str
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IPGroup:
+    """A peer server or a population of users, and what is asked of their requests.
+
+    `methods` and `setup_invite` are the Authentication Method List. `auth_nonce_duration` is
+    in seconds. In `shadow`, all requests pass, whatever is decided and logged.
+    """
+
+    name: str
+    type: IPGroupType
+    realm: str
+    authentication_mode: AuthenticationMode = AuthenticationMode.USER_AUTHENTICATES
+    methods: frozenset[str] = frozenset()
+    setup_invite: bool = False
+    classification: tuple[ClassificationRule, ...] = ()
+    proxy_set: tuple[ProxyAddress, ...] = ()
+    username_as_server: str = ""
+    password_as_server: str = field(default="", repr=False)
+    username_as_client: str = ""
+    password_as_client: str = field(default="", repr=False)
+    route_to: str | None = None
+    shadow: bool = False
+    server_auth_mode: ServerAuthMode = ServerAuthMode.LOCAL
+    auth_nonce_duration: int = 300
+    auth_challenge_method: ChallengeMethod = ChallengeMethod.WWW
+    auth_qop: AuthQop = AuthQop.AUTH
+    auth_algorithms: tuple[Algorithm, ...] = (Algorithm.MD5,)
+    attempt_limit: AttemptLimit = AttemptLimit()
+    check_digest_uri: bool = False
+    reject_invalid_nonce: bool = False
+    radius: "RadiusSettings | None" = None
+
+    def challenges(self, request: Request) -> bool:
+        """Tell whether the Authentication Method List has the request's method."""
+        return request.method in self.methods or (
+            self.setup_invite and request.method == "INVITE" and not request.in_dialog
+        )

@@ -1,0 +1,1 @@
+"""The external server that is asked by RADIUS."""

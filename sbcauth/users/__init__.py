@@ -1,0 +1,1 @@
+"""User Info: the users and their H(A1), in SQLite."""

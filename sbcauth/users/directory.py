@@ -1,0 +1,307 @@
+"""The users: looked up for every decision, from a cache that notices each change at once."""
+
+import os
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import peewee
+
+from sbcauth.digest.response import Algorithm
+from sbcauth.exceptions import Unavailable
+from sbcauth.users.database import open_for_reading, read_proof, sqlite_path
+from sbcauth.users.migrations import version
+from sbcauth.users.sealing import HA1s, Names, Seals, key_file_beside
+
+FRESHNESS = 0.1
+"""Seconds after which the database is asked whether it has changed."""
+PATIENCE = 0.1
+"""Seconds that a look-up waits for a locked database; a SIP worker waits with it."""
+LONGEST_NAME = 255
+"""The longest name of an IP Group, user or realm, in bytes."""
+CACHE_SIZE = 100_000
+"""Answers that one process remembers."""
+
+_OLD = "old_ha1_md5, old_ha1_sha256, old_ha1_sha512_256, old_until"
+_NO_OLD = "NULL, NULL, NULL, NULL"  # until a command has brought schema 1 up to date
+_COLUMNS = f"""
+    ip_group, local_user, username, realm, enabled, ha1_md5, ha1_sha256, ha1_sha512_256, {_OLD}
+"""
+# S608: constants only
+_BY_USERNAME = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND username=? AND realm=?"  # noqa: S608
+_BY_LOCAL_USER = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND local_user=?"  # noqa: S608
+_TAKEN = f"""
+    SELECT ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, {_NO_OLD}
+    FROM user_info WHERE ip_group=? AND local_user=? LIMIT 1
+"""  # noqa: S608
+
+
+class User(NamedTuple):
+    """A row of User Info, without its dates; H(A1) may be sealed.
+
+    `old_…` are of the password before this one, which is recognised until `old_until` (seconds
+    since 1970).
+    """
+
+    ip_group: str
+    local_user: str
+    username: str
+    realm: str
+    enabled: bool
+    ha1_md5: str | None = None
+    ha1_sha256: str | None = None
+    ha1_sha512_256: str | None = None
+    old_ha1_md5: str | None = None
+    old_ha1_sha256: str | None = None
+    old_ha1_sha512_256: str | None = None
+    old_until: int | None = None
+
+    def ha1(self, algorithm: str) -> str | None:
+        """Return H(A1) for `algorithm`, or None where there is none."""
+        match algorithm:
+            case Algorithm.MD5:
+                return self.ha1_md5
+            case Algorithm.SHA_256:
+                return self.ha1_sha256
+            case Algorithm.SHA_512_256:
+                return self.ha1_sha512_256
+        return None
+
+    def old_ha1(self, algorithm: Algorithm, now: int) -> str | None:
+        """Return H(A1) of the password before, or None where it is recognised no more."""
+        if now >= (self.old_until or 0):
+            return None
+        match algorithm:
+            case Algorithm.MD5:
+                return self.old_ha1_md5
+            case Algorithm.SHA_256:
+                return self.old_ha1_sha256
+            case Algorithm.SHA_512_256:
+                return self.old_ha1_sha512_256
+
+    def sealed(self, seals: Seals) -> "User":
+        """Return the user with every H(A1) sealed; raises Unavailable."""
+        return self._with_ha1s(seals.seal(self._names(), self.ha1s()))
+
+    def opened(self, seals: Seals) -> "User":
+        """Return the user with every H(A1) opened; raises Unavailable."""
+        return self._with_ha1s(seals.open(self._names(), self.ha1s()))
+
+    def _names(self) -> Names:
+        return self.ip_group, self.username, self.realm
+
+    def ha1s(self) -> HA1s:
+        """Return every H(A1), in the order of the columns that are sealed."""
+        return self[5:11]
+
+    def _with_ha1s(self, ha1s: HA1s) -> "User":
+        return User._make((*self[:5], *ha1s, self.old_until))
+
+    def __repr__(self) -> str:
+        """Return who it is; H(A1) is as good as the password and is not shown."""
+        return f"User({self.username!r} in {self.ip_group!r}, realm {self.realm!r})"
+
+
+_DECOY = User("", "", "", "", False, "0" * 32, "0" * 64, "0" * 64)
+"""Opened where nobody is found, so that a name that is nobody's takes as long."""
+
+_Key = tuple[str, ...]
+
+
+class UserDirectory:
+    """User Info as one process reads it. The database opens with the first look-up.
+
+    `key_file` has the sealing keys; it is the one beside the database where none is given. Every
+    H(A1) that a look-up returns is opened, and remembered so. Every method raises Unavailable
+    where the database does not answer, or the keys are not the right ones; it is tried again with
+    the next request.
+    """
+
+    def __init__(self, url: str, key_file: Path | None = None) -> None:
+        self._path = sqlite_path(url)
+        self._seals = Seals(key_file or key_file_beside(self._path))
+        self._decoy: User | None = None
+        self._is_known = False
+        self._has_old = True
+        self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
+        self._notes: list[dict[str, Any]] = []
+        self._connection: sqlite3.Connection | None = None
+        self._version: tuple[int, ...] = ()
+        self._opened_by = 0
+        self._next_look = 0.0
+
+    def refresh(self, now: float) -> None:
+        """Forget what may have changed; called with every request, at `now` (seconds)."""
+        if 0 <= self._next_look - now <= FRESHNESS:
+            return
+        self._next_look = now + FRESHNESS
+        try:
+            seen = self._look()
+        except (OSError, sqlite3.Error, peewee.PeeweeException):
+            self.close()  # the look-up says what is wrong
+            return
+        if seen != self._version:
+            self._forget()
+            self._version = seen
+
+    def notes(self) -> dict[str, Any]:
+        """Return a dictionary for what is concluded from users; it is emptied when they change."""
+        notes: dict[str, Any] = self._new_notes()
+        self._notes.append(notes)
+        return notes
+
+    def _new_notes(self) -> dict[str, Any]:
+        return {}
+
+    def find(self, ip_group: str, username: str, realm: str) -> User | None:
+        """Return the user with this digest user name and realm."""
+        return next(iter(self._select(_BY_USERNAME, (ip_group, username, realm))), None)
+
+    def has_local_user(self, ip_group: str, local_user: str) -> bool:
+        """Tell whether an address of record belongs to a user."""
+        return bool(self._select(_TAKEN, (ip_group, local_user)))
+
+    def find_by_local_user(self, ip_group: str, local_user: str, realm: str) -> User | None:
+        """Return the user with this address of record whose H(A1) is for `realm`."""
+        users = self._select(_BY_LOCAL_USER, (ip_group, local_user))
+        return next((user for user in users if user.realm == realm and user.enabled), None)
+
+    def _select(self, query: str, key: _Key) -> tuple[User, ...]:
+        known = self._known.get((query, *key))
+        if known is None:
+            if not all(map(may_be_a_name, key)):
+                return ()
+            known = self._read(query, key)
+            if len(self._known) >= CACHE_SIZE:
+                self._known.popitem(last=False)
+            self._known[query, *key] = known
+        return known
+
+    def _read(self, query: str, key: _Key) -> tuple[User, ...]:
+        try:
+            connection = self._connected()
+            if query is not _TAKEN:
+                self._get_to_know(connection)
+            if not self._has_old:
+                query = query.replace(_OLD, _NO_OLD)
+            rows = connection.execute(query, key).fetchall()
+        except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
+            self.close()
+            hint = _missing_right(self._path)
+            raise Unavailable(f"User Info {self._path}: {error}{hint}") from error
+        if not rows and self._decoy and query is _BY_USERNAME:
+            self._decoy.opened(self._seals)
+        found = (User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
+        return tuple(user.opened(self._seals) for user in found)
+
+    def _get_to_know(self, connection: sqlite3.Connection) -> None:
+        """See once, after every change, of what schema the database is, and whether it is sealed.
+
+        A file of keys that is not the right one is known so before anybody is looked up: it must
+        not tell who is there.
+        """
+        if self._is_known:
+            return
+        self._has_old = version(connection) >= 2
+        proof = read_proof(connection)
+        if proof:
+            self._seals.check(proof)
+        self._decoy = _DECOY.sealed(self._seals) if proof else None
+        self._is_known = True
+
+    def _look(self) -> tuple[int, ...]:
+        """Return what changes with the database or the keys: files, and SQLite's own counter."""
+        file = self._path.stat()
+        identity = (file.st_dev, file.st_ino)
+        if self._version[:2] != identity:
+            self.close()
+        (counter,) = self._connected().execute("PRAGMA data_version").fetchone()
+        return (*identity, counter, *self._seals.stamp())
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return this process's connection; one that came through a fork is the parent's."""
+        if self._opened_by != os.getpid():
+            self.close()
+        if self._connection is None:
+            self._path.stat()  # SQLite's own message does not say what is missing
+            self._connection = open_for_reading(self._path, PATIENCE)
+            self._opened_by = os.getpid()
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection and forget every answer; the next look-up opens it again."""
+        if self._connection is not None:
+            if self._opened_by == os.getpid():
+                self._connection.close()
+            else:
+                _INHERITED.append(self._connection)
+        self._connection = None
+        self._version = ()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._is_known = False
+        self._known.clear()
+        for notes in self._notes:
+            notes.clear()
+
+
+class CountingUserDirectory(UserDirectory):
+    """A UserDirectory that tells `count` of each look-up whether its cache had the answer."""
+
+    def __init__(
+        self, count: Callable[[bool], None], url: str, key_file: Path | None = None
+    ) -> None:
+        super().__init__(url, key_file)
+        self._count = count
+
+    def _select(self, query: str, key: _Key) -> tuple[User, ...]:
+        self._count((query, *key) in self._known)
+        return super()._select(query, key)
+
+    def _new_notes(self) -> dict[str, Any]:
+        return _CountedNotes(self._count)
+
+
+class _CountedNotes(dict[str, Any]):
+    """Notes that make a look-up of a user unnecessary: each that is read is one in the cache."""
+
+    def __init__(self, count: Callable[[bool], None]) -> None:
+        super().__init__()
+        self._count = count
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the note; the look-up that follows where there is none counts itself."""
+        found = super().get(key, default)
+        if found is not default:
+            self._count(True)
+        return found
+
+
+def _missing_right(path: Path) -> str:
+    """Return what the process may not do but must: SQLite's own message misleads.
+
+    Readers write, too: SQLite keeps a log and its index beside the file. Opening the file as
+    `immutable` would do without them, and would not see what was changed.
+    """
+    if not os.access(path, os.F_OK):
+        return ""  # that message is the system's own, and clear
+    if not os.access(path, os.R_OK):
+        return "; this process may not read it"
+    if not os.access(path.parent, os.W_OK):
+        return f"; this process must be able to write in {path.parent}"
+    return ""
+
+
+_INHERITED: list[sqlite3.Connection] = []
+"""A parent's connections, kept: to close one here would break SQLite's locks there."""
+
+
+def may_be_a_name(text: str) -> bool:
+    """Tell whether a user can be named so; anything else must not fill the cache."""
+    try:
+        return 0 < len(text.encode()) <= LONGEST_NAME and text.isprintable()
+    except UnicodeEncodeError:
+        return False

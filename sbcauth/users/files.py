@@ -1,0 +1,173 @@
+"""Users in bulk: a whole file is added to User Info, or nothing of it; and all are written out."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import IO, Any, BinaryIO
+
+from sbcauth.exceptions import UserInfoError
+from sbcauth.policy.ip_groups import IPGroup
+from sbcauth.users import rows
+from sbcauth.users.directory import User
+from sbcauth.users.membership import ip_group_named
+from sbcauth.users.table import UserTable, check_names, default_local_user, hashes
+
+_ENABLED = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_HA1_LENGTHS = {"ha1_md5": 32, "ha1_sha256": 64, "ha1_sha512_256": 64}
+_HEX = re.compile(r"[0-9a-f]+")
+_MOST_COMPLAINTS = 20
+_BATCH = 1000
+
+
+class BadUserFile(UserInfoError):
+    """The file cannot be imported; every bad row is named by its line."""
+
+
+class _BadRow(UserInfoError):
+    """What is wrong with a row."""
+
+
+class UserFile:
+    """The users in a file; `name` is what complaints call it.
+
+    `ip_groups` are those of the configuration, `default` the one of rows that name none.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        ip_groups: Sequence[IPGroup],
+        default: IPGroup | None = None,
+    ) -> None:
+        self._file = file
+        self._name = name
+        self._groups = {group.name: group for group in ip_groups}
+        self._default = default
+        self._complaints: list[tuple[int, str]] = []
+        self._more = 0
+
+    def users(self) -> Iterator[tuple[int, User]]:
+        """Yield each user with its line; what is wrong with the others `check` tells."""
+        try:
+            for row in rows.rows(self._file):
+                try:
+                    yield row.line, self._user(row)
+                except UserInfoError as error:
+                    self.complain(row.line, str(error))
+        except rows.BadFile as bad:
+            self.complain(bad.line, str(bad))
+
+    def complain(self, line: int, message: str) -> None:
+        """Note what is wrong with the row on a line."""
+        if len(self._complaints) < _MOST_COMPLAINTS:
+            self._complaints.append((line, message))
+        else:
+            self._more += 1
+
+    def check(self) -> None:
+        """Raise BadUserFile where something was wrong."""
+        said = [f"{self._name}:{line}: {message}" for line, message in sorted(self._complaints)]
+        if self._more:
+            said.append(f"{self._name}: {self._more} more rows are wrong")
+        if said:
+            raise BadUserFile("\n".join(said))
+
+    def _user(self, row: rows.Row) -> User:
+        if len(row.values) != len(row.columns):
+            raise _BadRow(f"has {len(row.values)} values for {len(row.columns)} columns")
+        value = dict(zip(row.columns, row.values, strict=True))
+        group = self._group(value)
+        username = value.get("username") or value.get("local_user", "")
+        names: dict[str, Any] = {
+            "ip_group": group.name,
+            "username": username,
+            "realm": value.get("realm") or group.realm,
+            "local_user": value.get("local_user") or default_local_user(username),
+        }
+        check_names(names)
+        enabled = _ENABLED.get(value.get("enabled", "").lower())
+        if enabled is None:
+            raise _BadRow("enabled is neither yes nor no")
+        return User(**names, enabled=enabled, **_ha1s(value, username, names["realm"]))
+
+    def _group(self, value: Mapping[str, str]) -> IPGroup:
+        """Return a row's IP Group: by name, or as in the box's older files by place, from 0."""
+        if place := value.get("ip_group_id"):
+            names = list(self._groups)
+            if not (place.isdecimal() and int(place) < len(names)):
+                raise _BadRow(f"{place!a} is no place of an IP Group (0..{len(names) - 1})")
+            return self._groups[names[int(place)]]
+        if name := value.get("ip_group"):
+            return self._groups.get(name) or ip_group_named(self._groups.values(), name)
+        if self._default is None:
+            raise _BadRow("names no IP Group; --ip-group is for such rows")
+        return self._default
+
+
+def import_users(
+    table: UserTable,
+    source: UserFile,
+    *,
+    replace: bool = False,
+    dry_run: bool = False,
+    memory: int = 0,
+) -> Counter[str]:
+    """Add all users of a file, or none; return how many there are of each IP Group.
+
+    `replace` removes all others, and has passwords that change recognised for `memory` seconds;
+    `dry_run` does everything, and then takes it back. Raises
+    BadUserFile where a row is wrong, or its user exists already.
+    """
+    counts: Counter[str] = Counter()
+    with table.transaction(keep=not dry_run):
+        if replace:
+            table.put_aside()
+        rows = source.users()
+        while batch := list(islice(rows, _BATCH)):
+            users = [user for _, user in batch]
+            if replace and memory:
+                users = table.with_old_passwords(users, memory)
+            for place in table.insert(users):
+                line, user = batch[place]
+                where = f"the IP Group {user.ip_group}, realm {user.realm}"
+                source.complain(line, f"{user.username} exists already in {where}")
+            counts.update(user.ip_group for _, user in batch)
+        source.check()
+        if replace and not counts:
+            raise BadUserFile("the file has no users: the table is left as it is")
+    return counts
+
+
+def export_users(
+    table: UserTable, file: IO[str], track: Callable[[Iterable[User]], Iterable[User]] = iter
+) -> int:
+    """Write all users with their H(A1), which are as good as passwords; return how many.
+
+    `track` hands them on, one by one, and may show how far it is.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(rows.COLUMNS)
+    count = 0
+    for count, user in enumerate(track(table.users()), start=1):  # noqa: B007
+        row = {**user._asdict(), "enabled": "yes" if user.enabled else "no"}
+        writer.writerow([row[column] for column in rows.COLUMNS])
+    return count
+
+
+def _ha1s(row: Mapping[str, str], username: str, realm: str) -> dict[str, Any]:
+    """Return H(A1) by column, of the row's password or as it stands there."""
+    given = {column: row[column].lower() for column in _HA1_LENGTHS if row.get(column)}
+    password = row.get("password")
+    if password and given:
+        raise _BadRow("has a password and an H(A1): one is enough")
+    if password:
+        return hashes(username, realm, password)
+    if not given:
+        raise _BadRow("has neither a password nor an H(A1)")
+    for column, ha1 in given.items():
+        if len(ha1) != _HA1_LENGTHS[column] or not _HEX.fullmatch(ha1):
+            raise _BadRow(f"{column} is not {_HA1_LENGTHS[column]} hexadecimal digits")
+    return given

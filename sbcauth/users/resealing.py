@@ -1,0 +1,63 @@
+"""Sealing what is in User Info already: the plain H(A1) of an older version, or with a new key."""
+
+from sbcauth.exceptions import Unavailable
+from sbcauth.users.database import write_proof
+from sbcauth.users.directory import User
+from sbcauth.users.sealing import COLUMNS
+from sbcauth.users.table import UserTable
+
+_FIELDS = ", ".join(User._fields)
+# S608: constants only
+_BATCH = f"SELECT id, {_FIELDS} FROM user_info WHERE id > ? ORDER BY id LIMIT 1000"  # noqa: S608
+_CHANGE = f"UPDATE user_info SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE id = ?"  # noqa: S608
+_COUNT_PLAIN = f"""
+    SELECT count(*) FROM user_info
+    WHERE {" OR ".join(f"{name} NOT GLOB 'v1:*'" for name in COLUMNS)}
+"""  # noqa: S608
+
+
+def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
+    """Seal every H(A1) with the newest key, a new one where that is to `rotate`.
+
+    Returns the key's number, and how many users were not sealed with it before. Nothing of what
+    was there is left in the files of the database. Raises Unavailable.
+    """
+    count = last = 0
+    with table.transaction():
+        table.is_sealed()  # by the right keys, where it is
+        connection, seals = table.connection(), table.seals
+        key = seals.make(anew=rotate)
+        while rows := connection.execute(_BATCH, (last,)).fetchall():
+            last = rows[-1][0]
+            users = [(number, User(*fields)) for number, *fields in rows]
+            changes = [
+                (*user.opened(seals).sealed(seals).ha1s(), number)
+                for number, user in users
+                if not all(map(seals.is_newest, user.ha1s()))
+            ]
+            connection.executemany(_CHANGE, changes)
+            count += len(changes)
+        write_proof(connection, seals.prove())
+    _erase(table)
+    return key, count
+
+
+def count_plain(table: UserTable) -> int:
+    """Return how many users have an H(A1) that is not sealed; raises Unavailable."""
+    with table.reading():
+        (count,) = table.connection().execute(_COUNT_PLAIN).fetchone()
+    return int(count)
+
+
+def _erase(table: UserTable) -> None:
+    """Leave nothing of earlier rows in the database or in SQLite's log beside it."""
+    with table.complaints():
+        connection = table.connection()
+        connection.execute("PRAGMA temp_store = file")  # a whole copy is made
+        connection.execute("VACUUM")
+        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise Unavailable(
+            "all is sealed, but another program reads the database, whose log still has earlier "
+            "rows: end it, and do the same again"
+        )

@@ -1,0 +1,311 @@
+"""Changing User Info: what the commands do, each in one transaction."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import peewee
+
+from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
+from sbcauth.users.database import UserInfo, open_for_writing, read_proof, sqlite_path
+from sbcauth.users.directory import LONGEST_NAME, User, may_be_a_name
+from sbcauth.users.sealing import COLUMNS, Seals, key_file_beside
+
+HA1_COLUMNS = {
+    Algorithm.MD5: "ha1_md5",
+    Algorithm.SHA_256: "ha1_sha256",
+    Algorithm.SHA_512_256: "ha1_sha512_256",
+}
+
+_SHOWN = 40  # characters of a name that cannot be one
+
+_FIELDS = ", ".join(User._fields)
+# S608: constants only
+_INSERT = f"""
+    INSERT INTO user_info ({_FIELDS}) VALUES ({", ".join("?" * len(User._fields))})
+    ON CONFLICT (ip_group, username, realm) DO NOTHING
+"""  # noqa: S608
+_PUT_ASIDE = f"""
+    SELECT {_FIELDS} FROM temp.put_aside WHERE ip_group = ? AND username = ? AND realm = ?
+"""  # noqa: S608
+
+_NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
+
+
+class UserTable:
+    """The User Info table in the database `url`, for one command.
+
+    `key_file` has the sealing keys; it is the one beside the database where none is given. Every
+    method raises Unavailable where the database cannot be read or written; those that read or
+    write an H(A1), also where the keys are missing or not the right ones.
+    """
+
+    def __init__(self, url: str, key_file: Path | None = None) -> None:
+        self.seals = Seals(key_file or key_file_beside(sqlite_path(url)))
+        self._database = open_for_writing(url, self.seals)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def connection(self) -> sqlite3.Connection:
+        """Return SQLite's own connection, for what peewee does not say."""
+        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def add(
+        self, ip_group: str, username: str, realm: str, password: str, local_user: str | None = None
+    ) -> UserInfo:
+        """Add a user; its address of record is the user name up to an `@`, unless given.
+
+        Raises UserExists, and UserInfoError where no user can be named so.
+        """
+        names = {
+            "ip_group": ip_group,
+            "username": username,
+            "realm": realm,
+            "local_user": local_user or default_local_user(username),
+        }
+        check_names(names)
+        user = _with_password(_named(names), password)
+        with self.transaction():
+            (kept,) = self._for_keeping([user])
+            row = UserInfo(**kept._asdict())
+            try:
+                row.save(force_insert=True)
+            except peewee.IntegrityError as error:
+                if "UNIQUE" not in str(error):
+                    raise
+                raise UserExists(
+                    f"{username} exists already in the IP Group {ip_group}, realm {realm}; "
+                    "to change the password: sbcauth user set-password"
+                ) from error
+        return row
+
+    def find(
+        self, username: str, ip_group: str | None = None, realm: str | None = None
+    ) -> UserInfo:
+        """Return the one user that is meant. Raises NoSuchUser where none or several fit."""
+        fitting = list(self.all(ip_group, username, realm))
+        if not fitting:
+            where = f" in the IP Group {ip_group}" if ip_group else ""
+            raise NoSuchUser(f"no user {username}{where}; sbcauth user list shows them all")
+        if len(fitting) > 1:
+            ways = "; ".join(f"--ip-group {row.ip_group} --realm {row.realm}" for row in fitting)
+            raise NoSuchUser(f"several users are named {username}: say which ({ways})")
+        return fitting[0]
+
+    def all(
+        self, ip_group: str | None = None, username: str | None = None, realm: str | None = None
+    ) -> Iterator[UserInfo]:
+        """Yield the users that fit, in the order of IP Group and user name."""
+        wanted = {"ip_group": ip_group, "username": username, "realm": realm}
+        query = UserInfo.select().order_by(UserInfo.ip_group, UserInfo.username, UserInfo.realm)
+        for column, value in wanted.items():
+            if value is not None:
+                query = query.where(getattr(UserInfo, column) == value)
+        with self.reading():
+            yield from query.iterator()
+
+    def count(self) -> int:
+        """Return how many users there are."""
+        with self.reading():
+            number: int = UserInfo.select().count()
+        return number
+
+    def users(self) -> Iterator[User]:
+        """Yield all users, every H(A1) opened, in the order of IP Group and user name."""
+        self.is_sealed()
+        for row in self.all():
+            yield self.opened(row)
+
+    def opened(self, row: UserInfo) -> User:
+        """Return the user of a row, every H(A1) opened."""
+        return _user(row).opened(self.seals)
+
+    def set_password(self, row: UserInfo, password: str, memory: int = 0) -> None:
+        """Replace the password; the old one is recognised for `memory` seconds.
+
+        The same password again changes nothing about the one before it.
+        """
+        with self.transaction():
+            self.is_sealed()
+            before = self.opened(row)
+            until = self._now() + memory if memory else None
+            user = _remembering(_with_password(before, password), before, until)
+            (kept,) = self._for_keeping([user])
+            self._update(row, **{name: getattr(kept, name) for name in (*COLUMNS, "old_until")})
+
+    def set_enabled(self, row: UserInfo, enabled: bool) -> None:
+        """Let the user in again, or no more."""
+        self._update(row, enabled=enabled)
+
+    def remove(self, row: UserInfo) -> None:
+        """Remove the user."""
+        with self.transaction():
+            row.delete_instance()
+
+    def put_aside(self) -> None:
+        """Remove all users, for others to take their place; in a transaction."""
+        connection = self.connection()
+        connection.execute("DROP TABLE IF EXISTS temp.put_aside")
+        connection.execute("CREATE TEMP TABLE put_aside AS SELECT * FROM user_info")
+        connection.execute(
+            "CREATE INDEX temp.put_aside_user ON put_aside (ip_group, username, realm)"
+        )
+        self.clear()
+
+    def with_old_passwords(self, users: Iterable[User], memory: int) -> list[User]:
+        """Return `users` with the passwords that they had when they were put aside.
+
+        Those are recognised for `memory` seconds; one that is the same again changes nothing
+        about the one before it.
+        """
+        self.is_sealed()
+        until = self._now() + memory
+        return [self._with_old_password(user, until) for user in users]
+
+    def _with_old_password(self, user: User, until: int) -> User:
+        names = (user.ip_group, user.username, user.realm)
+        row = self.connection().execute(_PUT_ASIDE, names).fetchone()
+        return _remembering(user, User(*row).opened(self.seals), until) if row else user
+
+    def is_sealed(self) -> bool:
+        """Tell whether H(A1) are sealed; if so, see to it that the keys are the right ones."""
+        with self.reading():
+            proof = read_proof(self.connection())
+        if proof:
+            self.seals.check(proof)
+        return bool(proof)
+
+    def _update(self, row: UserInfo, **values: Any) -> None:
+        with self.transaction():
+            query = UserInfo.update(updated_at=_NOW, **values).where(UserInfo.id == row.id)
+            if not query.execute():
+                raise NoSuchUser(f"{row.username} has just been removed from {row.ip_group}")
+
+    def clear(self) -> None:
+        """Remove all users."""
+        with self.transaction():
+            UserInfo.delete().execute()
+
+    def insert(self, users: Sequence[User]) -> list[int]:
+        """Add users; return the places of those that were not, for they exist already."""
+        with self.transaction(), self._database.atomic() as savepoint:
+            kept = self._for_keeping(users)
+            if self._insert(kept) == len(kept):
+                return []
+            savepoint.rollback()
+            return [place for place, user in enumerate(kept) if not self._insert([user])]
+
+    def _insert(self, users: Sequence[User]) -> int:
+        return self.connection().executemany(_INSERT, users).rowcount
+
+    def _for_keeping(self, users: Sequence[User]) -> list[User]:
+        """Return `users` as they are to be written: sealed, where the database is."""
+        return [user.sealed(self.seals) for user in users] if self.is_sealed() else list(users)
+
+    @contextmanager
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """Do all that is done within, or nothing where an exception comes; `keep` it or not.
+
+        Nobody else writes meanwhile.
+        """
+        with self.complaints(), self._database.atomic("IMMEDIATE") as transaction:
+            yield
+            if not keep:
+                transaction.rollback()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """See the table as it is now, whoever writes meanwhile."""
+        with self.complaints(), self._database.atomic():
+            yield
+
+    @contextmanager
+    def complaints(self) -> Iterator[None]:
+        """Raise Unavailable for what the database says."""
+        try:
+            yield
+        except (sqlite3.Error, peewee.PeeweeException) as error:
+            raise Unavailable(f"{self._database.database}: {error}") from error
+
+    def _now(self) -> int:
+        """Return the seconds since 1970."""
+        (now,) = (
+            self.connection().execute("SELECT CAST(strftime('%s', 'now') AS INTEGER)").fetchone()
+        )
+        return int(now)
+
+
+def default_local_user(username: str) -> str:
+    """Return the address of record's user part of a user who is given none."""
+    return username.partition("@")[0]
+
+
+def check_names(names: Mapping[str, str]) -> None:
+    """Raise UserInfoError where one of `names`, by column, can be no user's."""
+    for column, name in names.items():
+        if not may_be_a_name(name):
+            raise UserInfoError(
+                f"{column} {_shown(name)} is not a name of 1 to {LONGEST_NAME} bytes "
+                "without control characters"
+            )
+
+
+def _shown(name: str) -> str:
+    return ascii(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
+
+
+def hashes(username: str, realm: str, password: str) -> dict[str, str]:
+    """Return H(A1) for each algorithm, by column; the password itself is kept nowhere."""
+    return {
+        column: ha1(algorithm, username, realm, password)
+        for algorithm, column in HA1_COLUMNS.items()
+    }
+
+
+def _user(row: UserInfo) -> User:
+    return User(*(getattr(row, name) for name in User._fields))
+
+
+def _named(names: Mapping[str, str]) -> User:
+    return User(
+        names["ip_group"], names["local_user"], names["username"], names["realm"], enabled=True
+    )
+
+
+def _with_password(user: User, password: str) -> User:
+    new = hashes(user.username, user.realm, password)
+    return user._replace(
+        ha1_md5=new["ha1_md5"],
+        ha1_sha256=new["ha1_sha256"],
+        ha1_sha512_256=new["ha1_sha512_256"],
+    )
+
+
+def _remembering(user: User, before: User, until: int | None) -> User:
+    """Return `user` with the password of `before` recognised until then; None for not at all.
+
+    The same password again changes nothing about the one before it. H(A1) are the fields 5 to 7,
+    those of the old password, and its time, the ones after.
+    """
+    pairs = zip(user[5:8], before[5:8], strict=True)
+    if all(new is None or old is None or new == old for new, old in pairs):
+        return User._make((*user[:8], *before[8:]))
+    old = (*before[5:8], until) if until else (None,) * 4
+    return User._make((*user[:8], *old))
+
+
+def algorithms(row: UserInfo) -> list[str]:
+    """Return the algorithms that the user has an H(A1) for."""
+    return [str(algorithm) for algorithm, column in HA1_COLUMNS.items() if getattr(row, column)]

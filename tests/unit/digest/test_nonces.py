@@ -1,0 +1,164 @@
+"""Nonces: fresh for whom they were made, foreign after any change."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sbcauth.digest.nonces import CLOCK_DRIFT, FOREIGN, NonceKey, NonceSigner, NonceState
+
+NOW = 1_700_000_000
+PHONE, STRANGER = "192.0.2.7", "203.0.113.9"
+OLD, NEW = NonceKey(0, b"o" * 32), NonceKey(1, b"n" * 32)
+POLICY = ("Phones", "example.com", "MD5", "auth")
+
+
+def signer(*keys: NonceKey, policy: tuple[str, ...] = POLICY, **settings: int) -> NonceSigner:
+    settings.setdefault("lifetime", 300)
+    return NonceSigner(keys or (OLD,), policy, **settings)
+
+
+def minted(by: NonceSigner, source: str = PHONE, now: int = NOW) -> str:
+    """Return a new nonce for a challenge to `source`."""
+    return by.mint(by.tag_of(source), now)
+
+
+def state(nonce: str, of: NonceSigner, now: int = NOW) -> NonceState:
+    return of.judge(nonce, PHONE, now).state
+
+
+def test_nonce_is_short_and_made_of_digits() -> None:
+    for _ in range(50):
+        nonce = minted(signer())
+        assert len(nonce) == 62
+        assert set(nonce) <= set("0123456789abcdef")
+
+
+def test_no_two_nonces_are_the_same() -> None:
+    one = signer()
+    assert len({minted(one) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (0, NonceState.FRESH),
+        (300, NonceState.FRESH),
+        (301, NonceState.STALE),
+        (10_000_000, NonceState.STALE),
+        (-CLOCK_DRIFT, NonceState.FRESH),
+        (-CLOCK_DRIFT - 1, NonceState.STALE),
+    ],
+)
+def test_nonce_is_fresh_for_its_lifetime(age: int, expected: NonceState) -> None:
+    one = signer(lifetime=300)
+    nonce = minted(one)
+    judged = one.judge(nonce, PHONE, NOW + age)
+    assert judged.state is expected
+
+
+def test_nonce_from_before_a_restart_is_stale() -> None:
+    nonce = minted(signer())
+    assert state(nonce, signer(not_before=NOW)) is NonceState.FRESH
+    assert state(nonce, signer(not_before=NOW + 1), NOW + 1) is NonceState.STALE
+
+
+def test_clock_that_is_set_back_after_the_start_does_not_make_every_nonce_stale() -> None:
+    """Else nobody could get in until the clock has reached the time of the start again."""
+    before_the_restart = minted(signer())
+    one, other = (signer(not_before=NOW) for _ in range(2))
+    back = NOW - 3600
+    nonce = minted(one, PHONE, back)
+    assert state(nonce, one, back) is NonceState.FRESH
+    assert state(nonce, other, back + 1) is NonceState.FRESH
+    assert state(before_the_restart, one, back) is NonceState.STALE
+    assert state(minted(signer(), PHONE, back - CLOCK_DRIFT - 1), one, back) is NonceState.STALE
+
+
+def test_nonce_tells_whom_it_was_issued_to_and_stays_valid_elsewhere() -> None:
+    one = signer()
+    nonce = minted(one)
+    assert one.judge(nonce, PHONE, NOW).source_tag == ""
+    elsewhere = one.judge(nonce, STRANGER, NOW)
+    assert elsewhere.state is NonceState.FRESH
+    assert elsewhere.source_tag
+    assert elsewhere.source_tag == one.judge(nonce, "2001:db8::/64", NOW).source_tag
+    assert elsewhere.source_tag != one.judge(minted(one, "::/64", NOW), STRANGER, NOW).source_tag
+
+
+@given(place=st.integers(0, 61), character=st.characters())
+def test_nonce_with_any_character_changed_is_foreign(place: int, character: str) -> None:
+    one = signer()
+    nonce = minted(one)
+    forged = nonce[:place] + character + nonce[place + 1 :]
+    assert (one.judge(forged, PHONE, NOW) == FOREIGN) is (forged != nonce)
+
+
+def test_nonce_has_one_spelling_only() -> None:
+    one = signer()
+    nonce = minted(one)
+    for other in (nonce.upper(), f"{nonce}=", f" {nonce}", f"{nonce}\n", f"{nonce}0", nonce[:-1]):
+        assert state(other, one) is NonceState.FOREIGN
+
+
+@given(st.one_of(st.text(max_size=60), st.text("0123456789abcdefAé \n", min_size=62, max_size=62)))
+def test_any_text_is_a_foreign_nonce(text: str) -> None:
+    assert signer().judge(text, PHONE, NOW) == FOREIGN
+
+
+def test_huge_nonce_is_foreign() -> None:
+    assert state("A" * 1_000_000, signer()) is NonceState.FOREIGN
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ("Trunk", "example.com", "MD5", "auth"),
+        ("Phones", "example.org", "MD5", "auth"),
+        ("Phones", "example.com", "SHA-256", "auth"),
+        ("Phones", "example.com", "MD5", "auth", "auth-int"),
+        ("Phones", "example.com", "MD5"),
+    ],
+)
+def test_nonce_is_foreign_under_any_other_policy(policy: tuple[str, ...]) -> None:
+    assert state(minted(signer()), signer(policy=policy)) is NonceState.FOREIGN
+
+
+def test_nonce_is_foreign_under_another_lifetime() -> None:
+    assert state(minted(signer(lifetime=30)), signer()) is NonceState.FOREIGN
+
+
+def test_nonce_of_another_node_with_the_same_keys_is_fresh() -> None:
+    assert state(minted(signer(NEW, OLD), PHONE, NOW), signer(NEW, OLD)) is NonceState.FRESH
+
+
+def test_newest_key_signs_and_all_verify() -> None:
+    before, between, after = signer(OLD), signer(NEW, OLD), signer(NEW)
+    old, new = minted(before), minted(between)
+    assert state(old, between) is NonceState.FRESH
+    assert state(new, after) is NonceState.FRESH
+    assert state(old, after) is NonceState.FOREIGN
+    assert state(new, before) is NonceState.FOREIGN
+
+
+def test_key_with_the_same_number_and_another_secret_is_foreign() -> None:
+    assert state(minted(signer(OLD)), signer(NonceKey(0, b"x" * 32))) is NonceState.FOREIGN
+
+
+def test_secret_is_in_no_repr() -> None:
+    assert "o" * 8 not in repr(OLD)
+    assert "secret" not in repr(OLD)
+
+
+def test_processes_draw_randomness_of_their_own() -> None:
+    one = signer()
+    minted(one)
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, minted(one).encode())
+        os._exit(0)
+    os.wait()
+    assert os.read(reader, 100).decode() != minted(one)
+    os.close(reader)
+    os.close(writer)

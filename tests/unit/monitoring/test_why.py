@@ -1,0 +1,153 @@
+"""`sbcauth why`: the last outcomes of a user, out of a log, and what to do about them."""
+
+import pytest
+
+from sbcauth.monitoring.explain import MEANINGS
+from sbcauth.monitoring.log_line import outcome as log_line
+from sbcauth.monitoring.why import Outcome, advice, outcomes, parse
+from sbcauth.policy.decision import Challenge, Pass, Reason, Reject
+from sbcauth.policy.request import Request
+
+NEED_NO_ADVICE = {
+    Reason.NEVER_CHALLENGED,
+    Reason.PASS_THROUGH,
+    Reason.METHOD_NOT_LISTED,
+    Reason.ACCEPTED,
+    Reason.CHALLENGED,
+    Reason.ASKED,
+}
+
+
+def request(from_user: str = "1001") -> Request:
+    return Request(
+        method="REGISTER",
+        request_uri="sip:example.com",
+        source_address="192.0.2.7",
+        source_port=5060,
+        transport="udp",
+        from_user=from_user,
+        from_host="example.com",
+        to_user=from_user,
+        in_dialog=False,
+        call_id="f81d4fae",
+        authorization=(),
+        proxy_authorization=(),
+        body=b"",
+    )
+
+
+def line(reason: Reason, username: str = "1001", from_user: str = "1001") -> str:
+    decision = Reject(403, "Forbidden", reason, "My Phones", username, detail="it is so")
+    return log_line(request(from_user), decision)
+
+
+def only(text: str) -> Outcome:
+    found = parse(text)
+    assert found
+    return found
+
+
+def test_line_of_the_log_is_read_back() -> None:
+    assert only(line(Reason.LOCKED_OUT)) == Outcome(
+        time="",
+        decision="reject",
+        status="403",
+        reason="locked-out",
+        ip_group='"My Phones"',
+        method="REGISTER",
+        source="192.0.2.7:5060/udp",
+        username="1001",
+        from_user="1001",
+        shadow=False,
+        detail='"it is so"',
+    )
+
+
+def test_shadow_tells_what_would_have_been() -> None:
+    passed = Pass(Reason.UNKNOWN_USER, "Phones", "1001", shadow="challenge")
+    found = only(log_line(request(), passed))
+    assert (found.decision, found.shadow, found.reason) == ("challenge", True, "unknown-user")
+
+
+@pytest.mark.parametrize(
+    ("before", "time"),
+    [
+        ("", ""),
+        (" 5(123) NOTICE: <script>: ", ""),
+        ("2026-03-02T09:14:07+0100 sbc kamailio[7]: ", "2026-03-02T09:14:07+0100"),
+        ("2026-03-02T09:14:07.123456+01:00 sbc x: ", "2026-03-02T09:14:07.123456+01:00"),
+        ("2026-03-02T08:14:07Z sbc x: ", "2026-03-02T08:14:07Z"),
+        ("Mar  2 09:14:07 sbc /usr/sbin/kamailio[7]: ", "Mar  2 09:14:07"),
+    ],
+)
+def test_what_stands_before_it_does_not_matter_but_for_the_time(before: str, time: str) -> None:
+    assert only(before + line(Reason.LOCKED_OUT)).time == time
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sbcauth: client=answered ip_group=Carrier method=INVITE",
+        "INFO: <core> [main.c:1]: all is well",
+        "sbcauth: decision=",
+    ],
+)
+def test_other_lines_are_none(text: str) -> None:
+    assert parse(text) is None
+
+
+def test_user_is_found_by_digest_user_name_or_from_and_nobody_else() -> None:
+    lines = [
+        line(Reason.WRONG_CREDENTIALS, "1001", "1001"),
+        line(Reason.CHALLENGED, "", "1001"),
+        line(Reason.IDENTITY_MISMATCH, "1001", "1002"),
+        line(Reason.WRONG_CREDENTIALS, "10012", "1002"),
+    ]
+    assert [each.reason for each in outcomes(lines, "1001")] == [
+        "wrong-credentials",
+        "challenged",
+        "identity-mismatch",
+    ]
+
+
+@pytest.mark.parametrize("name", ["no body", 'quo"te', "jürgen", "a" * 100, "back\\slash", "a=b"])
+def test_user_of_any_name_is_found(name: str) -> None:
+    assert len(list(outcomes([line(Reason.LOCKED_OUT, name)], name))) == 1
+    assert list(outcomes([line(Reason.LOCKED_OUT, f"{name[:50]}2")], name)) == []
+
+
+def test_ip_group_narrows_it() -> None:
+    lines = [line(Reason.LOCKED_OUT)]
+    assert list(outcomes(lines, "1001", "My Phones"))
+    assert not list(outcomes(lines, "1001", "Phones"))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_that_keeps_somebody_out_has_advice(reason: Reason) -> None:
+    told = advice([only(line(reason))], "1001")
+    assert bool(told) != (reason in NEED_NO_ADVICE)
+    assert "{" not in told
+
+
+def test_phone_that_never_answers_is_noticed() -> None:
+    challenge = log_line(request(), Challenge(401, (), Reason.CHALLENGED, "Phones"))
+    assert advice([only(challenge)] * 2, "1001") == ""
+    assert "never answers" in advice([only(challenge)] * 3, "1001")
+    accepted = only(challenge)._replace(reason="accepted")
+    assert advice([only(challenge), accepted, only(challenge)], "1001") == ""
+
+
+def test_challenge_that_is_not_answered_yet_does_not_hide_what_failed_before() -> None:
+    failed = only(line(Reason.OLD_PASSWORD))
+    waiting = failed._replace(reason="challenged")
+    assert advice([failed, waiting], "1001") == advice([failed], "1001")
+
+
+def test_nothing_is_advised_about_nothing() -> None:
+    assert advice([], "1001") == ""
+
+
+def test_reason_of_another_version_has_no_meaning_here() -> None:
+    assert only(line(Reason.LOCKED_OUT))._replace(reason="newer").meaning() == ""
+    assert only(line(Reason.LOCKED_OUT)).meaning() == MEANINGS[Reason.LOCKED_OUT]

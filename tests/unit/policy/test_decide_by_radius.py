@@ -1,0 +1,234 @@
+"""`server_auth_mode: radius`: what is asked, and what comes of a verdict."""
+
+from typing import Any
+
+import pytest
+from conversation import NOW, REALM, URI, Phone, UserInfo, phones, serve, trunk, user
+
+from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Reason, Reject
+from sbcauth.policy.ip_groups import IPGroup, ServerAuthMode
+from sbcauth.policy.request import Request
+from sbcauth.policy.server import AuthServer
+from sbcauth.radius.attributes import (
+    Answer,
+    RadiusAttributes,
+    RadiusServer,
+    RadiusSettings,
+    Verdict,
+    attributes_in,
+)
+
+ACCEPT, REJECT = Verdict(Answer.ACCEPT), Verdict(Answer.REJECT)
+SERVERS = (RadiusServer("192.0.2.9", 1812, "s"),)
+
+
+def by_radius(make: Any = phones, **settings: Any) -> IPGroup:
+    """Return an IP Group whose users a RADIUS server knows."""
+    radius = RadiusSettings(SERVERS)
+    group = {"server_auth_mode": ServerAuthMode.RADIUS, "radius": radius, **settings}
+    return make(**group)  # type: ignore[no-any-return]
+
+
+class Asked:
+    """Stands before a server, and has a verdict for whatever is asked."""
+
+    def __init__(self, server: AuthServer, verdict: Verdict) -> None:
+        self.server = server
+        self.verdict = verdict
+        self.questions: list[Ask] = []
+
+    def decide(self, request: Request, now: int) -> Decision:
+        decision = self.server.decide(request, now)
+        if not isinstance(decision, Ask):
+            return decision
+        self.questions.append(decision)
+        return self.server.decide(request, now, self.verdict)
+
+
+def asking(verdict: Verdict, *groups: IPGroup, users: UserInfo | None = None) -> Asked:
+    """Return a server whose users are known to RADIUS only, and which has one verdict."""
+    return Asked(serve(*(groups or [by_radius()]), users=users or UserInfo()), verdict)
+
+
+def phone(server: Any, **who: str) -> Phone:
+    return Phone(server, **who)
+
+
+def test_right_nonce_is_asked_about_and_nothing_is_decided() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    caller = phone(server)
+    field = caller.field(caller.challenge())
+    decisions = [caller.send("REGISTER", field) for _ in range(2)]
+    for decision in decisions:
+        assert isinstance(decision, Ask)
+        assert (decision.ip_group, decision.username) == ("Phones", "1001")
+        assert dict(attributes_in(decision.attributes))[1] == b"1001"
+    assert decisions[0] == decisions[1]
+
+
+@pytest.mark.parametrize("kind", RadiusAttributes)
+def test_question_is_in_the_attributes_of_the_ip_group(kind: RadiusAttributes) -> None:
+    caller = phone(serve(by_radius(radius=RadiusSettings(SERVERS, kind)), users=UserInfo()))
+    decision = caller.register()
+    assert isinstance(decision, Ask)
+    numbers = {number for number, _ in attributes_in(decision.attributes)}
+    assert (103 in numbers) == (kind is RadiusAttributes.RFC5090)
+    assert (206 in numbers) == (kind is RadiusAttributes.DRAFT_STERMAN)
+
+
+def test_accept_lets_in_a_user_whom_user_info_does_not_know() -> None:
+    server = asking(ACCEPT)
+    assert phone(server).register() == Accept("Phones", "1001", "1001", REALM)
+
+
+def test_reject_counts_and_the_third_is_refused_and_locks_out() -> None:
+    server = asking(REJECT)
+    caller = phone(server)
+    decisions = [caller.register() for _ in range(3)]
+    assert [type(decision) for decision in decisions] == [Challenge, Challenge, Reject]
+    assert {decision.reason for decision in decisions} == {Reason.WRONG_CREDENTIALS}
+    server.verdict = ACCEPT
+    assert caller.register().reason is Reason.LOCKED_OUT
+    assert len(server.questions) == 3
+
+
+def test_accept_forgives_what_was_wrong_before() -> None:
+    server = asking(REJECT)
+    caller = phone(server)
+    for verdict in (REJECT, REJECT, ACCEPT, REJECT, REJECT):
+        server.verdict = verdict
+        decision = caller.register()
+    assert isinstance(decision, Challenge)
+
+
+def test_no_verdict_is_503_and_counts_for_nothing() -> None:
+    server = asking(Verdict(Answer.NONE, "192.0.2.9:1812: no answer"))
+    caller = phone(server)
+    for _ in range(5):
+        decision = caller.register()
+        assert isinstance(decision, Reject)
+        assert (decision.status, decision.reason) == (503, Reason.UNAVAILABLE)
+        assert (decision.retry_after, decision.detail) == (5, "192.0.2.9:1812: no answer")
+
+
+def test_verdict_that_comes_after_a_lockout_is_too_late() -> None:
+    """Guesses that wait side by side have no more attempts than others."""
+    server = serve(by_radius(), users=UserInfo())
+    caller = phone(server)
+    fields = [caller.field(caller.challenge(), password=f"guess {i}") for i in range(4)]
+    requests = []
+
+    class Recorder:
+        def decide(self, request: Request, now: int) -> Decision:
+            requests.append(request)
+            return server.decide(request, now)
+
+    for field in fields:
+        assert isinstance(phone(Recorder()).send("REGISTER", field), Ask)
+    decisions = [server.decide(request, NOW, REJECT) for request in requests[:3]]
+    assert decisions[-1].reason is Reason.WRONG_CREDENTIALS
+    assert isinstance(decisions[-1], Reject)
+    assert server.decide(requests[3], NOW, ACCEPT).reason is Reason.LOCKED_OUT
+
+
+def test_same_credentials_that_wait_twice_are_accepted_once() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    caller = phone(server)
+    request = Request(
+        *("REGISTER", URI, "192.0.2.7", 5060, "udp", "1001", REALM, "1001", False, "id"),
+        authorization=(caller.field(caller.challenge()).partition(": ")[2],),
+    )
+    assert isinstance(server.decide(request, NOW), Ask)
+    assert isinstance(server.decide(request, NOW), Ask)
+    assert isinstance(server.decide(request, NOW, ACCEPT), Accept)
+    assert server.decide(request, NOW, ACCEPT).reason is Reason.REPLAYED
+    assert server.decide(request, NOW).reason is Reason.REPLAYED
+
+
+def test_stale_and_foreign_nonces_are_not_asked_about() -> None:
+    server = asking(ACCEPT)
+    caller = phone(server)
+    old = caller.challenge(now=NOW - 1000)
+    assert caller.answer(old).reason is Reason.STALE_NONCE
+    assert caller.answer(old._replace(nonce="foreign")).reason is Reason.FOREIGN_NONCE
+    assert not server.questions
+
+
+@pytest.mark.parametrize(
+    ("username", "local_user", "right"),
+    [
+        ("1001", "1001", True),
+        ("1001", "1002", False),
+        ("1001@example.com", "1001", True),
+        ("1001@example.net", "1001", False),
+        ("1001@example.net", "1001%40example.net", True),
+    ],
+)
+def test_user_speaks_for_the_address_of_record_of_that_name(
+    username: str, local_user: str, right: bool
+) -> None:
+    decision = phone(asking(ACCEPT), username=username, local_user=local_user).register()
+    assert isinstance(decision, Accept) == right
+    assert right or decision.reason is Reason.IDENTITY_MISMATCH
+
+
+def test_user_info_may_have_another_address_of_record_for_a_user() -> None:
+    users = UserInfo(user("alice", local_user="1001"))
+    assert isinstance(
+        phone(asking(ACCEPT, users=users), username="alice", local_user="1001").register(), Accept
+    )
+    assert phone(asking(ACCEPT, users=users), username="alice").register().reason is (
+        Reason.IDENTITY_MISMATCH
+    )
+
+
+def test_address_of_record_that_user_info_has_for_somebody_else_is_not_given_away() -> None:
+    users = UserInfo(user("alice", local_user="1001"))
+    decision = phone(asking(ACCEPT, users=users), username="1001").register()
+    assert decision.reason is Reason.UNKNOWN_USER
+
+
+def test_user_who_is_disabled_in_user_info_is_refused_whatever_radius_says() -> None:
+    users = UserInfo(user(enabled=False))
+    assert phone(asking(ACCEPT, users=users)).register().reason is Reason.DISABLED_USER
+
+
+def test_user_info_that_does_not_answer_is_no_pass() -> None:
+    users = UserInfo()
+    users.broken = True
+    assert phone(asking(ACCEPT, users=users)).register().reason is Reason.UNAVAILABLE
+
+
+def test_peer_server_speaks_for_every_address_of_record() -> None:
+    server = asking(ACCEPT, by_radius(trunk, username_as_server="", password_as_server=""))
+    peer = phone(server, username="pbx", local_user="anybody", address="198.51.100.1")
+    assert isinstance(peer.register(), Accept)
+
+
+def test_right_password_of_user_info_is_worth_nothing_here() -> None:
+    server = asking(REJECT, users=UserInfo(user()))
+    assert phone(server).register().reason is Reason.WRONG_CREDENTIALS
+
+
+def test_value_that_radius_cannot_carry_is_400() -> None:
+    decision = phone(asking(ACCEPT)).register(uri="sip:" + "x" * 250)
+    assert isinstance(decision, Reject)
+    assert (decision.status, decision.reason) == (400, Reason.MALFORMED_CREDENTIALS)
+    assert decision.detail == "uri is longer than 251 bytes, which RADIUS cannot carry"
+
+
+def test_ip_group_without_servers_lets_nobody_in() -> None:
+    decision = phone(asking(ACCEPT, by_radius(radius=None))).register()
+    assert isinstance(decision, Reject)
+    assert (decision.status, decision.reason) == (503, Reason.UNAVAILABLE)
+
+
+def test_verdict_on_an_ip_group_that_is_local_by_now_plays_no_part() -> None:
+    """The configuration may change while a request waits."""
+    server = serve()
+    caller = phone(server)
+    request = Request(
+        *("REGISTER", URI, "192.0.2.7", 5060, "udp", "1001", REALM, "1001", False, "id"),
+        authorization=(caller.field(caller.challenge(), password="x").partition(": ")[2],),
+    )
+    assert server.decide(request, NOW, ACCEPT).reason is Reason.WRONG_CREDENTIALS

@@ -1,0 +1,151 @@
+"""The password before a change: recognised for a time, never accepted, never counted."""
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conversation import NOW, Phone, UserInfo, accepted, is_stale, phones, serve, user
+
+from sbcauth.digest.response import Algorithm
+from sbcauth.policy import server as server_module
+from sbcauth.policy.decision import Challenge, Reason
+from sbcauth.users.directory import User, UserDirectory
+from sbcauth.users.files import UserFile, import_users
+from sbcauth.users.table import HA1_COLUMNS, UserTable, hashes
+
+REALM = "example.com"
+DAY = 86400
+
+
+def changed(**how: object) -> Phone:
+    """Return a phone that knows the new password, `secret`; the old one was `before`."""
+    return Phone(serve(users=UserInfo(user(old_password="before", **how))))  # type: ignore[arg-type]
+
+
+def test_old_password_is_refused_as_a_wrong_one_and_not_counted() -> None:
+    phone = changed()
+    for _ in range(10):
+        decision = phone.register(password="before")
+        assert isinstance(decision, Challenge)
+        assert decision.reason is Reason.OLD_PASSWORD
+        assert not is_stale(decision)
+    assert accepted(phone.register())
+
+
+def test_old_password_forgives_nothing() -> None:
+    phone = changed()
+    phone.fail(2)
+    phone.register(password="before")
+    assert phone.fail().reason is Reason.WRONG_CREDENTIALS
+    assert phone.register(password="before").reason is Reason.LOCKED_OUT
+
+
+def test_old_password_is_a_wrong_one_when_its_time_is_over() -> None:
+    phone = changed(old_until=NOW)
+    assert phone.register(password="before").reason is Reason.WRONG_CREDENTIALS
+
+
+def test_disabled_user_is_disabled_with_any_password() -> None:
+    phone = changed(enabled=False)
+    for password in ("before", "secret"):
+        assert phone.register(password=password).reason is Reason.DISABLED_USER
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_old_password_is_known_in_every_algorithm(algorithm: Algorithm) -> None:
+    group = phones(auth_algorithms=(algorithm,))
+    phone = Phone(serve(group, users=UserInfo(user(old_password="before"))))
+    assert phone.register(password="before").reason is Reason.OLD_PASSWORD
+
+
+@pytest.mark.parametrize("username", ["1001", "never changed", "disabled", "unknown"])
+def test_whoever_fails_is_hashed_for_as_often(
+    username: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+    measure = server_module.response_is_right
+
+    def counted(*arguments: object) -> bool:
+        nonlocal count
+        count += 1
+        return measure(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(server_module, "response_is_right", counted)
+    users = UserInfo(
+        user(old_password="before"), user("never changed"), user("disabled", enabled=False)
+    )
+    Phone(serve(users=users), username).fail()
+    assert count == 2
+
+
+# Keeping it
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[UserTable]:
+    with UserTable(f"sqlite:///{tmp_path}/sbcauth.db") as table:
+        table.add("Phones", "1001", REALM, "first")
+        yield table
+
+
+def old_passwords(table: UserTable, tmp_path: Path) -> User:
+    directory = UserDirectory(f"sqlite:///{tmp_path}/sbcauth.db")
+    directory.refresh(0)
+    found = directory.find("Phones", "1001", REALM)
+    directory.close()
+    assert found
+    return found
+
+
+def remembered(user: User, password: str, now: int) -> bool:
+    """Tell whether exactly this password is remembered, in every algorithm."""
+    old = [user.old_ha1(algorithm, now) for algorithm in Algorithm]
+    return old == [hashes("1001", REALM, password)[HA1_COLUMNS[each]] for each in Algorithm]
+
+
+def replace(table: UserTable, password: str, memory: int) -> None:
+    content = io.BytesIO(f"username,password\n1001,{password}\n1002,x\n".encode())
+    group = phones(realm=REALM)
+    import_users(table, UserFile(content, "users.csv", [group], group), replace=True, memory=memory)
+
+
+def set_password(table: UserTable, password: str, memory: int) -> None:
+    table.set_password(table.find("1001"), password, memory)
+
+
+@pytest.mark.parametrize("change", [set_password, replace])
+def test_password_that_is_replaced_is_remembered_for_a_time(
+    change: object, table: UserTable, tmp_path: Path
+) -> None:
+    assert callable(change)
+    now = int(time.time())
+    change(table, "second", DAY)
+    user = old_passwords(table, tmp_path)
+    assert user.old_until in range(now + DAY, now + DAY + 10)
+    assert remembered(user, "first", user.old_until - 1)
+    assert not remembered(user, "first", user.old_until)
+    change(table, "second", DAY)
+    assert remembered(old_passwords(table, tmp_path), "first", now), "the same again is no change"
+    change(table, "third", DAY)
+    assert remembered(old_passwords(table, tmp_path), "second", now)
+
+
+@pytest.mark.parametrize("change", [set_password, replace])
+def test_nothing_is_remembered_where_it_is_switched_off(
+    change: object, table: UserTable, tmp_path: Path
+) -> None:
+    assert callable(change)
+    change(table, "second", DAY)
+    change(table, "third", 0)
+    assert old_passwords(table, tmp_path)[-4:] == (None,) * 4
+
+
+def test_import_that_is_tried_only_changes_nothing(table: UserTable, tmp_path: Path) -> None:
+    before = old_passwords(table, tmp_path)
+    content = io.BytesIO(b"username,password\n1001,second\n")
+    source = UserFile(content, "users.csv", [phones(realm=REALM)], phones(realm=REALM))
+    import_users(table, source, replace=True, dry_run=True, memory=DAY)
+    assert old_passwords(table, tmp_path) == before
+    replace(table, "second", DAY)

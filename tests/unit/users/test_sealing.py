@@ -1,0 +1,227 @@
+"""H(A1) at rest: sealed values open with the right key, in their place, and nowhere else."""
+
+import io
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.exceptions import Unavailable
+from sbcauth.users.directory import User, UserDirectory
+from sbcauth.users.files import export_users
+from sbcauth.users.resealing import count_plain, reseal
+from sbcauth.users.sealing import COLUMNS, Seals
+from sbcauth.users.table import UserTable, hashes
+
+NAMES = ("Phones", "1001", "example.com")
+HA1S = ("0a" * 16, "1b" * 32, "2c" * 32, None, None, None)
+SCHEMA_2 = (Path(__file__).parent / "schema_2.sql").read_text()
+
+
+@pytest.fixture
+def seals(tmp_path: Path) -> Seals:
+    found = Seals(tmp_path / "users.seal")
+    found.make()
+    return found
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/users.db"
+
+
+@pytest.fixture
+def older(tmp_path: Path, url: str) -> str:
+    """Return a database of schema 2 with a user, whose H(A1) are plain."""
+    connection = sqlite3.connect(tmp_path / "users.db")
+    connection.execute("PRAGMA journal_mode=wal")
+    connection.executescript(SCHEMA_2)
+    found = hashes("1001", "example.com", "secret")
+    connection.execute(
+        "INSERT INTO user_info (ip_group, local_user, username, realm, ha1_md5, ha1_sha256,"
+        " ha1_sha512_256) VALUES ('Phones', '1001', '1001', 'example.com', ?, ?, ?)",
+        tuple(found.values()),
+    )
+    connection.commit()
+    connection.close()
+    return url
+
+
+def files(folder: Path) -> bytes:
+    """Return all that is in the database's files."""
+    return b"".join(path.read_bytes() for path in folder.glob("users.db*"))
+
+
+def plain(password: str) -> list[bytes]:
+    """Return the H(A1) of the user, as hexadecimal and as bytes."""
+    found = hashes("1001", "example.com", password).values()
+    return [form for each in found for form in (each.encode(), bytes.fromhex(each))]
+
+
+def found(url: str) -> User:
+    """Return the user, as a server finds it."""
+    with closing(UserDirectory(url)) as users:
+        user = users.find(*NAMES)
+    assert user
+    return user
+
+
+def test_sealed_values_open_to_what_they_were(seals: Seals) -> None:
+    sealed = seals.seal(NAMES, HA1S)
+    assert [value is None for value in sealed] == [value is None for value in HA1S]
+    assert not any(ha1 in value for ha1, value in zip(HA1S, sealed, strict=True) if ha1 and value)
+    assert seals.open(NAMES, sealed) == list(HA1S)
+    assert Seals(seals.path).open(NAMES, sealed) == list(HA1S)
+
+
+def test_the_same_value_is_never_sealed_twice_alike(seals: Seals) -> None:
+    assert seals.seal(NAMES, HA1S)[0] != seals.seal(NAMES, HA1S)[0]
+
+
+def test_plain_values_stay_as_they_are(seals: Seals) -> None:
+    assert seals.open(NAMES, HA1S) == list(HA1S)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Others", "1001", "example.com"),
+        ("Phones", "1002", "example.com"),
+        ("Phones", "1001", "example.net"),
+    ],
+)
+def test_value_opens_nowhere_but_in_its_place(seals: Seals, names: tuple[str, str, str]) -> None:
+    sealed = seals.seal(NAMES, HA1S)
+    with pytest.raises(Unavailable):
+        seals.open(names, sealed)
+
+
+@pytest.mark.parametrize("column", COLUMNS[1:])
+def test_value_opens_in_no_other_column(seals: Seals, column: str) -> None:
+    sealed = seals.seal(NAMES, HA1S)
+    moved: list[str | None] = [None] * len(COLUMNS)
+    moved[COLUMNS.index(column)] = sealed[0]
+    with pytest.raises(Unavailable):
+        seals.open(NAMES, moved)
+
+
+def test_value_that_was_changed_does_not_open(seals: Seals) -> None:
+    sealed = seals.seal(NAMES, HA1S)
+    value = sealed[0]
+    assert value
+    for place in (len("v1:0:"), len(value) // 2, len(value) - 4):
+        other = "A" if value[place] != "A" else "B"
+        with pytest.raises(Unavailable, match="1001"):
+            seals.open(NAMES, [value[:place] + other + value[place + 1 :], *sealed[1:]])
+    for broken in ("v1:", "v1:0", "v1:0:", "v1:0:!", "v1:x:AAAA"):
+        with pytest.raises(Unavailable):
+            seals.open(NAMES, [broken, *sealed[1:]])
+
+
+def test_value_does_not_open_with_another_key(seals: Seals, tmp_path: Path) -> None:
+    other = Seals(tmp_path / "other.seal")
+    other.make()
+    with pytest.raises(Unavailable):
+        other.open(NAMES, seals.seal(NAMES, HA1S))
+
+
+def test_no_complaint_shows_a_key_or_a_value(seals: Seals, tmp_path: Path) -> None:
+    other = Seals(tmp_path / "other.seal")
+    other.make()
+    sealed = seals.seal(NAMES, HA1S)
+    with pytest.raises(Unavailable) as refusal:
+        other.open(NAMES, sealed)
+    secrets = [line.split()[1] for line in seals.path.read_text().splitlines() if line[0] != "#"]
+    for secret in (*secrets, *filter(None, sealed), *filter(None, HA1S)):
+        assert secret not in str(refusal.value)
+
+
+def test_older_keys_open_and_the_newest_seals(seals: Seals) -> None:
+    before = seals.seal(NAMES, HA1S)
+    assert seals.make(anew=True) == 1
+    after = seals.seal(NAMES, HA1S)
+    assert [value[:5] for value in (before[0], after[0]) if value] == ["v1:0:", "v1:1:"]
+    assert seals.open(NAMES, before) == seals.open(NAMES, after) == list(HA1S)
+
+
+def test_keys_are_their_owners_alone(seals: Seals) -> None:
+    assert seals.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_new_database_has_sealed_values_alone(url: str, tmp_path: Path) -> None:
+    with UserTable(url) as table:
+        row = table.add("Phones", "1001", "example.com", "secret")
+        table.set_password(row, "changed", memory=60)
+    assert not any(value in files(tmp_path) for value in plain("secret") + plain("changed"))
+    user = found(url)
+    assert user.ha1_md5 == ha1(Algorithm.MD5, "1001", "example.com", "changed")
+    assert user.old_ha1(Algorithm.MD5, int(time.time())) == ha1(
+        Algorithm.MD5, "1001", "example.com", "secret"
+    )
+
+
+def test_keys_that_are_gone_let_nobody_be_found(url: str, tmp_path: Path) -> None:
+    with UserTable(url) as table:
+        table.add("Phones", "1001", "example.com", "secret")
+    key_file, aside = tmp_path / "users.seal", tmp_path / "aside"
+    with closing(UserDirectory(url)) as users:
+        users.refresh(0)
+        assert users.find(*NAMES)
+        key_file.rename(aside)
+        users.refresh(1)
+        for name in ("1001", "nobody"):
+            with pytest.raises(Unavailable, match=r"users\.seal"):
+                users.find("Phones", name, "example.com")
+        assert users.has_local_user("Phones", "1001")
+        aside.rename(key_file)
+        users.refresh(2)
+        assert users.find(*NAMES)
+        assert users.find("Phones", "nobody", "example.com") is None
+
+
+def test_database_of_an_older_version_stays_plain_until_it_is_resealed(older: str) -> None:
+    with UserTable(older) as table:
+        table.add("Phones", "1002", "example.com", "secret")
+        assert count_plain(table) == 2
+        assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+        assert reseal(table) == (0, 2)
+        assert count_plain(table) == 0
+        assert reseal(table) == (0, 0)
+    assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+
+
+def test_plain_ha1s_of_an_older_version_leave_nothing_when_they_are_sealed(
+    older: str, tmp_path: Path
+) -> None:
+    assert any(value in files(tmp_path) for value in plain("secret"))
+    with UserTable(older) as table:
+        reseal(table)
+    assert not any(value in files(tmp_path) for value in plain("secret"))
+
+
+def test_worker_goes_on_through_resealing_and_rotation(older: str) -> None:
+    with closing(UserDirectory(older)) as users, UserTable(older) as table:
+        for now, rotate in enumerate((False, False, True, True)):
+            users.refresh(now)
+            user = users.find(*NAMES)
+            assert user
+            assert user.ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+            if now:
+                reseal(table, rotate=rotate)
+
+
+def test_export_has_every_ha1_opened(url: str) -> None:
+    with UserTable(url) as table:
+        table.add("Phones", "1001", "example.com", "secret")
+        written = io.StringIO()
+        export_users(table, written)
+    assert hashes("1001", "example.com", "secret")["ha1_sha256"] in written.getvalue()
+
+
+def test_group_of_the_file_keeps_its_right_to_read(seals: Seals) -> None:
+    seals.path.chmod(0o640)
+    seals.make(anew=True)
+    assert seals.path.stat().st_mode & 0o777 == 0o640
