@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench.phones import REALM, password, username
-from sbcauth.users.directory import User
+from sbcauth.policy.accounts import User
 from sbcauth.users.table import UserTable
 
 _BATCH = 1000

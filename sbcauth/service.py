@@ -9,11 +9,11 @@ from sbcauth.policy.as_client import ClientAccount, PeerChallenge, account_for
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Decision
+from sbcauth.policy.external_server import Verdict
 from sbcauth.policy.fast_path import FastPathOfSource
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import SharedState
-from sbcauth.radius.attributes import Verdict
 from sbcauth.users.directory import CountingUserDirectory, UserDirectory
 
 

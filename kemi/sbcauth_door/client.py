@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import KSR
 
 from sbcauth.config.reload import Reloaded
+from sbcauth.digest.text import to_bytes
 from sbcauth.monitoring import log_line as logline
 from sbcauth.policy.as_client import (
     ClientAccount,
@@ -25,7 +26,6 @@ from sbcauth.policy.as_client import (
     parse_challenge,
     strongest,
 )
-from sbcauth.policy.request import to_bytes
 from sbcauth.service import Service
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr

@@ -15,10 +15,11 @@ from urllib.parse import quote
 import KSR
 
 from sbcauth.digest.credentials import parse_credentials
+from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import Absorbed, BadCredentials, Unavailable
 from sbcauth.monitoring.log_line import line_of, outcome, word
 from sbcauth.policy.decision import Decision, Drop, Reason, Reject, outcome_key
-from sbcauth.policy.request import Request, to_bytes
+from sbcauth.policy.request import Request
 from sbcauth.service import Route
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door.state import count

@@ -15,8 +15,9 @@ from sbcauth.monitoring.counts import LISTED, TABLE, dead_key, event_key
 from sbcauth.monitoring.in_force import KEY as IN_FORCE
 from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.measures import Measures
+from sbcauth.policy.external_server import Answer
 from sbcauth.policy.shared_state import Table, Value
-from sbcauth.radius.attributes import Answer, RadiusServer
+from sbcauth.radius.settings import RadiusServer
 
 T = TypeVar("T")
 

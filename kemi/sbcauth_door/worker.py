@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 
 import KSR
 
+from sbcauth.config import versions
 from sbcauth.config.load import Config, load
 from sbcauth.config.reload import Reloaded
 from sbcauth.exceptions import Absorbed, ConfigError, SbcAuthError, Unavailable
-from sbcauth.monitoring import in_force
+from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.policy.external_server import Verdict
 from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import SharedState
-from sbcauth.radius.attributes import LONGEST_WAIT, RadiusSettings, Verdict
 from sbcauth.radius.process import Question, Ticket, Waiting
+from sbcauth.radius.settings import LONGEST_WAIT, RadiusSettings
 from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
 from sbcauth_door import log as sbcauth_log
@@ -171,7 +173,8 @@ class Worker(ClientRoutes):
 
     def _settings(self, ip_group: str) -> RadiusSettings | None:
         group = self.services.value(time.time()).ip_groups.by_name.get(ip_group)
-        return group.radius if group else None
+        found = group.external_server if group else None
+        return found if isinstance(found, RadiusSettings) else None
 
 
 _NOTHING_YET = ReturnCode.NOTHING_YET
@@ -239,12 +242,12 @@ def _service(
 
 def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
     """Have `sbcauth reload` know what it changes; nothing else depends on it."""
-    values = in_force.values(config)
+    values = versions.values(config)
     in_shadow = tuple(group.name for group in config.ip_groups if group.shadow)
-    version, now = in_force.version(values), int(time.time())
-    set_in_force(in_force.InForce(version, now, nonce_key, in_shadow))
+    version, now = versions.version(values), int(time.time())
+    set_in_force(InForce(version, now, nonce_key, in_shadow))
     try:
-        in_force.keep(config, values)
+        versions.keep(config, values)
     except ConfigError as error:
         _note(f"`sbcauth reload` will not know what it changes: {error}")
 

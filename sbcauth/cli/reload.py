@@ -10,7 +10,8 @@ from sbcauth.cli.options import Socket, rpc
 from sbcauth.cli.output import counted
 from sbcauth.config.load import load
 from sbcauth.config.reload import request_reload
-from sbcauth.monitoring.in_force import changes, is_taken_up, kept, running, values, version
+from sbcauth.config.versions import changes, kept, values, version
+from sbcauth.monitoring.in_force import is_taken_up, running
 
 
 def reload(context: typer.Context, socket: Socket = None) -> None:

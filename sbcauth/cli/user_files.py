@@ -14,7 +14,7 @@ from rich.progress import track
 
 from sbcauth.cli.output import counted
 from sbcauth.config.load import load
-from sbcauth.users.directory import User
+from sbcauth.policy.accounts import User
 from sbcauth.users.files import UserFile, export_users, import_users
 from sbcauth.users.membership import (
     ip_group_named,

@@ -8,7 +8,7 @@ from sbcauth.config.schema import FileKeys, IPGroupKeys, RadiusKeys, setting
 from sbcauth.config.source import Path
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType, RuleAction, ServerAuthMode
-from sbcauth.radius.attributes import LONGEST_WAIT
+from sbcauth.radius.settings import LONGEST_WAIT
 
 _METHODS = [
     "INVITE",

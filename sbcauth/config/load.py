@@ -212,7 +212,7 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
         ),
         check_digest_uri=in_force("check_digest_uri") is CheckDigestURI.STRICT,
         reject_invalid_nonce=in_force("reject_invalid_nonce"),
-        radius=radius.value() if radius else None,
+        external_server=radius.value() if radius else None,
     )
 
 

@@ -20,7 +20,8 @@ from sbcauth.policy.ip_groups import (
     ServerAuthMode,
     UnclassifiedRequests,
 )
-from sbcauth.radius.attributes import RadiusAttributes, RadiusServer, RadiusSettings
+from sbcauth.radius.attributes import RadiusAttributes
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 
 class CheckDigestURI(StrEnum):

@@ -6,6 +6,7 @@ from typing import Any
 from sbcauth.config.load import Config
 from sbcauth.config.schema import FileKeys
 from sbcauth.policy.ip_groups import IPGroup
+from sbcauth.radius.settings import RadiusSettings
 
 Hide = Callable[[str], str]
 
@@ -71,16 +72,17 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
         if username:
             values[f"username_as_{side}"] = username
             values[f"password_as_{side}"] = hide(getattr(group, f"password_as_{side}"))
-    if group.radius:
+    radius = group.external_server
+    if isinstance(radius, RadiusSettings):
         values["radius"] = {
             "servers": [
                 {"address": s.address, "port": s.port, "secret": hide(s.secret)}
-                for s in group.radius.servers
+                for s in radius.servers
             ],
-            "attributes": str(group.radius.attributes),
-            "timeout": group.radius.timeout,
-            "tries": group.radius.tries,
-            "dead_time": group.radius.dead_time,
+            "attributes": str(radius.attributes),
+            "timeout": radius.timeout,
+            "tries": radius.tries,
+            "dead_time": radius.dead_time,
         }
     return values
 

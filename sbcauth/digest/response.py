@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 from typing import Protocol
 
 from sbcauth.digest.credentials import USUAL_QOP, Credentials
-from sbcauth.policy.request import to_bytes
+from sbcauth.digest.text import to_bytes
 
 
 class Algorithm(StrEnum):

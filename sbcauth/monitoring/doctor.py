@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sbcauth.config.load import Config, load
+from sbcauth.config.versions import values, version
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.installation import kamailio_cfg
-from sbcauth.monitoring.in_force import running, values, version
+from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.membership import strays

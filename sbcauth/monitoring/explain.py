@@ -11,6 +11,7 @@ from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.policy.request import Request
+from sbcauth.radius.settings import RadiusSettings
 
 
 class Step(NamedTuple):
@@ -116,9 +117,11 @@ def answer(decision: Decision) -> str:
 
 def _question(group: IPGroup | None, decision: Ask) -> str:
     """Return who would be asked about whom."""
-    radius = group.radius if group else None
-    servers = ", then ".join(map(str, radius.servers)) if radius else "nobody"
-    kind = f" in attributes of {radius.attributes}" if radius else ""
+    radius = group.external_server if group else None
+    servers, kind = "nobody", ""
+    if isinstance(radius, RadiusSettings):
+        servers = ", then ".join(map(str, radius.servers))
+        kind = f" in attributes of {radius.attributes}"
     return f"{servers}, about the user name {decision.username}{kind}"
 
 

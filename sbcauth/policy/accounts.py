@@ -12,7 +12,54 @@ from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Reason
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
-from sbcauth.users.directory import User
+
+
+class User(NamedTuple):
+    """A row of User Info, without its dates; H(A1) may be sealed.
+
+    `old_…` are of the password before this one, which is recognised until `old_until` (seconds
+    since 1970).
+    """
+
+    ip_group: str
+    local_user: str
+    username: str
+    realm: str
+    enabled: bool
+    ha1_md5: str | None = None
+    ha1_sha256: str | None = None
+    ha1_sha512_256: str | None = None
+    old_ha1_md5: str | None = None
+    old_ha1_sha256: str | None = None
+    old_ha1_sha512_256: str | None = None
+    old_until: int | None = None
+
+    def ha1(self, algorithm: str) -> str | None:
+        """Return H(A1) for `algorithm`, or None where there is none."""
+        match algorithm:
+            case Algorithm.MD5:
+                return self.ha1_md5
+            case Algorithm.SHA_256:
+                return self.ha1_sha256
+            case Algorithm.SHA_512_256:
+                return self.ha1_sha512_256
+        return None
+
+    def old_ha1(self, algorithm: Algorithm, now: int) -> str | None:
+        """Return H(A1) of the password before, or None where it is recognised no more."""
+        if now >= (self.old_until or 0):
+            return None
+        match algorithm:
+            case Algorithm.MD5:
+                return self.old_ha1_md5
+            case Algorithm.SHA_256:
+                return self.old_ha1_sha256
+            case Algorithm.SHA_512_256:
+                return self.old_ha1_sha512_256
+
+    def __repr__(self) -> str:
+        """Return who it is; H(A1) is as good as the password and is not shown."""
+        return f"User({self.username!r} in {self.ip_group!r}, realm {self.realm!r})"
 
 
 class Users(Protocol):

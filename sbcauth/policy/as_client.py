@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from sbcauth.digest.credentials import Credentials, parse_parameters, scheme
 from sbcauth.digest.response import Algorithm, expected_response, ha1, ha2
+from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials
+from sbcauth.policy.accounts import User
 from sbcauth.policy.ip_groups import IPGroup
-from sbcauth.policy.request import to_bytes
-from sbcauth.users.directory import User
 
 _SESSION = "-SESS"
 _FIRST = "00000001"

@@ -25,8 +25,8 @@ from hashlib import blake2s
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
+from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.request import to_bytes
 from sbcauth.policy.shared_state import SharedState, Table
 
 _TIME_BITS = 17  # 36 hours, far more than any window

@@ -3,14 +3,11 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING
 
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.external_server import ExternalServer
 from sbcauth.policy.request import Request
-
-if TYPE_CHECKING:
-    from sbcauth.radius.attributes import RadiusSettings
 
 
 class IPGroupType(StrEnum):
@@ -139,7 +136,7 @@ class IPGroup:
     attempt_limit: AttemptLimit = AttemptLimit()
     check_digest_uri: bool = False
     reject_invalid_nonce: bool = False
-    radius: "RadiusSettings | None" = None
+    external_server: ExternalServer | None = None
 
     def challenges(self, request: Request) -> bool:
         """Tell whether the Authentication Method List has the request's method."""

@@ -52,8 +52,3 @@ def source_of(address: str) -> str:
         return address
     six = IPv6Address(address.strip("[]"))
     return str(six.ipv4_mapped or ip_network(f"{six}/64", strict=False))
-
-
-def to_bytes(text: str) -> bytes:
-    """Return the bytes that `text` was decoded from at the door."""
-    return text.encode("utf-8", "surrogateescape")

@@ -16,6 +16,7 @@ from sbcauth.policy.attempts import Attempts, Claimant, Scope
 from sbcauth.policy.challenges import Challenger
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.fast_path import FastPath, FastPathOfSource
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
@@ -26,7 +27,6 @@ from sbcauth.policy.ip_groups import (
 from sbcauth.policy.nonce_counts import NonceCounts
 from sbcauth.policy.request import Request, source_of
 from sbcauth.policy.shared_state import SharedState
-from sbcauth.radius.attributes import Answer, Verdict, access_request
 
 _REMEMBERED_SOURCES = 100_000
 
@@ -205,10 +205,10 @@ class AuthServer:
         group, credentials = claim.group, claim.credentials
         if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
-        if group.radius is None:
+        if group.external_server is None:
             raise Unavailable("server_auth_mode is radius, but there are no radius.servers")
         try:
-            attributes = access_request(group.radius.attributes, claim.request, credentials)
+            attributes = group.external_server.question(claim.request, credentials)
         except BadCredentials as bad:
             return _malformed(group, bad)
         return Ask(group.name, credentials.username, group.realm, attributes)

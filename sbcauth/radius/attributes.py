@@ -1,18 +1,17 @@
-"""The external server: its settings, what it is asked in RADIUS attributes, and what it says.
+"""What a RADIUS server is asked, in attributes.
 
 The nonce is ours, the verdict its own. What a phone sent is handed over as it was sent, in the
 attributes of draft-sterman-aaa-sip-01 (as the box does it) or of RFC 5090.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from sbcauth.digest.credentials import Credentials
 from sbcauth.digest.response import HASHES
+from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials
-from sbcauth.policy.request import Request, to_bytes
+from sbcauth.policy.request import Request
 
 
 class RadiusAttributes(StrEnum):
@@ -20,55 +19,6 @@ class RadiusAttributes(StrEnum):
 
     DRAFT_STERMAN = "draft-sterman"
     RFC5090 = "rfc5090"
-
-
-LONGEST_WAIT = 30.0
-"""Seconds after which nobody is asked any more: a phone gives up after 32 (RFC 3261, 17.1.2.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RadiusServer:
-    """A RADIUS server's address, UDP port and shared secret."""
-
-    address: str
-    port: int
-    secret: str = field(repr=False)
-
-    def __str__(self) -> str:
-        """Return the address and port, as the log has them."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class RadiusSettings:
-    """The servers in the order in which they are asked; `timeout` and `dead_time` in seconds."""
-
-    servers: tuple[RadiusServer, ...]
-    attributes: RadiusAttributes = RadiusAttributes.DRAFT_STERMAN
-    timeout: float = 1.0
-    tries: int = 2
-    dead_time: int = 30
-
-    @property
-    def patience(self) -> float:
-        """Return how long it takes until no server has answered, in seconds."""
-        return len(self.servers) * self.tries * self.timeout
-
-
-class Answer(StrEnum):
-    """What came of a question: Access-Accept, Access-Reject, or nothing that may be trusted."""
-
-    ACCEPT = "accept"
-    REJECT = "reject"
-    NONE = "none"
-
-
-class Verdict(NamedTuple):
-    """What the external server said of a request; `detail` is why it said nothing."""
-
-    answer: Answer
-    detail: str = ""
 
 
 _USER_NAME, _NAS_IDENTIFIER = 1, 32  # RFC 2865, 5.1 and 5.32

@@ -17,8 +17,9 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-from sbcauth.radius.attributes import LONGEST_WAIT, Answer, RadiusServer, RadiusSettings, Verdict
+from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.radius.packets import AccessRequest, UntrustedReply
+from sbcauth.radius.settings import LONGEST_WAIT, RadiusServer, RadiusSettings
 
 _SILENT = "no answer (a server is silent too where it does not know our address or shared secret)"
 

@@ -5,7 +5,8 @@ from secrets import randbelow, token_bytes
 from pyrad.packet import AccessAccept, AccessReject, AuthPacket, PacketError
 
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.radius.attributes import Answer, Verdict, attributes_in
+from sbcauth.policy.external_server import Answer, Verdict
+from sbcauth.radius.attributes import attributes_in
 
 
 class UntrustedReply(SbcAuthError):

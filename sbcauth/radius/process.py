@@ -20,8 +20,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.radius.attributes import RadiusSettings, Verdict
+from sbcauth.policy.external_server import Verdict
 from sbcauth.radius.client import RadiusClient, Record
+from sbcauth.radius.settings import RadiusSettings
 
 _PIPE_SIZE = 1 << 20
 """Bytes in the pipe: some four thousand questions."""

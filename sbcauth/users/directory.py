@@ -5,15 +5,15 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import peewee
 
-from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.accounts import User
 from sbcauth.users.database import open_for_reading, read_proof, sqlite_path
 from sbcauth.users.migrations import version
-from sbcauth.users.sealing import HA1s, Names, Seals, key_file_beside
+from sbcauth.users.sealing import Seals, key_file_beside, opened, sealed
 
 FRESHNESS = 0.1
 """Seconds after which the database is asked whether it has changed."""
@@ -36,72 +36,6 @@ _TAKEN = f"""
     SELECT ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, {_NO_OLD}
     FROM user_info WHERE ip_group=? AND local_user=? LIMIT 1
 """  # noqa: S608
-
-
-class User(NamedTuple):
-    """A row of User Info, without its dates; H(A1) may be sealed.
-
-    `old_…` are of the password before this one, which is recognised until `old_until` (seconds
-    since 1970).
-    """
-
-    ip_group: str
-    local_user: str
-    username: str
-    realm: str
-    enabled: bool
-    ha1_md5: str | None = None
-    ha1_sha256: str | None = None
-    ha1_sha512_256: str | None = None
-    old_ha1_md5: str | None = None
-    old_ha1_sha256: str | None = None
-    old_ha1_sha512_256: str | None = None
-    old_until: int | None = None
-
-    def ha1(self, algorithm: str) -> str | None:
-        """Return H(A1) for `algorithm`, or None where there is none."""
-        match algorithm:
-            case Algorithm.MD5:
-                return self.ha1_md5
-            case Algorithm.SHA_256:
-                return self.ha1_sha256
-            case Algorithm.SHA_512_256:
-                return self.ha1_sha512_256
-        return None
-
-    def old_ha1(self, algorithm: Algorithm, now: int) -> str | None:
-        """Return H(A1) of the password before, or None where it is recognised no more."""
-        if now >= (self.old_until or 0):
-            return None
-        match algorithm:
-            case Algorithm.MD5:
-                return self.old_ha1_md5
-            case Algorithm.SHA_256:
-                return self.old_ha1_sha256
-            case Algorithm.SHA_512_256:
-                return self.old_ha1_sha512_256
-
-    def sealed(self, seals: Seals) -> "User":
-        """Return the user with every H(A1) sealed; raises Unavailable."""
-        return self._with_ha1s(seals.seal(self._names(), self.ha1s()))
-
-    def opened(self, seals: Seals) -> "User":
-        """Return the user with every H(A1) opened; raises Unavailable."""
-        return self._with_ha1s(seals.open(self._names(), self.ha1s()))
-
-    def _names(self) -> Names:
-        return self.ip_group, self.username, self.realm
-
-    def ha1s(self) -> HA1s:
-        """Return every H(A1), in the order of the columns that are sealed."""
-        return self[5:11]
-
-    def _with_ha1s(self, ha1s: HA1s) -> "User":
-        return User._make((*self[:5], *ha1s, self.old_until))
-
-    def __repr__(self) -> str:
-        """Return who it is; H(A1) is as good as the password and is not shown."""
-        return f"User({self.username!r} in {self.ip_group!r}, realm {self.realm!r})"
 
 
 _DECOY = User("", "", "", "", False, "0" * 32, "0" * 64, "0" * 64)
@@ -192,9 +126,9 @@ class UserDirectory:
             hint = _missing_right(self._path)
             raise Unavailable(f"User Info {self._path}: {error}{hint}") from error
         if not rows and self._decoy and query is _BY_USERNAME:
-            self._decoy.opened(self._seals)
+            opened(self._decoy, self._seals)
         found = (User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
-        return tuple(user.opened(self._seals) for user in found)
+        return tuple(opened(user, self._seals) for user in found)
 
     def _get_to_know(self, connection: sqlite3.Connection) -> None:
         """See once, after every change, of what schema the database is, and whether it is sealed.
@@ -208,7 +142,7 @@ class UserDirectory:
         proof = read_proof(connection)
         if proof:
             self._seals.check(proof)
-        self._decoy = _DECOY.sealed(self._seals) if proof else None
+        self._decoy = sealed(_DECOY, self._seals) if proof else None
         self._is_known = True
 
     def _look(self) -> tuple[int, ...]:

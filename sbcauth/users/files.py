@@ -8,9 +8,9 @@ from itertools import islice
 from typing import IO, Any, BinaryIO
 
 from sbcauth.exceptions import UserInfoError
+from sbcauth.policy.accounts import User
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.users import rows
-from sbcauth.users.directory import User
 from sbcauth.users.membership import ip_group_named
 from sbcauth.users.table import UserTable, check_names, default_local_user, hashes
 

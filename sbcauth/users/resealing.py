@@ -1,9 +1,9 @@
 """Sealing what is in User Info already: the plain H(A1) of an older version, or with a new key."""
 
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.accounts import User
 from sbcauth.users.database import write_proof
-from sbcauth.users.directory import User
-from sbcauth.users.sealing import COLUMNS
+from sbcauth.users.sealing import COLUMNS, ha1s, opened, sealed
 from sbcauth.users.table import UserTable
 
 _FIELDS = ", ".join(User._fields)
@@ -31,9 +31,9 @@ def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
             last = rows[-1][0]
             users = [(number, User(*fields)) for number, *fields in rows]
             changes = [
-                (*user.opened(seals).sealed(seals).ha1s(), number)
+                (*ha1s(sealed(opened(user, seals), seals)), number)
                 for number, user in users
-                if not all(map(seals.is_newest, user.ha1s()))
+                if not all(map(seals.is_newest, ha1s(user)))
             ]
             connection.executemany(_CHANGE, changes)
             count += len(changes)

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.keys import KeyFile, new_key
+from sbcauth.policy.accounts import User
 
 COLUMNS = (
     *("ha1_md5", "ha1_sha256", "ha1_sha512_256"),
@@ -157,3 +158,26 @@ class Seals:
             f"{what} does not open with the key in {self.path}: it was changed, or is another's; "
             "remove the user and add it again"
         )
+
+
+def sealed(user: User, seals: Seals) -> User:
+    """Return the user with every H(A1) sealed; raises Unavailable."""
+    return _with_ha1s(user, seals.seal(_names(user), ha1s(user)))
+
+
+def opened(user: User, seals: Seals) -> User:
+    """Return the user with every H(A1) opened; raises Unavailable."""
+    return _with_ha1s(user, seals.open(_names(user), ha1s(user)))
+
+
+def ha1s(user: User) -> HA1s:
+    """Return every H(A1), in the order of COLUMNS."""
+    return user[5:11]
+
+
+def _names(user: User) -> Names:
+    return user.ip_group, user.username, user.realm
+
+
+def _with_ha1s(user: User, values: HA1s) -> User:
+    return User._make((*user[:5], *values, user.old_until))

@@ -10,9 +10,10 @@ import peewee
 
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
+from sbcauth.policy.accounts import User
 from sbcauth.users.database import UserInfo, open_for_writing, read_proof, sqlite_path
-from sbcauth.users.directory import LONGEST_NAME, User, may_be_a_name
-from sbcauth.users.sealing import COLUMNS, Seals, key_file_beside
+from sbcauth.users.directory import LONGEST_NAME, may_be_a_name
+from sbcauth.users.sealing import COLUMNS, Seals, key_file_beside, opened, sealed
 
 HA1_COLUMNS = {
     Algorithm.MD5: "ha1_md5",
@@ -130,7 +131,7 @@ class UserTable:
 
     def opened(self, row: UserInfo) -> User:
         """Return the user of a row, every H(A1) opened."""
-        return _user(row).opened(self.seals)
+        return opened(_user(row), self.seals)
 
     def set_password(self, row: UserInfo, password: str, memory: int = 0) -> None:
         """Replace the password; the old one is recognised for `memory` seconds.
@@ -177,7 +178,7 @@ class UserTable:
     def _with_old_password(self, user: User, until: int) -> User:
         names = (user.ip_group, user.username, user.realm)
         row = self.connection().execute(_PUT_ASIDE, names).fetchone()
-        return _remembering(user, User(*row).opened(self.seals), until) if row else user
+        return _remembering(user, opened(User(*row), self.seals), until) if row else user
 
     def is_sealed(self) -> bool:
         """Tell whether H(A1) are sealed; if so, see to it that the keys are the right ones."""
@@ -212,7 +213,7 @@ class UserTable:
 
     def _for_keeping(self, users: Sequence[User]) -> list[User]:
         """Return `users` as they are to be written: sealed, where the database is."""
-        return [user.sealed(self.seals) for user in users] if self.is_sealed() else list(users)
+        return [sealed(user, self.seals) for user in users] if self.is_sealed() else list(users)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:

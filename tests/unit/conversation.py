@@ -10,6 +10,7 @@ import sip
 from sbcauth.digest.nonces import NonceKey
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.accounts import User
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Accept, Challenge, Decision, Reason
 from sbcauth.policy.ip_groups import (
@@ -24,7 +25,6 @@ from sbcauth.policy.ip_groups import (
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import LocalState, SharedState, Table
-from sbcauth.users.directory import User
 
 NOW = 1_700_000_000
 REALM = "example.com"

@@ -30,7 +30,8 @@ from sbcauth.policy.ip_groups import (
     ServerAuthMode,
     UnclassifiedRequests,
 )
-from sbcauth.radius.attributes import RadiusAttributes, RadiusServer, RadiusSettings
+from sbcauth.radius.attributes import RadiusAttributes
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 from sbcauth.users.database import sqlite_path
 
 SAMPLE = REPOSITORY / "sbcauth.yaml"
@@ -128,7 +129,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
                 attempt_limit=AttemptLimit(),
                 check_digest_uri=False,
                 reject_invalid_nonce=False,
-                radius=None,
+                external_server=None,
             ),
         ),
         warnings=(),
@@ -178,7 +179,7 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
         "{servers: [{address: 192.0.2.9, secret: s}]}",
         "{servers: [{address: '2001:db8::9', port: 1645, secret: t}], attributes: rfc5090, "
         "timeout: 500ms, tries: 3, dead_time: 1m}",
-        lambda g: g.radius,
+        lambda g: g.external_server,
         RadiusSettings(
             (RadiusServer("192.0.2.9", 1812, "s"),), RadiusAttributes.DRAFT_STERMAN, 1.0, 2, 30
         ),

@@ -14,7 +14,7 @@ from sbcauth.policy.ip_groups import (
     UnclassifiedRequests,
 )
 from sbcauth.policy.request import Request
-from sbcauth.radius.attributes import RadiusServer, RadiusSettings
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 STEPS = [
     *("Never challenged", "Classification", "Authentication Mode", "Authentication Method List"),
@@ -151,7 +151,9 @@ def test_external_server_that_would_be_asked_is_named() -> None:
         RadiusServer("192.0.2.9", 1812, "hidden"),
         RadiusServer("192.0.2.10", 1645, "hidden"),
     )
-    by_radius = phones(server_auth_mode=ServerAuthMode.RADIUS, radius=RadiusSettings(servers))
+    by_radius = phones(
+        server_auth_mode=ServerAuthMode.RADIUS, external_server=RadiusSettings(servers)
+    )
     recorder = Recorder(by_radius)
     decision = phone(recorder).register()
     last = recorder.explain(decision)[-1]

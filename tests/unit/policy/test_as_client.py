@@ -4,6 +4,7 @@ import pytest
 
 from sbcauth.digest.credentials import parse_credentials
 from sbcauth.digest.response import Algorithm, ha1, response_is_right
+from sbcauth.policy.accounts import User
 from sbcauth.policy.as_client import (
     ClientAccount,
     PeerChallenge,
@@ -13,7 +14,6 @@ from sbcauth.policy.as_client import (
     strongest,
 )
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
-from sbcauth.users.directory import User
 
 PHONES = IPGroup(name="Phones", type=IPGroupType.USER, realm="sbc.example")
 PEER = IPGroup(

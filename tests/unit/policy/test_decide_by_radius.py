@@ -6,17 +6,12 @@ import pytest
 from conversation import NOW, REALM, URI, Phone, UserInfo, phones, serve, trunk, user
 
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Reason, Reject
+from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.ip_groups import IPGroup, ServerAuthMode
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
-from sbcauth.radius.attributes import (
-    Answer,
-    RadiusAttributes,
-    RadiusServer,
-    RadiusSettings,
-    Verdict,
-    attributes_in,
-)
+from sbcauth.radius.attributes import RadiusAttributes, attributes_in
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 ACCEPT, REJECT = Verdict(Answer.ACCEPT), Verdict(Answer.REJECT)
 SERVERS = (RadiusServer("192.0.2.9", 1812, "s"),)
@@ -25,7 +20,7 @@ SERVERS = (RadiusServer("192.0.2.9", 1812, "s"),)
 def by_radius(make: Any = phones, **settings: Any) -> IPGroup:
     """Return an IP Group whose users a RADIUS server knows."""
     radius = RadiusSettings(SERVERS)
-    group = {"server_auth_mode": ServerAuthMode.RADIUS, "radius": radius, **settings}
+    group = {"server_auth_mode": ServerAuthMode.RADIUS, "external_server": radius, **settings}
     return make(**group)  # type: ignore[no-any-return]
 
 
@@ -68,7 +63,9 @@ def test_right_nonce_is_asked_about_and_nothing_is_decided() -> None:
 
 @pytest.mark.parametrize("kind", RadiusAttributes)
 def test_question_is_in_the_attributes_of_the_ip_group(kind: RadiusAttributes) -> None:
-    caller = phone(serve(by_radius(radius=RadiusSettings(SERVERS, kind)), users=UserInfo()))
+    caller = phone(
+        serve(by_radius(external_server=RadiusSettings(SERVERS, kind)), users=UserInfo())
+    )
     decision = caller.register()
     assert isinstance(decision, Ask)
     numbers = {number for number, _ in attributes_in(decision.attributes)}
@@ -218,7 +215,7 @@ def test_value_that_radius_cannot_carry_is_400() -> None:
 
 
 def test_ip_group_without_servers_lets_nobody_in() -> None:
-    decision = phone(asking(ACCEPT, by_radius(radius=None))).register()
+    decision = phone(asking(ACCEPT, by_radius(external_server=None))).register()
     assert isinstance(decision, Reject)
     assert (decision.status, decision.reason) == (503, Reason.UNAVAILABLE)
 

@@ -10,8 +10,9 @@ from conversation import NOW, Phone, UserInfo, accepted, is_stale, phones, serve
 
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy import server as server_module
+from sbcauth.policy.accounts import User
 from sbcauth.policy.decision import Challenge, Reason
-from sbcauth.users.directory import User, UserDirectory
+from sbcauth.users.directory import UserDirectory
 from sbcauth.users.files import UserFile, import_users
 from sbcauth.users.table import HA1_COLUMNS, UserTable, hashes
 

@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 from sbcauth.digest.credentials import Credentials
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.request import Request
-from sbcauth.radius.attributes import (
-    RadiusAttributes,
-    RadiusServer,
-    RadiusSettings,
-    access_request,
-    attributes_in,
-)
+from sbcauth.radius.attributes import RadiusAttributes, access_request, attributes_in
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 STERMAN, RFC5090 = RadiusAttributes
 CREDENTIALS = Credentials(

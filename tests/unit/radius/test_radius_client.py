@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from radius_peer import ACCEPT, CHALLENGE, REJECT, SECRET, Peer
 
-from sbcauth.radius.attributes import Answer, RadiusServer, RadiusSettings, Verdict
+from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.radius.client import RadiusClient
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 QUESTION = b"\x01\x061001"
 YES, NO = Verdict(Answer.ACCEPT), Verdict(Answer.REJECT)

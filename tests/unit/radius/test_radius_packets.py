@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from radius_peer import ACCEPT, CHALLENGE, REJECT, REQUEST, SECRET, signed
 
-from sbcauth.radius.attributes import Answer, Verdict
+from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.radius.packets import AccessRequest, UntrustedReply
 
 ATTRIBUTES = b"\x01\x061001\xcf\x08\x02\x06ahN5\xcf\x07\x06\x05MD5"

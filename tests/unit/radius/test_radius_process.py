@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from radius_peer import ACCEPT, SECRET, Peer
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.radius.attributes import Answer, RadiusServer, RadiusSettings, Verdict
+from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.radius.process import Question, Ticket, Waiting, decode
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 TICKET = Ticket(57, 0xFFFFFFFE, 1_700_000_000.25)
 QUESTION = Question(TICKET, "Phones", b"\x01\x061001")

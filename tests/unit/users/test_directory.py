@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.accounts import User
 from sbcauth.users import directory as users
-from sbcauth.users.directory import FRESHNESS, CountingUserDirectory, User, UserDirectory
+from sbcauth.users.directory import FRESHNESS, CountingUserDirectory, UserDirectory
 from sbcauth.users.sealing import key_file_beside
 from sbcauth.users.table import UserTable
 

@@ -10,7 +10,8 @@ import pytest
 
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
-from sbcauth.users.directory import User, UserDirectory
+from sbcauth.policy.accounts import User
+from sbcauth.users.directory import UserDirectory
 from sbcauth.users.files import export_users
 from sbcauth.users.resealing import count_plain, reseal
 from sbcauth.users.sealing import COLUMNS, Seals

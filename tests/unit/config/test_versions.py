@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sbcauth.config.load import load
-from sbcauth.monitoring.in_force import Values, changes, keep, kept, values, version
+from sbcauth.config.versions import Values, changes, keep, kept, values, version
 
 TEXT = """\
 realm: example.com

@@ -1,0 +1,108 @@
+"""Versions of a configuration: what is in force, and what a reload would change in it.
+
+A process that loads a configuration keeps what is in force in a file beside the nonce keys, so
+that `sbcauth reload` can say what it changes.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import blake2s
+from pathlib import Path
+from typing import Any
+
+from sbcauth.config.load import Config
+from sbcauth.config.show import effective
+from sbcauth.keys import complaints, write_private
+from sbcauth.nonce_keys import dialog_key
+
+Values = Mapping[str, Any]
+
+
+def values(config: Config) -> Values:
+    """Return what is in force, with a keyed hash for each secret; raises ConfigError."""
+    key = bytes.fromhex(dialog_key(config.nonce_key_file))
+
+    def hashed(secret: str) -> str:
+        return blake2s(secret.encode("utf-8", "surrogateescape"), key=key).hexdigest()
+
+    return effective(config, hashed)
+
+
+def version(values: Values) -> str:
+    """Return the version of a configuration: equal for equal ones, eight hexadecimal digits."""
+    return blake2s(json.dumps(values).encode(), digest_size=4).hexdigest()
+
+
+def keep(config: Config, values: Values) -> None:
+    """Keep what is in force in a file, readable by its owner alone; raises ConfigError."""
+    file, text = _file(config), json.dumps(values)
+    with complaints(file, "what is in force"):
+        if not file.exists() or file.read_text() != text:
+            write_private(file, text)
+
+
+def kept(config: Config) -> Values | None:
+    """Return what was kept last, or None where nothing was, or it cannot be read."""
+    try:
+        found: Values = json.loads(_file(config).read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def changes(old: Values, new: Values) -> Iterator[str]:
+    """Yield a line for each difference, in the words of the file."""
+    yield from _differences("", _without_groups(old), _without_groups(new))
+    before, after = _groups(old), _groups(new)
+    yield from (f"IP Group {name}: removed" for name in before if name not in after)
+    for name, group in after.items():
+        if name in before:
+            yield from _differences(f"IP Group {name}: ", before[name], group)
+        else:
+            yield f"IP Group {name}: added"
+    stayed = [name for name in before if name in after]
+    if stayed != [name for name in after if name in before]:
+        yield "IP Groups: in another order"
+
+
+def _differences(where: str, old: Values, new: Values) -> Iterator[str]:
+    for key in {**old, **new}:
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        if key in _SECRET:
+            yield f"{where}{key} changed"
+        elif key == "radius":
+            yield from _radius(where, before or {}, after or {})
+        else:
+            yield f"{where}{key}: {_shown(before)} -> {_shown(after)}"
+
+
+def _radius(where: str, old: Values, new: Values) -> Iterator[str]:
+    """Yield what differs of RADIUS servers; of their secrets, that they do."""
+    hidden = [
+        {**each, "servers": [f"{s['address']}:{s['port']}" for s in each.get("servers", ())]}
+        for each in (old, new)
+    ]
+    yield from _differences(f"{where}radius.", *hidden)
+    if hidden[0]["servers"] == hidden[1]["servers"] and old["servers"] != new["servers"]:
+        yield f"{where}radius.secret changed"
+
+
+_SECRET = ("password_as_server", "password_as_client")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _without_groups(values: Values) -> Values:
+    return {key: value for key, value in values.items() if key != "ip_groups"}
+
+
+def _groups(values: Values) -> dict[str, Values]:
+    return {group["name"]: group for group in values["ip_groups"]}
+
+
+def _file(config: Config) -> Path:
+    return config.nonce_key_file.with_suffix(".in_force")

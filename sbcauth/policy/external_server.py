@@ -1,0 +1,32 @@
+"""The external server, as far as a decision needs it: what it is asked, and what it says."""
+
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from sbcauth.digest.credentials import Credentials
+from sbcauth.policy.request import Request
+
+
+class ExternalServer(Protocol):
+    """A server that knows the passwords of an IP Group's users, in place of User Info."""
+
+    def question(self, request: Request, credentials: Credentials) -> bytes:
+        """Return what it is to be asked, for the process that asks.
+
+        Raises BadCredentials where it cannot be asked about these credentials.
+        """
+
+
+class Answer(StrEnum):
+    """What came of a question: Access-Accept, Access-Reject, or nothing that may be trusted."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    NONE = "none"
+
+
+class Verdict(NamedTuple):
+    """What the external server said of a request; `detail` is why it said nothing."""
+
+    answer: Answer
+    detail: str = ""
