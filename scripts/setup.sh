@@ -54,5 +54,6 @@ if [ ! -e "$stamp" ]; then
 	pip='.venv/bin/pip install --quiet --disable-pip-version-check --no-deps'
 	$pip -r $lock
 	$pip --no-build-isolation --editable .
+	.venv/bin/python scripts/one_owner.py
 	touch "$stamp"
 fi
