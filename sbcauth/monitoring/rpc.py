@@ -19,16 +19,19 @@ class RpcError(SbcAuthError):
     """The server answered that it will not."""
 
 
+_SERVICE_CONFIG = Path("/etc/sbcauth")
 _SERVICE = Path("/run/sbcauth/rpc.sock")
 
 
 def rpc_socket(config_file: Path) -> Path:
     """Return the socket of the server that `sbcauth run` starts with this configuration.
 
-    It is beside the file, or where the systemd unit has it.
+    It is in the runtime directory of the systemd unit for the unit's configuration, in
+    /etc/sbcauth, and in the folder `run` beside any other: a command that is about one server
+    never reaches another one of the same machine.
     """
-    beside = config_file.parent / "run" / _SERVICE.name
-    return _SERVICE if _SERVICE.exists() and not beside.exists() else beside
+    folder = config_file.resolve().parent
+    return _SERVICE if folder == _SERVICE_CONFIG else folder / "run" / _SERVICE.name
 
 
 class Rpc:

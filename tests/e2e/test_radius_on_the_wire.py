@@ -325,6 +325,7 @@ def test_retransmissions_while_it_waits_ask_once_and_are_answered_once(user, rad
         for _ in range(3):
             time.sleep(0.1)
             phone.send(phone.last_sent)
+        assert phone.hears_nothing()  # and so all have been read before there is an answer
     finally:
         radius.resume()
     assert phone.response(phone.last_branch).status == 200
