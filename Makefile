@@ -1,6 +1,6 @@
 # What to do with sbcauth; `make` alone lists it.
 
-.PHONY: help setup run test test-debian13 check fuzz soak bench lock clean
+.PHONY: help setup run test test-debian13 check fuzz soak bench man lock clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
 
@@ -39,8 +39,12 @@ bench: ## measure what authentication costs, here and in Kamailio's own modules
 	@scripts/setup.sh test
 	@.venv/bin/python -m bench
 
+man: ## write the man pages, made from the commands' help, into build/man
+	@scripts/setup.sh run
+	@.venv/bin/python scripts/man_pages.py build/man
+
 lock: ## lock the Python packages that pyproject.toml asks for: versions and hashes, from PyPI
 	@scripts/lock.sh
 
 clean: ## remove what was installed and made here, but no configuration and no user
-	rm -rf .venv .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis run
+	rm -rf .venv .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build run

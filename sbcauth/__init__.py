@@ -1,3 +1,3 @@
 """sbcauth: an SBC's authentication server for Kamailio."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 packages="kamailio kamailio-python3-modules kamailio-tls-modules netbase python3-venv"
 lock=requirements.lock
 if [ "${1:-run}" = test ]; then
-	packages="$packages kamailio-sqlite-modules sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime"
+	packages="$packages kamailio-sqlite-modules sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime mandoc"
 	lock=requirements-dev.lock
 fi
 

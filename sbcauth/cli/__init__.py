@@ -23,6 +23,7 @@ _typer = typer.Typer(
     help="An SBC's authentication server for Kamailio.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
 _typer.add_typer(user.commands, name="user")
@@ -51,7 +52,10 @@ def main(
         Path, typer.Option("--config", envvar="SBCAUTH_CONFIG", help="The configuration file.")
     ] = Path("sbcauth.yaml"),
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "-V", "--version", callback=_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     """Manage the authentication server: its users, its configuration, the server itself."""
@@ -71,7 +75,7 @@ def app() -> None:
         _refuse("standard output is closed")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = _typer(standalone_mode=False)
+        code = _typer(standalone_mode=False, prog_name="sbcauth")
         sys.stdout.flush()
         sys.exit(code)
     except SbcAuthError as error:

@@ -20,7 +20,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = tmp_path_factory.mktemp("sources")
     for name in ("sbcauth", "kemi"):
         shutil.copytree(REPOSITORY / name, sources / name)
-    for file in REPOSITORY.glob("[!.]*.*"):
+    for file in REPOSITORY.glob("[!.]*"):
         if file.is_file():
             shutil.copy(file, sources)
     folder = tmp_path_factory.mktemp("installed")

@@ -33,13 +33,13 @@ def words(section: str) -> set[str]:
     """Return the arguments and options that a section's table documents."""
     cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
     found = {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
-    return {word for word in found if word.startswith("--") or word.isupper()}
+    return {word for word in found if word.startswith("-") or word.isupper()}
 
 
 def parameters(command: Any) -> set[str]:
     """Return the arguments and options that a command takes."""
     return {
-        option if option.startswith("--") else option.upper()
+        option if option.startswith("-") else option.upper()
         for parameter in command.params
         for option in parameter.opts
     }
