@@ -76,6 +76,10 @@ class Service:
         self._users.refresh(now)
         return self._server.decide(request, int(now), verdict)
 
+    def unknown_dialog(self, request: Request) -> Decision:
+        """Return what becomes of a request within a dialog that we do not know."""
+        return self._server.unknown_dialog(request)
+
     def refresh(self, now: float) -> None:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""
         self._users.refresh(now)

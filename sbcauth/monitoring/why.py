@@ -117,6 +117,8 @@ _ADVICE: dict[str, str] = {
     Reason.IDENTITY_MISMATCH: "The user name may not speak for this address of record: `sbcauth "
     "user show {user}` shows for which it may.",
     Reason.UNCLASSIFIED: "No IP Group's classification takes requests from this source.",
+    Reason.UNKNOWN_DIALOG: "The call or subscription is over, or its key was forgotten: the phone "
+    "ends it by itself. If it goes on, a device on the way takes our Record-Route away.",
     Reason.STALE_NONCE: "Nothing, unless it goes on: a phone answers with the new nonce by itself.",
     Reason.REPLAYED: "Nothing, unless it goes on: a phone that does not count its nonce up "
     "needs an update.",

@@ -14,6 +14,7 @@ class Reason(StrEnum):
     NEVER_CHALLENGED = "never-challenged"
     PASS_THROUGH = "pass-through"
     METHOD_NOT_LISTED = "method-not-listed"
+    WITHIN_DIALOG = "within-dialog"
     # accepted
     ACCEPTED = "accepted"
     # challenged; none of these counts as an attempt, but `wrong credentials` do
@@ -37,6 +38,7 @@ class Reason(StrEnum):
     DIGEST_URI_MISMATCH = "digest-uri-mismatch"
     IDENTITY_MISMATCH = "identity-mismatch"
     UNCLASSIFIED = "unclassified"
+    UNKNOWN_DIALOG = "unknown-dialog"
     MALFORMED_CREDENTIALS = "malformed-credentials"
     # no verdict
     ASKED = "asked"

@@ -4,6 +4,19 @@ from ipaddress import IPv6Address, ip_network
 from typing import NamedTuple
 
 
+class Party(NamedTuple):
+    """Who sends a request within a dialog, as the dialog's own seals say.
+
+    `account` is its address of record's user part, without escapes; empty for a server. Such a
+    request is of `ip_group`, whatever its From says. `must_answer` where it comes from another
+    place than its party's, so that the account has to be proved whatever its method.
+    """
+
+    ip_group: str
+    account: str = ""
+    must_answer: bool = False
+
+
 class Request(NamedTuple):
     """A SIP request, read once at the door.
 
@@ -12,7 +25,7 @@ class Request(NamedTuple):
     Kamailio routes it whatever its case. `from_user` and `to_user` are as on the wire,
     escapes included. Several header fields of one name are
     several values. `body` holds the exact bytes where the credentials ask for
-    `auth-int`, and is empty otherwise.
+    `auth-int`, and is empty otherwise. `party` is known of requests within a dialog.
     """
 
     method: str
@@ -28,6 +41,7 @@ class Request(NamedTuple):
     authorization: tuple[str, ...] = ()
     proxy_authorization: tuple[str, ...] = ()
     body: bytes = b""
+    party: Party | None = None
 
     @property
     def claimed_user(self) -> str:

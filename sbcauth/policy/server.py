@@ -25,7 +25,7 @@ from sbcauth.policy.ip_groups import (
     UnclassifiedRequests,
 )
 from sbcauth.policy.nonce_counts import NonceCounts
-from sbcauth.policy.request import Request, source_of
+from sbcauth.policy.request import Party, Request, source_of
 from sbcauth.policy.shared_state import SharedState
 
 _REMEMBERED_SOURCES = 100_000
@@ -94,7 +94,10 @@ class AuthServer:
         if request.method in ("ACK", "CANCEL"):
             return Pass(Reason.NEVER_CHALLENGED)
 
-        # 2. Classification
+        # 2. Classification; within a dialog, its seals say who it is
+        party = request.party
+        if party:
+            return self._decide_of(party, request, now, verdict)
         group = self._ip_groups.classify(request)
         if group is None:
             return self._unclassified
@@ -107,6 +110,38 @@ class AuthServer:
         if not group.challenges(request):
             return Pass(Reason.METHOD_NOT_LISTED, group.name)
 
+        decision = self._authenticate(group, request, now, verdict)
+        return _in_shadow(decision) if group.shadow else decision
+
+    def unknown_dialog(self, request: Request) -> Decision:
+        """Return what becomes of a request within a dialog that we do not know.
+
+        A phone that gets 481 ends its call, or subscribes anew; on a 403 it would hang.
+        """
+        unclassified = self._unclassified
+        if isinstance(unclassified, Drop) and self._ip_groups.classify(request) is None:
+            return unclassified
+        return UNKNOWN_DIALOG
+
+    def _decide_of(
+        self, party: Party, request: Request, now: int, verdict: Verdict | None
+    ) -> Decision:
+        """Return what becomes of a request within a dialog, sent by one of its parties.
+
+        Whose account nobody here can ask for (another mode, shadow), is let go on from elsewhere
+        where the same IP Group's requests come from.
+        """
+        group = self._ip_groups.by_name.get(party.ip_group)
+        if group is None:  # removed since the dialog began
+            return self.unknown_dialog(request)
+        asks = group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
+        elsewhere = party.must_answer
+        if elsewhere and not (asks and not group.shadow):
+            if self._ip_groups.classify(request) is not group:
+                return self.unknown_dialog(request)
+            elsewhere = False
+        if not elsewhere and not (asks and group.challenges(request)):
+            return Pass(Reason.WITHIN_DIALOG, group.name, party.account)
         decision = self._authenticate(group, request, now, verdict)
         return _in_shadow(decision) if group.shadow else decision
 
@@ -292,6 +327,8 @@ def _in_shadow(decision: Decision) -> Decision:
     return Pass(decision.reason)  # pragma: no cover - there are no others
 
 
+UNKNOWN_DIALOG = Reject(481, "Call/Transaction Does Not Exist", Reason.UNKNOWN_DIALOG)
+
 _LOCKED_OUT = {
     Scope.PAIR: Reason.LOCKED_OUT,
     Scope.SOURCE: Reason.SOURCE_LOCKED_OUT,
@@ -319,5 +356,7 @@ def _claimed_user(request: Request) -> str:
 
     Escapes are undone, so that `%31001` is 1001 (RFC 3261, 19.1.4).
     """
+    if request.party:
+        return request.party.account
     user = request.claimed_user
     return unquote(user, errors="surrogateescape") if "%" in user else user

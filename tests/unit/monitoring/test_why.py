@@ -12,6 +12,7 @@ NEED_NO_ADVICE = {
     Reason.NEVER_CHALLENGED,
     Reason.PASS_THROUGH,
     Reason.METHOD_NOT_LISTED,
+    Reason.WITHIN_DIALOG,
     Reason.ACCEPTED,
     Reason.CHALLENGED,
     Reason.ASKED,
