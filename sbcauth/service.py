@@ -55,6 +55,7 @@ class Service:
             if looked_up
             else UserDirectory(database, key_file)
         )
+        self.websocket_origins = config.websocket_origins
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)
         self.routes = dict(_routes(self.ip_groups))

@@ -33,7 +33,7 @@ mkdir -p "$home"
 git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$home"
 
 [ $# -gt 0 ] && what="scripts/setup.sh test && .venv/bin/pytest $*" || what="make test"
-pip=$(env | grep -E '^(PIP_CERT|PIP_INDEX_URL|PIP_DEFAULT_TIMEOUT|https?_proxy)=' || true)
+pip=$(env | grep -E '^(PIP_CERT|PIP_INDEX_URL|PIP_DEFAULT_TIMEOUT|NODE_EXTRA_CA_CERTS|https?_proxy)=' || true)
 # A mount namespace of its own: nothing of it is left when the tests end.
 exec unshare --mount --fork sh -eu -c '
 	root=$1 what=$2; shift 2

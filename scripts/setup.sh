@@ -13,6 +13,8 @@ packages="kamailio kamailio-python3-modules kamailio-tls-modules netbase python3
 lock=requirements.lock
 if [ "${1:-run}" = test ]; then
 	packages="$packages kamailio-sqlite-modules sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime mandoc"
+	packages="$packages kamailio-websocket-modules chromium"
+	command -v npm >/dev/null || packages="$packages npm"
 	lock=requirements-dev.lock
 fi
 
@@ -56,4 +58,12 @@ if [ ! -e "$stamp" ]; then
 	$pip --no-build-isolation --editable .
 	.venv/bin/python scripts/one_owner.py
 	touch "$stamp"
+fi
+
+# The phones that run in a browser.
+browser=tests/peers/browser
+if [ "${1:-run}" = test ] && ! cmp -s $browser/package-lock.json $browser/node_modules/.stamp; then
+	echo "installing npm packages"
+	npm ci --prefix $browser --ignore-scripts --no-audit --no-fund --loglevel=error
+	cp $browser/package-lock.json $browser/node_modules/.stamp
 fi

@@ -44,6 +44,7 @@ from sbcauth_door.state import (
     set_in_force,
     turn,
 )
+from sbcauth_door.websocket import may_open
 
 if TYPE_CHECKING:
     from sbcauth_door.metrics import Metrics
@@ -109,6 +110,14 @@ class Worker(ClientRoutes):
         self._service = self.services.value(now)
         self._service.refresh(now)
         sbcauth_log.follow()
+
+    def websocket_origin(self, msg: object = None, *_: object) -> int:
+        """Tell whether a web page may open a WebSocket: 1 where it may, -1 where it may not."""
+        try:
+            return 1 if may_open(self.services.value(_now())) else -1
+        except Exception:
+            ksr.complain()
+            return -1
 
     def next_verdict(self, msg: object = None, *_: object) -> int:
         """Wait for an external server, and say which request its verdict is on.

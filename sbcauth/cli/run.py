@@ -15,7 +15,8 @@ from sbcauth.installation import kamailio_cfg, script
 from sbcauth.users.database import open_for_writing
 from sbcauth.users.sealing import Seals
 
-_LISTEN = re.compile(r"(udp|tcp|tls):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
+_LISTEN = re.compile(r"(udp|tcp|tls|ws|wss):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
+_BELOW = {"ws": "tcp", "wss": "tls"}
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
 
 
@@ -31,6 +32,7 @@ def command(
     cfg: Path | None = None,
     workers: int = 4,
     shared_memory: int = 256,
+    tls_config: Path | None = None,
     metrics: str = "",
     verbose: bool = False,
 ) -> list[str]:
@@ -38,14 +40,15 @@ def command(
 
     `runtime` is the folder of its socket, `run` beside the configuration where none is given.
     Raises NotStarted where Kamailio is missing, and BadParameter where an address is not
-    `udp|tcp|tls:ADDRESS:PORT`.
+    `udp|tcp|tls|ws|wss:ADDRESS:PORT`. A WebSocket is opened on a TCP address, a secure one on a TLS
+    address (RFC 7118).
     """
     kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if kamailio is None:
         raise NotStarted("kamailio is not installed: apt install kamailio kamailio-python3-modules")
     for address in listen:
         if not _LISTEN.fullmatch(address):
-            message = f"{address!a} is not udp:ADDRESS:PORT, tcp:… or tls:…"
+            message = f"{address!a} is not udp:ADDRESS:PORT, tcp:…, tls:…, ws:… or wss:…"
             raise typer.BadParameter(message, param_hint="--listen")
     runtime = runtime or config_file.parent / "run"
     options = [kamailio, "-f", str(cfg or kamailio_cfg()), "-DD", "-E"]
@@ -53,6 +56,9 @@ def command(
     options += ["-x", "tlsf", "-X", "tlsf", "-m", str(shared_memory), "-n", str(workers)]
     options += ["-N", str(workers), "-w", str(runtime), "-Y", str(runtime)]
     options += ["-A", "LISTEN_BY_COMMAND_LINE"]
+    if any(address.startswith(("ws:", "wss:")) for address in listen):
+        options += ["-A", "WITH_WEBSOCKET"]
+    listen = [_below_websocket(address) for address in listen]
     if any(address.startswith("tls:") for address in listen):
         options += ["-A", "WITH_TLS"]
     if metrics:
@@ -65,24 +71,38 @@ def command(
     }
     if metrics:
         definitions["SBCAUTH_METRICS"] = metrics
+    if tls_config:
+        definitions["TLS_CONFIG"] = tls_config.resolve()
     for name, value in definitions.items():
         options += ["-A", f'{name}="{value}"']
-    for address in listen:
+    for address in dict.fromkeys(listen):
         options += ["-l", address]
     return [*options, "-ddd"] if verbose else options
+
+
+def _below_websocket(address: str) -> str:
+    """Return the address that Kamailio listens on: WebSockets have none of their own."""
+    transport, _, rest = address.partition(":")
+    return f"{_BELOW.get(transport, transport)}:{rest}"
 
 
 def run(
     context: typer.Context,
     listen: Annotated[
         list[str] | None,
-        typer.Option(help="Where to listen: udp:ADDRESS:PORT, tcp:… or tls:…; may be repeated."),
+        typer.Option(
+            help="Where to listen: udp:ADDRESS:PORT, tcp:…, tls:…, ws:… or wss:…; may be repeated."
+        ),
     ] = None,
     cfg: Annotated[
         Path | None, typer.Option(help="Another kamailio.cfg than the one that comes along.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes a socket.")] = 4,
     shared_memory: Annotated[int, typer.Option(min=16, help="Shared memory in megabytes.")] = 256,
+    tls_config: Annotated[
+        Path | None,
+        typer.Option(help="Certificates for tls: and wss:, as Kamailio's tls module reads them."),
+    ] = None,
     metrics: MetricsAddress = "",
     verbose: Annotated[bool, typer.Option(help="Log everything that Kamailio does.")] = False,
 ) -> None:
@@ -102,6 +122,7 @@ def run(
         cfg=cfg,
         workers=workers,
         shared_memory=shared_memory,
+        tls_config=tls_config,
         metrics=metrics,
         verbose=verbose,
     )

@@ -38,6 +38,7 @@ class Config:
     nonce_key_file: Path
     old_password_memory: int
     unclassified_requests: UnclassifiedRequests
+    websocket_origins: tuple[str, ...]
     ip_groups: tuple[IPGroup, ...]
     warnings: tuple[Complaint, ...]
 
@@ -66,6 +67,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         nonce_key_file=folder / nonce_key_file,
         old_password_memory=keys.old_password_memory,
         unclassified_requests=keys.unclassified_requests,
+        websocket_origins=keys.websocket_origins,
         ip_groups=tuple(_ip_group(group, keys) for group in keys.ip_groups),
         warnings=tuple(source.complaint(where, what) for where, what, _ in findings),
     )

@@ -206,6 +206,10 @@ class FileKeys(SharedKeys):
     unclassified_requests: Annotated[UnclassifiedRequests, values.words(UnclassifiedRequests)] = (
         UnclassifiedRequests.REJECT
     )
+    websocket_origins: Annotated[
+        tuple[str, ...],
+        BeforeValidator(values.origins, json_schema_input_type=str | list[str]),
+    ] = ()
     ip_groups: tuple[IPGroupKeys, ...]
 
 

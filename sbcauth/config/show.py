@@ -28,6 +28,7 @@ def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
         "nonce_key_file": str(config.nonce_key_file),
         "old_password_memory": config.old_password_memory,
         "unclassified_requests": str(config.unclassified_requests),
+        "websocket_origins": list(config.websocket_origins),
         "ip_groups": [_effective(group, hide) for group in config.ip_groups],
     }
 

@@ -22,6 +22,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600}
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _SECRET = re.compile(r"\$\{(?:(env|file):([^}]+)\})?")
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 _SOURCE_PREFIX = 64
 _SIP_URI = re.compile(
     r"sips?:(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?(?:;transport=(udp|tcp|tls|ws|wss))?",
@@ -193,6 +194,15 @@ def sources(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
         if network.version == 6 and network.prefixlen > _SOURCE_PREFIX:
             raise ValueError(f"{network} is within a source, which is an IPv6 prefix of 64 bits")
     return networks
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    """Return the origins of web pages as browsers send them (RFC 6454, 6.2); `*` is any."""
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if item != "*" and not (isinstance(item, str) and _ORIGIN.fullmatch(item)):
+            raise ValueError("must be origins such as https://phone.example.com")
+    return tuple(item.lower() for item in items)
 
 
 def address(value: Any) -> str:

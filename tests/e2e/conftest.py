@@ -1,5 +1,6 @@
 """What every end-to-end test has: a running server, phones, and the log when it fails."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,14 @@ from phone import Endpoint, Phone
 from real_programs import baresip, sipp
 
 __all__ = ["baresip", "sipp"]  # fixtures of all modules
+TLS_CFG = """\
+[server:default]
+method = TLSv1.2+
+verify_certificate = no
+require_certificate = no
+private_key = {folder}/key.pem
+certificate = {folder}/certificate.pem
+"""
 BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
 
 
@@ -79,6 +88,21 @@ def endpoint(server: Server) -> Iterator[Callable[..., Endpoint]]:
     """Make bare sockets that talk to the server; arguments are those of Endpoint."""
     with ExitStack() as stack:
         yield lambda *where, **how: stack.enter_context(Endpoint(server, *where, **how))
+
+
+@pytest.fixture
+def tls_config(tmp_path: Path) -> Path:
+    """Return the file for `run --tls-config` that names a fresh certificate."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    file = tmp_path / "tls.cfg"
+    file.write_text(TLS_CFG.format(folder=tmp_path))
+    return file
 
 
 _log_sizes: dict[Server, int] = {}

@@ -114,6 +114,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
         nonce_key_file=tmp_path / "sbcauth.keys",
         old_password_memory=604800,
         unclassified_requests=UnclassifiedRequests.REJECT,
+        websocket_origins=(),
         ip_groups=(
             IPGroup(
                 name="Phones",
@@ -546,6 +547,10 @@ def test_wrong_classification_rule_is_named_with_its_place(
     ("top", "said"),
     [
         ("unclassified_requests: ignore", "1:24: unclassified_requests: 'ignore' is not one of "),
+        (
+            "websocket_origins: [phone.example.com]",
+            "1:20: websocket_origins: must be origins such as https://phone.example.com",
+        ),
         ("database: mysql://host/db", "1:11: database: must be sqlite:///PATH"),
         ("database: 'sqlite:///'", "1:11: database: names no file"),
         ("database: 5", "1:11: database: must be text (put it in quotes)"),
