@@ -254,7 +254,7 @@ def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
     values = versions.values(config)
     in_shadow = tuple(group.name for group in config.ip_groups if group.shadow)
     version, now = versions.version(values), int(time.time())
-    set_in_force(InForce(version, now, nonce_key, in_shadow))
+    set_in_force(InForce(version, now, nonce_key, in_shadow, str(config.file)))
     try:
         versions.keep(config, values)
     except ConfigError as error:

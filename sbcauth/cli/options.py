@@ -6,18 +6,19 @@ from typing import Annotated
 import typer
 
 from sbcauth.monitoring.metrics_server import Endpoint, NoMetrics
-from sbcauth.monitoring.rpc import Rpc, rpc_socket
+from sbcauth.monitoring.rpc import Rpc
+from sbcauth.monitoring.servers import server_of
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Socket = Annotated[
     Path | None,
-    typer.Option("--socket", help="Kamailio's RPC socket, if not that of `sbcauth run`."),
+    typer.Option("--socket", help="Kamailio's RPC socket, if not found by itself."),
 ]
 
 
 def rpc(context: typer.Context, socket: Path | None) -> Rpc:
     """Return the server that a command is about."""
-    return Rpc(socket or rpc_socket(context.obj))
+    return Rpc(socket) if socket else server_of(context.obj)
 
 
 def _endpoint(text: str) -> str:

@@ -12,6 +12,8 @@ from sbcauth.cli.options import MetricsAddress
 from sbcauth.config.load import load
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.installation import kamailio_cfg, script
+from sbcauth.monitoring.ports import Listen, owner_of
+from sbcauth.monitoring.servers import SOCKET, lock, refuse_a_second
 from sbcauth.users.database import open_for_writing
 from sbcauth.users.sealing import Seals
 
@@ -67,7 +69,7 @@ def command(
         "SBCAUTH_CONFIG": config_file,
         "SBCAUTH_SCRIPT": script(),
         "SBCAUTH_LOG": "stderr",  # as -E has Kamailio do
-        "SBCAUTH_RPC_SOCKET": runtime / "rpc.sock",
+        "SBCAUTH_RPC_SOCKET": runtime / SOCKET,
     }
     if metrics:
         definitions["SBCAUTH_METRICS"] = metrics
@@ -84,6 +86,22 @@ def _below_websocket(address: str) -> str:
     """Return the address that Kamailio listens on: WebSockets have none of their own."""
     transport, _, rest = address.partition(":")
     return f"{_BELOW.get(transport, transport)}:{rest}"
+
+
+def _be_the_only_one(file: Path, runtime: Path, listen: list[str]) -> None:
+    """Raise RunsAlready or NotStarted where another server is in the way.
+
+    Kamailio would take the socket of the other away, and bind the same UDP port.
+    """
+    lock(runtime)
+    if "RUNTIME_DIRECTORY" not in os.environ:  # systemd's units may share a configuration
+        refuse_a_second(file)
+    for address in map(Listen.parse, listen):
+        if owner := owner_of(address):
+            raise NotStarted(
+                f"{address} is used by {owner}: end that, or listen elsewhere by "
+                f"`sbcauth run --listen {address.transport}:ADDRESS:PORT`"
+            )
 
 
 def run(
@@ -113,11 +131,12 @@ def run(
     file: Path = context.obj.resolve()
     settings = load(file, os.environ)
     open_for_writing(settings.database, Seals(settings.ha1_key_file)).close()
+    listen = listen or _DEFAULT_LISTEN
     runtime = Path(os.environ.get("RUNTIME_DIRECTORY", file.parent / "run"))  # systemd sets it
     runtime.mkdir(mode=0o700, exist_ok=True)
     arguments = command(
         file,
-        listen or _DEFAULT_LISTEN,
+        listen,
         runtime=runtime,
         cfg=cfg,
         workers=workers,
@@ -126,6 +145,7 @@ def run(
         metrics=metrics,
         verbose=verbose,
     )
+    _be_the_only_one(file, runtime, listen)
     environment = dict(os.environ, SBCAUTH_CONFIG=str(file))
     # Kamailio's interpreter looks for `python3` on PATH to find its library.
     environment["PATH"] = f"/usr/bin:{environment.get('PATH', '')}"

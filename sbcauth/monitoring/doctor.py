@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from sbcauth.config.versions import values, version
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.installation import kamailio_cfg
 from sbcauth.monitoring.in_force import running
+from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.membership import strays
@@ -24,7 +24,7 @@ from sbcauth.users.table import UserTable
 
 _MODULES = (Path("/usr/lib64/kamailio/modules"), *Path("/usr/lib").glob("*/kamailio/modules"))
 _PACKAGES = {"app_python3.so": "kamailio-python3-modules", "tls.so": "kamailio-tls-modules"}
-_PORT = 5060
+_LISTEN = Listen("udp", "127.0.0.1", 5060)
 
 
 class Grade(StrEnum):
@@ -165,8 +165,12 @@ def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
         pid = int(rpc.call("core.psx")[0]["PID"])
     except NotRunning as error:
         yield Finding(Grade.WARNING, "server", str(error))
-        if _is_taken(_PORT):
-            text = f"something else uses port {_PORT} on 127.0.0.1: stop it, or `run --listen`"
+        if owner := owner_of(_LISTEN):
+            text = (
+                f"{owner} has port {_LISTEN.port}: where that is the server you mean, name its "
+                "configuration by --config, or its socket by --socket; a second one must listen "
+                "elsewhere, by `sbcauth run --listen`"
+            )
             yield Finding(Grade.ERROR, "server", text)
         return
     except RpcError as error:
@@ -206,12 +210,3 @@ def _command_line(pid: int) -> str:
 def _is_open(path: Path) -> bool:
     """Tell whether others than the owner and its group have a right to a file."""
     return bool(path.stat().st_mode & stat.S_IRWXO)
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False

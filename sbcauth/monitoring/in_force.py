@@ -18,13 +18,14 @@ class InForce(NamedTuple):
     """What a running server works by, as the process says that has taken it up last.
 
     `taken_up_at` is in seconds since 1970; `nonce_key` is the id of the key that signs nonces;
-    `in_shadow` are the IP Groups in which nobody is refused.
+    `in_shadow` are the IP Groups in which nobody is refused; `file` is the configuration's.
     """
 
     version: str
     taken_up_at: int
     nonce_key: int
     in_shadow: tuple[str, ...]
+    file: str = ""
 
     def encode(self) -> str:
         """Return it as text."""
@@ -36,8 +37,8 @@ def running(rpc: Rpc) -> InForce | None:
     text = counts.value(rpc, KEY)
     if text is None:
         return None
-    version, taken_up_at, nonce_key, in_shadow = json.loads(str(text))
-    return InForce(version, taken_up_at, nonce_key, tuple(in_shadow))
+    version, taken_up_at, nonce_key, in_shadow, *file = json.loads(str(text))
+    return InForce(version, taken_up_at, nonce_key, tuple(in_shadow), *file)
 
 
 def is_taken_up(rpc: Rpc, version: str, since: int) -> bool:

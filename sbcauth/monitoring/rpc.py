@@ -19,27 +19,16 @@ class RpcError(SbcAuthError):
     """The server answered that it will not."""
 
 
-_SERVICE_CONFIG = Path("/etc/sbcauth")
-_SERVICE = Path("/run/sbcauth/rpc.sock")
-
-
-def rpc_socket(config_file: Path) -> Path:
-    """Return the socket of the server that `sbcauth run` starts with this configuration.
-
-    It is in the runtime directory of the systemd unit for the unit's configuration, in
-    /etc/sbcauth, and in the folder `run` beside any other: a command that is about one server
-    never reaches another one of the same machine.
-    """
-    folder = config_file.resolve().parent
-    return _SERVICE if folder == _SERVICE_CONFIG else folder / "run" / _SERVICE.name
-
-
 class Rpc:
-    """The commands of a running server; every call opens and closes its own socket."""
+    """The commands of a running server; every call opens and closes its own socket.
 
-    def __init__(self, path: Path, timeout: float = 2.0) -> None:
-        self._path = path
+    `timeout` is in seconds; `hint` is what NotRunning says besides.
+    """
+
+    def __init__(self, path: Path, timeout: float = 2.0, hint: str = "") -> None:
+        self.path = path
         self._timeout = timeout
+        self._hint = hint
 
     def call(self, method: str, *parameters: str | int) -> Any:
         """Return the result of an RPC command.
@@ -61,14 +50,15 @@ class Rpc:
             asking.settimeout(self._timeout)
             asking.bind("")  # a name without a file, which a server of another user can answer
             try:
-                asking.sendto(question, str(self._path))
+                asking.sendto(question, str(self.path))
                 return json.loads(asking.recv(_LONGEST_REPLY))
             except TimeoutError:
-                raise NotRunning(f"{self._path}: no answer within {self._timeout:g} s") from None
+                raise NotRunning(f"{self.path}: no answer within {self._timeout:g} s") from None
             except PermissionError as error:
-                raise NotRunning(f"{self._path}: {error.strerror}; try as root") from error
+                raise NotRunning(f"{self.path}: {error.strerror}; try as root") from error
             except OSError as error:
                 reason = error.strerror or error
-                raise NotRunning(f"no server answers on {self._path}: {reason}") from error
+                message = f"no server answers on {self.path}: {reason}{self._hint}"
+                raise NotRunning(message) from error
             except ValueError as error:
-                raise RpcError(f"{self._path}: the answer is no JSON") from error
+                raise RpcError(f"{self.path}: the answer is no JSON") from error

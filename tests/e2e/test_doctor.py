@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -79,6 +80,13 @@ def test_slow_memory_manager_is_told(idle: Server) -> None:
 def test_server_that_does_not_run_is_no_error(idle: Server) -> None:
     (text,) = (text for _, subject, text in findings(idle) if subject == "server")
     assert text.startswith("no server answers on")
+
+
+def test_process_that_has_the_port_is_named(idle: Server) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 5060))
+        texts = [text for _, subject, text in findings(idle, code=1) if subject == "server"]
+    assert any(f"process {os.getpid()} (" in text and "has port 5060" in text for text in texts)
 
 
 def test_mistakes_in_the_configuration_are_errors(idle: Server) -> None:

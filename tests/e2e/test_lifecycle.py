@@ -1,7 +1,9 @@
 """Starting, stopping, and a database that goes away and comes back (SPEC 3 step 9, SPEC 7)."""
 
+import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from kamailio import Server, wait_for
@@ -37,7 +39,7 @@ def test_sigint_stops_it_as_well(start_server):
 def is_alive(pid):
     """Tell whether a process is there; one that has ended may wait for its parent."""
     try:
-        status = open(f"/proc/{pid}/stat").read()  # noqa: PTH123, SIM115
+        status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
@@ -74,8 +76,8 @@ def test_broken_yaml_keeps_it_from_starting_and_is_named(tmp_path, config, compl
 def test_port_that_is_taken_is_named(start_server, tmp_path):
     first = start_server(CONFIG)
     second = Server(tmp_path, CONFIG, port=first.port)
-    assert second.launch().wait(20) != 0
-    assert "Address already in use" in second.log()
+    assert second.launch().wait(20) == 1
+    assert f"is used by process {first.pid} (kamailio): end that" in second.log()
 
 
 @pytest.fixture
@@ -136,3 +138,33 @@ def test_unauthenticated_requests_are_challenged_while_the_database_is_gone(data
     damage(file, lambda path: path.unlink())
     with Phone(server) as phone:
         assert phone.request("REGISTER").status == 401
+
+
+def test_second_server_in_the_folder_is_refused_and_the_first_serves_on(start_server):
+    first = start_server(CONFIG)
+    second = Server(first.folder, CONFIG)
+    second.log_file = first.folder / "second.log"
+    assert second.launch().wait(20) == 1
+    assert f"already, process {first.pid}: `sbcauth status` shows it" in second.log()
+    assert "workers" in first.administer("status")
+
+
+def test_second_server_on_udp_alone_is_refused_by_the_port(start_server, tmp_path):
+    first = start_server(CONFIG)
+    done = Server(tmp_path, CONFIG).sbcauth("run", "--listen", f"udp:127.0.0.1:{first.port}")
+    assert done.returncode == 1
+    assert f"udp:127.0.0.1:{first.port} is used by process {first.pid} (kamailio)" in done.stderr
+    assert not list((tmp_path / "run").glob("*.sock"))
+
+
+def test_killed_server_leaves_a_socket_that_does_no_harm(start_server):
+    server = start_server(CONFIG)
+    processes = server.processes()
+    for pid in processes:
+        os.kill(pid, signal.SIGKILL)
+    assert wait_for(lambda: not any(map(is_alive, processes)))
+    server._process.wait(20)
+    assert (server.folder / "run" / "rpc.sock").is_socket()
+    assert "no server answers" in server.sbcauth("status").stderr
+    server.start()
+    assert "workers" in server.administer("status")

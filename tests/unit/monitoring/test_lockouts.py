@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sbcauth.monitoring.lockouts import Lockout, Wanted, clear, clear_all, lockouts
-from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError, rpc_socket
+from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.policy.attempts import AttemptLimit, Attempts, Claimant
 from sbcauth.policy.shared_state import LocalState, Table
 
@@ -207,18 +207,6 @@ def test_everybody_is_let_in_again_however_many_there_are(server: Server, rpc: R
 
 
 # The socket
-
-
-def test_socket_is_beside_the_configuration_and_the_services_in_its_runtime_directory() -> None:
-    assert rpc_socket(Path("/srv/sbc/sbcauth.yaml")) == Path("/srv/sbc/run/rpc.sock")
-    assert rpc_socket(Path("/etc/sbcauth/sbcauth.yaml")) == Path("/run/sbcauth/rpc.sock")
-
-
-def test_socket_of_a_relative_path_is_that_of_the_folder_it_is_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert rpc_socket(Path("sbcauth.yaml")) == tmp_path / "run" / "rpc.sock"
 
 
 def test_server_that_is_not_there_is_named(path: Path, rpc: Rpc) -> None:
