@@ -70,10 +70,16 @@ def replace(path: Path) -> tuple[NonceKey, ...]:
 
 
 def dialog_key(path: Path) -> str:
-    """Return the key that the route block signs dialogs with; `path` is that of the nonce keys.
+    """Return the oldest of the keys of dialogs, which a Path is signed with; see dialog_keys."""
+    return dialog_keys(path)[-1]
 
-    It is made once, from the oldest of them, and kept in a file beside, so that calls outlive
-    rotations and restarts. Raises ConfigError.
+
+def dialog_keys(path: Path) -> tuple[str, ...]:
+    """Return the keys that dialogs are sealed with; `path` is that of the nonce keys.
+
+    The first is made once, from the oldest of them, and kept in a file beside, so that calls
+    outlive rotations and restarts. A key that an administrator puts on a line above seals from
+    then on; those below it open what they sealed. Raises ConfigError.
     """
     kept = _dialog_file(path)
     if not kept.exists():
@@ -82,10 +88,12 @@ def dialog_key(path: Path) -> str:
         with complaints(kept, _NAME):
             write_private(kept, f"{key}\n")
     with complaints(kept, _NAME):
-        key = kept.read_text("ascii", "replace").strip()
-    if not _DIALOG_KEY.fullmatch(key):
-        raise complaint(kept, 1, "is not 64 hexadecimal digits; remove it to have it made anew")
-    return key
+        keys = kept.read_text("ascii", "replace").split() or [""]
+    for number, key in enumerate(keys, start=1):
+        if not _DIALOG_KEY.fullmatch(key):
+            message = "is not 64 hexadecimal digits; remove it to have it made anew"
+            raise complaint(kept, number, message)
+    return tuple(keys)
 
 
 _NAME = "nonce keys"

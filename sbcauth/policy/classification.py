@@ -38,10 +38,18 @@ class _Candidate:
         conditions = (self.port, self.transport, self.from_host, self.request_uri_host)
         return any(condition is not None for condition in conditions)
 
+    @property
+    def names_hosts(self) -> bool:
+        return self.from_host is not None or self.request_uri_host is not None
+
+    def fits_place(self, port: int, transport: str) -> bool:
+        return (self.port is None or self.port == port) and (
+            self.transport is None or self.transport == transport
+        )
+
     def fits(self, request: Request) -> bool:
         return (
-            (self.port is None or self.port == request.source_port)
-            and (self.transport is None or self.transport == request.transport)
+            self.fits_place(request.source_port, request.transport)
             and (self.from_host is None or bool(self.from_host.match(request.from_host)))
             and (
                 self.request_uri_host is None
@@ -127,6 +135,22 @@ class IPGroups:
             return None
         port = _URI_PORT.match(uri, match.end())
         return self.peer_at(match[1], int(port[1]) if port else _usual_port(uri))
+
+    def fits(self, name: str, address: str, port: int, transport: str) -> bool:
+        """Tell whether the IP Group `name` may send from here, whatever its requests say."""
+        for candidate in self._candidates(address):
+            if candidate.fits_place(port, transport):
+                if candidate.group is not None and candidate.group.name == name:
+                    return True
+                if not candidate.names_hosts:  # all from here are another's, or denied
+                    return False
+        return False
+
+    def likely_at(self, address: str, port: int, transport: str) -> IPGroup | None:
+        """Return the IP Group that requests from here are of, going by the place alone."""
+        candidates = self._candidates(address)
+        found = (each for each in candidates if each.fits_place(port, transport))
+        return next((candidate.group for candidate in found), None)
 
     def _candidates(self, source: str) -> tuple[_Candidate, ...]:
         """Return what may fit requests from `source`, the most specific first."""

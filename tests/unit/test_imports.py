@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
-BESIDE = {"exceptions", "installation", "keys", "nonce_keys", "service", "kamailio_snippet"}
+BESIDE = {
+    "exceptions",
+    "installation",
+    "keys",
+    "nonce_keys",
+    "dialog_keys",
+    "service",
+    "kamailio_snippet",
+}
 """The modules that stand beside the rooms."""
 
 ROOMS = {
@@ -36,7 +44,7 @@ NEEDED_BESIDE = {
 """What each room may import of the modules beside."""
 
 PACKAGES = {
-    "cryptography": {"users"},
+    "cryptography": {"users", "dialog_keys"},
     "peewee": {"users"},
     "pydantic": {"config"},
     "pyrad": {"radius"},

@@ -1,0 +1,122 @@
+"""Where a Contact, a Route or a Via leads: the text of these header fields, and marks in it.
+
+RFC 3261, 20.10, 20.34, 20.42 and 25.1. What cannot be read is None, and then nobody follows it.
+"""
+
+import re
+from typing import NamedTuple
+
+from sbcauth.policy.dialogs import Place
+
+NAME = "sb"
+"""The parameter that seals are in: of our Record-Route, and of a Contact's URI."""
+
+_FOLD = re.compile(r"\r?\n[ \t]+")
+_IN_BRACKETS = re.compile(r'\s*((?:"(?:[^"\\]|\\.)*"|[^"<])*?<)\s*([^<>]*?)\s*(>.*)', re.DOTALL)
+_BARE = re.compile(r"\s*([^\s;,<>\"]+)(.*)", re.DOTALL)
+_SIP_URI = re.compile(r"sips?:", re.IGNORECASE)
+_LEADS_TO = re.compile(
+    r"(sips?):(?:[^@]*@)?(\[[0-9a-f:.]+\]|[0-9.]+)(?::(\d{1,5}))?(;[^?]*)?(?:\?.*)?", re.IGNORECASE
+)
+_TRANSPORT = re.compile(r";transport=([a-z]+)", re.IGNORECASE)
+_TOKEN = re.compile(rf";{NAME}=([\w-]+)", re.ASCII)
+_VIA = re.compile(
+    r"\s*SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[^]\s]+\]|[^\s;:]+)\s*(?::\s*(\d{1,5}))?\s*(;.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_RECEIVED = re.compile(r";\s*received\s*=\s*\[?([0-9A-Fa-f:.]+)", re.IGNORECASE)
+_RPORT = re.compile(r";\s*rport\s*=\s*(\d{1,5})", re.IGNORECASE)
+
+
+class Target(NamedTuple):
+    """A Contact, taken apart: `before` and `after` are what stands around its SIP URI."""
+
+    before: str
+    uri: str
+    after: str
+
+    @classmethod
+    def parse(cls, contact: str) -> "Target | None":
+        """Return the first URI of a Contact; None where it is no SIP URI."""
+        text = _FOLD.sub(" ", contact).strip()
+        if "<" in text:
+            found = _IN_BRACKETS.fullmatch(text)
+            parts = (found[1], found[2], found[3]) if found else None
+        else:  # what follows a `;` then belongs to the header field
+            bare = _BARE.fullmatch(text)
+            parts = ("<", bare[1], f">{bare[2]}") if bare else None
+        if parts is None or not _SIP_URI.match(parts[1]):
+            return None
+        return cls(*parts)
+
+    def with_mark(self, mark: str) -> str:
+        """Return the Contact with this mark, in place of any other."""
+        uri, _ = part(self.uri)
+        before, question, headers = uri.partition("?")
+        return f"{self.before}{before};{NAME}={mark}{question}{headers}{self.after}"
+
+
+def part(uri: str) -> tuple[str, str]:
+    """Return a URI without its mark, and the mark; empty where it has none."""
+    name = f";{NAME}="
+    start = uri.rfind(name, uri.find("@") + 1)
+    if start < 0:
+        return uri, ""
+    end = next((at for at in range(start + 1, len(uri)) if uri[at] in ";?>"), len(uri))
+    return uri[:start] + uri[end:], uri[start + len(name) : end]
+
+
+def with_inner(uri: str, inner: str) -> str:
+    """Return a URI with the mark that was there before ours."""
+    return f"{uri};{NAME}={inner}" if inner else uri
+
+
+def base(uri: str) -> str:
+    """Return what a mark is bound to: the URI up to its first parameter."""
+    return re.split("[;?]", uri, maxsplit=1)[0]
+
+
+def token_of_route(route: str) -> str:
+    """Return the token of the first URI of a Route header field; empty where it has none."""
+    found = _TOKEN.search(route.partition(">")[0])
+    return found[1] if found else ""
+
+
+def tokens(record_routes: tuple[str, ...]) -> list[str]:
+    """Return the tokens in Record-Route header fields, each once, in their order."""
+    found = (token for value in record_routes for token in _TOKEN.findall(value))
+    return list(dict.fromkeys(found))
+
+
+def place_of(uri: str) -> Place | None:
+    """Return where a SIP URI leads to; None where it names a host that is no address."""
+    found = _LEADS_TO.fullmatch(uri)
+    if not found:
+        return None
+    scheme, host, port, parameters = found.groups()
+    transport = _TRANSPORT.search(parameters or "")
+    kind = transport[1].lower() if transport else "udp"
+    if scheme.lower() == "sips":
+        kind = {"udp": "tls", "tcp": "tls", "ws": "wss"}.get(kind, kind)
+    usual = 5061 if kind == "tls" else 5060
+    return _place_at(kind, host, int(port) if port else usual)
+
+
+def place_of_via(vias: tuple[str, ...], number: int) -> Place | None:
+    """Return where an answer goes by the Via `number`, the topmost being 0 (RFC 3581, 4)."""
+    values = [value for field in vias for value in _FOLD.sub(" ", field).split(",")]
+    found = _VIA.fullmatch(values[number]) if number < len(values) else None
+    if not found:
+        return None
+    transport, host, port, parameters = found.groups()
+    received, rport = _RECEIVED.search(parameters or ""), _RPORT.search(parameters or "")
+    at = rport[1] if rport else port
+    usual = 5061 if transport.lower() == "tls" else 5060
+    return _place_at(transport, received[1] if received else host, int(at) if at else usual)
+
+
+def _place_at(transport: str, host: str, port: int) -> Place | None:
+    try:
+        return Place.of(transport, host, port)
+    except ValueError:
+        return None
