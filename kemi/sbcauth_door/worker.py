@@ -32,6 +32,7 @@ from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
+from sbcauth_door import registrations
 from sbcauth_door import request as ksr
 from sbcauth_door.client import ClientRoutes
 from sbcauth_door.fast_path import take
@@ -209,6 +210,7 @@ def start() -> Worker:
             ksr.check_modules()
             check_nonce_counts()
             sbcauth_registrar.check()
+            registrations.prepare()
             config = load(Path(file), os.environ)
             metrics = _metrics()
             measures = metrics.measures if metrics else None

@@ -14,7 +14,7 @@ from sbcauth.exceptions import SbcAuthError
 from sbcauth.installation import kamailio_cfg, script
 from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.servers import SOCKET, lock, refuse_a_second
-from sbcauth.users.database import open_for_writing
+from sbcauth.users.database import open_for_writing, sqlite_path
 from sbcauth.users.sealing import Seals
 
 _LISTEN = re.compile(r"(udp|tcp|tls|ws|wss):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
@@ -31,6 +31,7 @@ def command(
     listen: list[str],
     *,
     runtime: Path | None = None,
+    registrations: Path | None = None,
     cfg: Path | None = None,
     workers: int = 4,
     shared_memory: int = 256,
@@ -40,7 +41,8 @@ def command(
 ) -> list[str]:
     """Return the command line that runs Kamailio; sizes are in megabytes.
 
-    `runtime` is the folder of its socket, `run` beside the configuration where none is given.
+    `runtime` is the folder of its socket, `run` beside the configuration where none is given;
+    `registrations` is the file in which registrations are kept, else one beside the configuration.
     Raises NotStarted where Kamailio is missing, and BadParameter where an address is not
     `udp|tcp|tls|ws|wss:ADDRESS:PORT`. A WebSocket is opened on a TCP address, a secure one on a TLS
     address (RFC 7118).
@@ -53,6 +55,7 @@ def command(
             message = f"{address!a} is not udp:ADDRESS:PORT, tcp:…, tls:…, ws:… or wss:…"
             raise typer.BadParameter(message, param_hint="--listen")
     runtime = runtime or config_file.parent / "run"
+    registrations = registrations or registrations_beside(config_file)
     options = [kamailio, "-f", str(cfg or kamailio_cfg()), "-DD", "-E"]
     # TLSF: with Debian's default memory manager Kamailio spends most of its time in malloc.
     options += ["-x", "tlsf", "-X", "tlsf", "-m", str(shared_memory), "-n", str(workers)]
@@ -70,6 +73,7 @@ def command(
         "SBCAUTH_SCRIPT": script(),
         "SBCAUTH_LOG": "stderr",  # as -E has Kamailio do
         "SBCAUTH_RPC_SOCKET": runtime / SOCKET,
+        "SBCAUTH_REGISTRATIONS": f"sqlite:///{registrations}",
     }
     if metrics:
         definitions["SBCAUTH_METRICS"] = metrics
@@ -80,6 +84,11 @@ def command(
     for address in dict.fromkeys(listen):
         options += ["-l", address]
     return [*options, "-ddd"] if verbose else options
+
+
+def registrations_beside(database: Path) -> Path:
+    """Return the file in which registrations survive a restart, beside that of the users."""
+    return database.with_name(f"{database.stem}-registrations.db")
 
 
 def _below_websocket(address: str) -> str:
@@ -138,6 +147,7 @@ def run(
         file,
         listen,
         runtime=runtime,
+        registrations=registrations_beside(sqlite_path(settings.database)),
         cfg=cfg,
         workers=workers,
         shared_memory=shared_memory,

@@ -320,7 +320,7 @@ def test_sigterm_in_the_middle_of_load_stops_it_in_time_and_loses_no_user(server
     assert registers(server, "1002")
 
 
-def test_registration_outlives_everything_but_the_end_of_the_server(server):
+def test_registration_outlives_faults_of_the_database_reloads_and_signals(server):
     """A fault of the database, a reload or a signal takes no contact away."""
     with Phone(server, "1002") as callee, Phone(server, "1001") as caller:
         assert callee.register().status == 200
@@ -345,7 +345,7 @@ def test_every_row_of_the_page_is_shown_by_a_test(page):
         r"^\| [^|\n]*[a-z].*$", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE
     )
     rows = [row for row in rows if not row.endswith("| test |")]
-    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").glob("*/test_*.py"))
+    tests = "".join(path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py"))
     assert len(rows) > 10
     for row in rows:
         names = re.findall(r"`(test_\w+)`", row.rpartition(" | ")[2])
