@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sbcauth.exceptions import Complaint, ConfigError
+from sbcauth.files import create_anew
 
 _SECRET_BYTES = 32
 _IDS = 256
@@ -85,10 +86,11 @@ def new_key(keys: Sequence[Key]) -> Key:
 def write_private(path: Path, text: str) -> None:
     """Write a file whole or not at all, never readable by others; raises OSError.
 
-    One that is there stays its owner's, and readable by its group where it was.
+    An existing file keeps its owner and its group's read permission; a new one that root makes
+    is its folder's owner's.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = create_anew(draft)
     with os.fdopen(descriptor, "w") as file:
         if path.exists():  # root may change what the server's own user must read
             was = path.stat()

@@ -12,6 +12,7 @@ from sbcauth.cli import config, lockout, nonce_key, user
 from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
 from sbcauth.cli.kamailio_snippet import kamailio_snippet
+from sbcauth.cli.options import default_config
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
 from sbcauth.cli.status import status
@@ -49,8 +50,13 @@ def _version(wanted: bool) -> None:
 def main(
     context: typer.Context,
     config_file: Annotated[
-        Path, typer.Option("--config", envvar="SBCAUTH_CONFIG", help="The configuration file.")
-    ] = Path("sbcauth.yaml"),
+        Path | None,
+        typer.Option(
+            "--config",
+            envvar="SBCAUTH_CONFIG",
+            help="The configuration file: sbcauth.yaml here, else /etc/sbcauth/sbcauth.yaml.",
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -59,7 +65,7 @@ def main(
     ] = False,
 ) -> None:
     """Manage the authentication server: its users, its configuration, the server itself."""
-    context.obj = config_file
+    context.obj = config_file or default_config()
 
 
 _WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]

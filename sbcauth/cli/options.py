@@ -9,6 +9,26 @@ from sbcauth.monitoring.metrics_server import Endpoint, NoMetrics
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.monitoring.servers import server_of
 
+_CONFIG = Path("sbcauth.yaml")
+_SERVICE_CONFIG = Path("/etc/sbcauth/sbcauth.yaml")
+
+
+def default_config() -> Path:
+    """Return the configuration in the current folder, or the service's where there is none."""
+    return _SERVICE_CONFIG if not _CONFIG.exists() and is_there(_SERVICE_CONFIG) else _CONFIG
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file; one that may not be looked for is there, too."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Socket = Annotated[
     Path | None,

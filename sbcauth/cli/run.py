@@ -11,6 +11,7 @@ import typer
 from sbcauth.cli.options import MetricsAddress
 from sbcauth.config.load import load
 from sbcauth.exceptions import SbcAuthError
+from sbcauth.files import make_folder
 from sbcauth.installation import kamailio_cfg, script
 from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.servers import SOCKET, lock, refuse_a_second
@@ -142,7 +143,7 @@ def run(
     open_for_writing(settings.database, Seals(settings.ha1_key_file)).close()
     listen = listen or _DEFAULT_LISTEN
     runtime = Path(os.environ.get("RUNTIME_DIRECTORY", file.parent / "run"))  # systemd sets it
-    runtime.mkdir(mode=0o700, exist_ok=True)
+    make_folder(runtime)
     arguments = command(
         file,
         listen,

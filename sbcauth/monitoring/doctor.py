@@ -13,7 +13,8 @@ from typing import NamedTuple
 from sbcauth.config.load import Config, load
 from sbcauth.config.versions import values, version
 from sbcauth.exceptions import ConfigError, Unavailable
-from sbcauth.installation import kamailio_cfg
+from sbcauth.installation import kamailio_cfg, script
+from sbcauth.monitoring.access import Need, Person, lacking, owner_of_file, user_of_process
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
@@ -54,6 +55,7 @@ def examine(file: Path, environment: Mapping[str, str], rpc: Rpc, now: float) ->
         return
     yield from _configuration(config)
     yield from _database(config)
+    yield from _permissions(config, rpc)
     yield from _keys(config, now)
     yield from _server(config, rpc)
 
@@ -109,9 +111,6 @@ def _database(config: Config) -> Iterator[Finding]:
     if _is_open(path):
         text = f"{path} is open to others, and H(A1) is as good as a password: chmod 600"
         yield Finding(Grade.WARNING, "User Info", text)
-    for each in (path, path.parent):
-        if not os.access(each, os.W_OK):
-            yield Finding(Grade.ERROR, "User Info", f"this user may not write to {each}")
     try:
         with UserTable(config.database, config.ha1_key_file) as table:
             users = table.count()
@@ -122,6 +121,54 @@ def _database(config: Config) -> Iterator[Finding]:
         yield Finding(Grade.ERROR, "User Info", str(error))
         return
     yield Finding(Grade.OK, "User Info", f"{path}: {users} users")
+
+
+def _permissions(config: Config, rpc: Rpc) -> Iterator[Finding]:
+    """See whether the user that the server runs as may do with its files what it must."""
+    database = sqlite_path(config.database)
+    try:
+        person = _user_of_server(rpc) or owner_of_file(database.parent)
+    except OSError as error:
+        yield Finding(Grade.ERROR, "User Info", f"{database.parent}: {error.strerror}")
+        return
+    try:
+        lacks = lacking(person, list(_needs(config)))
+    except PermissionError:
+        text = f"the server is {person.name}'s, whose rights only root can try: run this as root"
+        yield Finding(Grade.WARNING, "permissions", text)
+        return
+    for need in lacks:
+        text = (
+            f"{person.name}, whom the server runs as, may not {need}: chown {person.name} "
+            f"{need.path}, or open the folders that lead there"
+        )
+        yield Finding(Grade.ERROR, "permissions", text)
+    if not lacks:
+        yield Finding(Grade.OK, "permissions", f"those of {person.name} suffice")
+
+
+def _user_of_server(rpc: Rpc) -> Person | None:
+    """Return whom the SIP workers run as; None where no server runs here."""
+    try:
+        processes = rpc.call("core.psx")
+        return user_of_process(int(processes[-1]["PID"]))
+    except (NotRunning, RpcError, OSError):
+        return None
+
+
+def _needs(config: Config) -> Iterator[Need]:
+    """Yield what a worker does with which file; a missing one is made in its folder."""
+    yield Need(config.file, os.R_OK)
+    yield Need(script(), os.R_OK)
+    database = sqlite_path(config.database)
+    for path in (database, database.with_name(f"{database.name}-wal")):
+        if path.exists():
+            yield Need(path, os.R_OK | os.W_OK)
+    for path in (config.ha1_key_file, config.nonce_key_file):
+        if path.exists():
+            yield Need(path, os.R_OK)
+    for folder in {database.parent, config.nonce_key_file.parent}:
+        yield Need(folder, os.W_OK | os.X_OK)
 
 
 def _sealing(table: UserTable) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sbcauth.exceptions import SbcAuthError
+from sbcauth.files import create
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import first_with
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
@@ -88,13 +89,16 @@ def lock(folder: Path) -> int:
     Returns the descriptor that holds the lock: it stays open over exec. Raises RunsAlready,
     which names the process that has it, and OSError.
     """
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    path = folder / "lock"
+    with suppress(FileExistsError):
+        os.close(create(path))
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         written = os.read(descriptor, 20).decode("ascii", "replace").strip()
         os.close(descriptor)
-        pid = first_with(str(folder.resolve() / "lock")) or written
+        pid = first_with(str(path.resolve())) or written
         raise RunsAlready(
             f"a server runs in {folder} already, process {pid}: `sbcauth status` shows it, "
             f"`kill {pid}` ends it"

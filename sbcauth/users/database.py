@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 import peewee
 
 from sbcauth.exceptions import Unavailable
+from sbcauth.files import create
 from sbcauth.installation import schema_sql
 from sbcauth.users.migrations import SCHEMA_VERSION, migrate
 from sbcauth.users.migrations import version as schema_version
@@ -53,7 +54,8 @@ def open_for_writing(url: str, seals: Seals) -> peewee.SqliteDatabase:
     """Return the database, bound to UserInfo; it is made from schema.sql where it is missing.
 
     In one that is made here H(A1) will be sealed by `seals`, whose keys are made too; one of an
-    older version is brought up to date. The file is readable by its owner alone.
+    older version is brought up to date. The file is readable by its owner alone: its folder's,
+    where root makes it.
     Raises Unavailable where it cannot be opened, or was made by a newer version.
     """
     path = sqlite_path(url)
@@ -61,7 +63,9 @@ def open_for_writing(url: str, seals: Seals) -> peewee.SqliteDatabase:
         str(path), timeout=_BUSY_TIMEOUT, pragmas={"temp_store": "memory"}
     )
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with suppress(FileExistsError):
+            os.close(create(path))
+        os.close(os.open(path, os.O_RDWR))
         database.connect()
         _make_tables(database, path, seals)
     except Unavailable:

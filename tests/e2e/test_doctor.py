@@ -44,7 +44,8 @@ def test_running_server_is_well(start_server) -> None:
     found = findings(server)
     assert {grade for grade, _, _ in found} == {"ok"}
     assert {subject for _, subject, _ in found} == {
-        *("Python", "configuration", "User Info", "nonce keys", "sealing keys", "server")
+        *("Python", "configuration", "User Info", "permissions"),
+        *("nonce keys", "sealing keys", "server"),
     }
     assert ("ok", "User Info", f"{server.folder}/sbcauth.db: 1 users") in found
 
@@ -121,6 +122,20 @@ def test_secret_in_a_file_of_its_own_is_fine(idle: Server) -> None:
     )
     idle.config_file.chmod(0o644)
     assert not any("open to others" in text for _, _, text in findings(idle))
+
+
+def test_file_that_the_servers_user_cannot_read_is_an_error(idle: Server) -> None:
+    os.chown(idle.folder, 1, 1)
+    text = f"daemon, whom the server runs as, may not read and write {idle.folder}/sbcauth.db"
+    assert any(each[2].startswith(text) for each in findings(idle, code=1))
+
+
+def test_first_user_that_root_adds_belongs_to_the_service(tmp_path: Path) -> None:
+    os.chown(tmp_path, 1, 1)
+    server = Server(tmp_path, CONFIG)
+    server.add_user("1001", "secret")
+    made = {path.name for path in tmp_path.iterdir() if path.stat().st_uid == 1}
+    assert {"sbcauth.db", "sbcauth.seal"} <= made
 
 
 def test_clock_that_is_behind_is_an_error(idle: Server) -> None:

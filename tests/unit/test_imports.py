@@ -12,6 +12,7 @@ from repository import REPOSITORY
 
 BESIDE = {
     "exceptions",
+    "files",
     "installation",
     "keys",
     "nonce_keys",
@@ -35,10 +36,10 @@ ROOMS = {
 NEEDED_BESIDE = {
     "digest": {"exceptions"},
     "policy": {"exceptions"},
-    "users": {"exceptions", "installation", "keys"},
+    "users": {"exceptions", "files", "installation", "keys"},
     "radius": {"exceptions"},
-    "config": {"exceptions", "keys", "nonce_keys"},
-    "monitoring": {"exceptions", "installation", "keys", "nonce_keys"},
+    "config": {"exceptions", "files", "keys", "nonce_keys"},
+    "monitoring": {"exceptions", "files", "installation", "keys", "nonce_keys"},
     "cli": BESIDE,
 }
 """What each room may import of the modules beside."""
