@@ -127,6 +127,10 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes a socket.")] = 4,
     shared_memory: Annotated[int, typer.Option(min=16, help="Shared memory in megabytes.")] = 256,
+    registrations: Annotated[
+        Path | None,
+        typer.Option(help="Where registrations survive a restart; else beside the database."),
+    ] = None,
     tls_config: Annotated[
         Path | None,
         typer.Option(help="Certificates for tls: and wss:, as Kamailio's tls module reads them."),
@@ -148,7 +152,11 @@ def run(
         file,
         listen,
         runtime=runtime,
-        registrations=registrations_beside(sqlite_path(settings.database)),
+        registrations=(
+            registrations.resolve()
+            if registrations
+            else registrations_beside(sqlite_path(settings.database))
+        ),
         cfg=cfg,
         workers=workers,
         shared_memory=shared_memory,

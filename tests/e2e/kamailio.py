@@ -46,7 +46,7 @@ class Server:
         self.port = port or free_port()
         self.workers = workers
         listen = [f"{each}:127.0.0.1:{self.port}" for each in ("udp", "tcp")] + list(listen)
-        self._options = [*options, *(word for each in listen for word in ("--listen", each))]
+        self.options = [*options, *(word for each in listen for word in ("--listen", each))]
         self._process: subprocess.Popen[bytes] | None = None
         self.config_file = folder / "sbcauth.yaml"
         self.config_file.write_text(config)
@@ -108,7 +108,7 @@ class Server:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start, without waiting for anything."""
-        command = [str(SBCAUTH), "--config", str(self.config_file), "run", *self._options]
+        command = [str(SBCAUTH), "--config", str(self.config_file), "run", *self.options]
         command += ["--workers", str(self.workers)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(

@@ -122,6 +122,7 @@ def test_database_on_a_file_system_that_is_read_only_means_503(server):
         shutil.move(sealing_keys(server), mounted / "sbcauth.seal")
         text = server.config_file.read_text()
         server.config_file.write_text(f"database: sqlite:///{mounted}/sbcauth.db\n{text}")
+        server.options += ["--registrations", str(server.folder / "registrations.db")]
         server.start()
         subprocess.run(["mount", "-o", "remount,ro,bind", mounted], check=True)
         assert all(is_unavailable(server) for _ in range(4))
