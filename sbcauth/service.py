@@ -8,7 +8,7 @@ from sbcauth.digest.nonces import NonceKey
 from sbcauth.policy.as_client import ClientAccount, PeerChallenge, account_for
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.cseq import CSeqSpaces
-from sbcauth.policy.decision import Decision
+from sbcauth.policy.decision import Ask, Decision
 from sbcauth.policy.external_server import Verdict
 from sbcauth.policy.fast_path import FastPathOfSource
 from sbcauth.policy.request import Request
@@ -80,6 +80,13 @@ class Service:
     def unknown_dialog(self, request: Request) -> Decision:
         """Return what becomes of a request within a dialog that we do not know."""
         return self._server.unknown_dialog(request)
+
+    def give_back(self, ask: Ask, now: float) -> None:
+        """Give back the attempt that was reserved at `now` for a question that was not asked.
+
+        Raises Unavailable.
+        """
+        self._server.give_back(ask, int(now))
 
     def refresh(self, now: float) -> None:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""

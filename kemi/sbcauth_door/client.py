@@ -26,6 +26,7 @@ from sbcauth.policy.as_client import (
     parse_challenge,
     strongest,
 )
+from sbcauth.policy.cseq import is_number
 from sbcauth.service import Service
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
@@ -179,7 +180,7 @@ def _set_rack(service: Service, key: str) -> None:
     """Set the CSeq in a PRACK's RAck to that of the INVITE it is about (RFC 3262, 7.2)."""
     response, _, request = ksr.text("hdr(RAck)").partition(" ")
     own, _, method = request.strip().partition(" ")
-    if own.isdigit() and (sent := service.cseqs.of_invite(key, int(own))) != int(own):
+    if is_number(own) and (sent := service.cseqs.of_invite(key, int(own))) != int(own):
         KSR.hdr.insert_before(f"RAck: {response} {sent} {method}\r\n", "RAck")
         KSR.hdr.remove("RAck")
 

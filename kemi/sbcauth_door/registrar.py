@@ -7,6 +7,9 @@ carried out. It then goes on without its Contact, as a query: the registrar answ
 registered and changes nothing, whatever else somebody may have made of the request.
 """
 
+import re
+from typing import Any
+
 import KSR
 
 from sbcauth.exceptions import Unavailable
@@ -17,6 +20,8 @@ TABLE = ksr.definition("SBCAUTH_REGISTRAR")
 
 _MODULES = ("registrar", "textopsx")
 _PROFILE = "sbcauth"
+_PORT = re.compile(r":\d+\Z", re.ASCII).search
+_TRANSPORT = re.compile(r";transport=(\w+)", re.ASCII).search
 _MOST_BINDINGS = 32
 
 
@@ -45,6 +50,49 @@ def has_carried_out(local_user: str, realm: str) -> bool:
         return False
     finally:
         KSR.registrar.reg_free_contacts(_PROFILE)
+
+
+def is_registered_here(local_user: str, realm: str) -> bool:
+    """Tell whether a user is registered from the very flow that the request at hand comes by.
+
+    That is the same address, port and transport, and the same connection where there is one. What
+    is behind an edge proxy (a Path) has no flow of its own here. `local_user` is as it stands in a
+    URI. Without a registrar in kamailio.cfg nobody is.
+    """
+    aor = f"sip:{local_user}@{realm}"
+    if not TABLE or KSR.registrar.reg_fetch_contacts(TABLE, aor, _PROFILE) < 0:
+        return False
+    get = KSR.pv.get
+    try:
+        host = get("$si")
+        host = f"[{host}]" if ":" in host and host[0] != "[" else host
+        here = f"{host}:{get('$sp')}", (get("$proto") or "").lower()
+        connection = get("$conid") or 0
+        bindings = min(get(f"$(ulc({_PROFILE}=>count))") or 0, _MOST_BINDINGS)
+        return any(_is_at(number, here, connection) for number in range(bindings))
+    except UnicodeDecodeError:
+        return False
+    finally:
+        KSR.registrar.reg_free_contacts(_PROFILE)
+
+
+def _is_at(number: int, flow: tuple[str, str], connection: int) -> bool:
+    """Tell whether a binding is of this flow: address with port, transport."""
+
+    def of_binding(what: str) -> Any:
+        return KSR.pv.get(f"$(ulc({_PROFILE}=>{what})[{number}])")
+
+    if of_binding("path"):
+        return False
+    uri, _, parameters = (of_binding("received") or of_binding("addr") or "").partition(";")
+    address = uri.partition(":")[2].rpartition("@")[2]
+    if not _PORT(address):
+        address += ":5060"
+    transport = _TRANSPORT(f";{parameters}".lower())
+    if (address, transport[1] if transport else "udp") != flow:
+        return False
+    its = of_binding("conid") or 0
+    return connection <= 0 or its <= 0 or its == connection
 
 
 def make_query() -> int:

@@ -53,6 +53,13 @@ class CurrentRequest:
 
     source = Request.source
     claimed_user = Request.claimed_user
+    flow = Request.flow
+
+    def comes_from_where_registered(self, local_user: str, realm: str) -> bool:
+        """Tell whether it comes by the very flow from which a user is registered."""
+        from sbcauth_door import registrar  # it is built on this module
+
+        return registrar.is_registered_here(escaped(local_user), realm)
 
     def __init__(self, *, has_transaction: bool, party: Party | None = None) -> None:
         self._has_transaction = has_transaction

@@ -67,7 +67,9 @@ class KamailioState:
         _sht_lock(table, key)
         try:
             new, result = change(_sht_get(table, key) or 0)
-            if _sht_setxi(table, key, new, lifetime) < 0:
+            if not new:
+                _sht_rm(table, key)
+            elif _sht_setxi(table, key, new, lifetime) < 0:
                 raise _not_kept(table)
         finally:
             _sht_unlock(table, key)

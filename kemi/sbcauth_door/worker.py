@@ -177,8 +177,11 @@ class Worker(ClientRoutes):
             ksr.remove_credentials(request, decision.realm)
             ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
-        except Unavailable as cause:
-            return _refuse(cause, decision.ip_group, decision.username)
+        except BaseException as cause:
+            self._service.give_back(decision, now)
+            if isinstance(cause, Unavailable):
+                return _refuse(cause, decision.ip_group, decision.username)
+            raise
         return ReturnCode.ANSWERED
 
     def _settings(self, ip_group: str) -> RadiusSettings | None:

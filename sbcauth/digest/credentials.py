@@ -17,6 +17,8 @@ from sbcauth.exceptions import BadCredentials
 
 MAX_CREDENTIALS = 4096
 """The longest credentials that are looked at, in characters."""
+MOST_CREDENTIALS = 8192
+"""How many characters of credentials are looked at in one request."""
 
 
 class Credentials(NamedTuple):
@@ -58,6 +60,12 @@ class Credentials(NamedTuple):
         """
         return int(self.nc, 16) if self.nc and not self.qop_is_garbled else 1
 
+    @property
+    def response_has_its_length(self) -> bool:
+        """Tell whether the response is as long as its algorithm makes them."""
+        length = len(self.response)
+        return length == _RESPONSE_LENGTHS.get(self.algorithm, length)
+
     def __str__(self) -> str:
         """Return the field value, spelled as RFC 7616 §3.4 has it."""
         fields = [
@@ -79,6 +87,8 @@ class Credentials(NamedTuple):
         return "Digest " + ", ".join(fields)
 
 
+_RESPONSE_LENGTHS = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}
+"""Digits of a response, by algorithm (RFC 7616, 3.4; RFC 8760, 2.2)."""
 _SCHEME = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s+|$)")
 _PARAMETER = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*"
@@ -89,7 +99,6 @@ _PARAMETER = re.compile(
     re.DOTALL,
 )
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 USUAL_QOP = ("auth", "auth-int", "")
 """What phones should write as qop; nothing is that of phones that know none."""
 _QOP, _RESPONSE = map(Credentials._fields.index, ("qop", "response"))
@@ -104,6 +113,14 @@ def quote(value: str) -> str:
     if '"' in value or "\\" in value:
         value = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{value}"'
+
+
+def _unescaped(quoted: str) -> str:
+    """Return what stands in a quoted-string, without the backslashes that escape.
+
+    Two of them are one. In each run of them the first escapes, so that they pair up from there.
+    """
+    return "\\".join(part.replace("\\", "") for part in quoted.split("\\\\"))
 
 
 def _token(value: str) -> str:
@@ -143,7 +160,7 @@ def parse_parameters(text: str) -> dict[str, str]:
         if junk:  # it is not shown: it may be a piece of the response
             raise BadCredentials(f"no parameter where one should follow {last}")
         if "\\" in quoted:
-            quoted = _QUOTED_PAIR.sub(r"\1", quoted)
+            quoted = _unescaped(quoted)
         last = name.lower()
         parameters[last] = quoted or token or doubly_quoted
     if len(parameters) != len(found):

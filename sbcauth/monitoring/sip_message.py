@@ -61,7 +61,7 @@ def parse_request(text: str) -> Request:
 def _body(text: str, length: str) -> bytes:
     """Return the body as it was sent: its lines end in CR LF, which a paste may have lost."""
     body = to_bytes(text if "\r\n" in text else text.replace("\n", "\r\n"))
-    return body[: int(length)] if length.isdecimal() else body
+    return body[: int(length)] if re.fullmatch("[0-9]{1,9}", length) else body
 
 
 def _fields(head: str) -> dict[str, list[str]]:
@@ -81,7 +81,7 @@ def _via(value: str) -> tuple[str, str, int]:
     if via is None:
         return "udp", "127.0.0.1", 5060
     received = re.search(r";\s*received\s*=\s*([^;,\s]+)", value, re.IGNORECASE)
-    rport = re.search(r";\s*rport\s*=\s*(\d+)", value, re.IGNORECASE)
+    rport = re.search(r";\s*rport\s*=\s*([0-9]{1,5})", value, re.IGNORECASE)
     address = received[1] if received else via[2]
     return via[1].lower(), address.strip("[]"), int(rport[1] if rport else via[3] or 5060)
 

@@ -99,7 +99,7 @@ _ADVICE: dict[str, str] = {
     "{user}`; `sbcauth user show {user}` tells whether it is in another IP Group or realm.",
     Reason.DISABLED_USER: "`sbcauth user enable {user}` lets the user in again.",
     Reason.OLD_PASSWORD: "The phone still has the password before the last change: enter the "
-    "new one.",
+    "new one, which gets in at once.",
     Reason.NONCE_OF_ANOTHER: "The answer is wrong, and to a challenge that another address got: "
     "somebody forges this source, or the phone's address changes between requests.",
     Reason.LOCKED_OUT: "See above what failed before; put it right, and `sbcauth lockout clear "
@@ -112,6 +112,10 @@ _ADVICE: dict[str, str] = {
     "see auth_algorithms of the IP Group.",
     Reason.QOP_NOT_OFFERED: "The phone leaves the qop out, or takes another: see auth_qop of the "
     "IP Group.",
+    Reason.MIXED_CHALLENGES: "The phone mixes the challenges that it got, the nonce of one with "
+    "the algorithm of another. Offer it one alone: see auth_algorithms of the IP Group.",
+    Reason.RESPONSE_LENGTH: "The phone computes by another algorithm than it names, or cuts the "
+    "response: offer it another, see auth_algorithms of the IP Group.",
     Reason.DIGEST_URI_MISMATCH: "A device between the phone and here changes the Request-URI: "
     "set check_digest_uri: lenient for this IP Group.",
     Reason.IDENTITY_MISMATCH: "The user name may not speak for this address of record: `sbcauth "

@@ -11,7 +11,7 @@ from sbcauth.digest.credentials import Credentials
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Reason
-from sbcauth.policy.ip_groups import IPGroup, IPGroupType
+from sbcauth.policy.ip_groups import IPGroup, IPGroupType, ServerAuthMode
 
 
 class User(NamedTuple):
@@ -141,6 +141,20 @@ class Accounts:
             return Account(self._decoy, self._decoy, own, Reason.UNKNOWN_USER if taken else None)
         refusal = None if user.enabled else Reason.DISABLED_USER
         return Account(self._decoy, self._decoy, user.local_user, refusal)
+
+    def local_user_of(self, username: str, group: IPGroup) -> str | None:
+        """Return the local user of an account of one user, None for any other.
+
+        Raises Unavailable.
+        """
+        if group.type is IPGroupType.SERVER:
+            return None
+        user = self._users.find(group.name, username, group.realm)
+        if user:
+            return user.local_user
+        if group.server_auth_mode is ServerAuthMode.RADIUS:
+            return username.removesuffix(f"@{group.realm}")
+        return None
 
     def _shared(self, shared_ha1: str | None) -> Account:
         """Return the account that all senders share, or the decoy where it was not named."""

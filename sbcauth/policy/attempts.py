@@ -9,24 +9,30 @@ There are three counts, each in one IP Group, and each locks out what it counts 
 A lockout of a source or a user name is for strangers. A pair that has succeeded of late is
 trusted: it has its own count alone, so that neither a neighbour behind the same address translator
 nor a botnet can lock it out. A success does not take a lockout's length back: one who guesses
-behind the address of the real phone would have it each time.
+behind the address of the real phone would have it each time. The flow from which a user is
+registered is taken out of its pair, and has a count of its own: that neighbour, at another port,
+does not lock it out either.
+
+An answer that is right for the password before a change is an attempt as any other: else it would
+be told by what it does not cost. But a lockout that it has helped to bring about is lenient: the
+right password gets in all the same, so that the phone that was left behind gets in when it has it.
+The first wrong answer in the meantime makes it a lockout as any other. To whoever does not know the
+password, both look the same.
 
 A count is one number in shared memory: how many attempts have failed, and when the last one
 did. It is forgotten once `window` seconds have passed without another. Whoever is locked out has a
 count, too, of 0: so one look tells that nothing is held against a pair. What strangers can have
-kept there is bounded: a source by its limit, and all of them by MOST_FAILURES.
+kept there is bounded: a source by its limit, and all of them in an IP Group by MOST_FAILURES.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache, partial
-from hashlib import blake2s
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
-from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.claimants import Claimant, Scope, digest
 from sbcauth.policy.shared_state import SharedState, Table
 
 _TIME_BITS = 17  # 36 hours, far more than any window
@@ -36,20 +42,18 @@ MAX_ATTEMPTS = 100
 MAX_FAILURES = 10_000
 """The highest of the other limits; the count must fit beside the time in 31 bits."""
 MOST_FAILURES = 20_000
-"""Failures of strangers that are kept count of in one window; then they are all refused."""
+"""Failures of strangers that are kept count of in one IP Group and window; then all are refused."""
 _TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
 _REMEMBERED = 100_000
-_NONCE_OF_ANOTHER = "nonce:"
+_LENIENT = 1 << 13
+"""Marks the count of a pair that has answered with its password before; above MAX_ATTEMPTS."""
+_SEVERAL = 1 << 30
+"""Stands for several accounts at one flow; each alone is a number below."""
+_FLOW_LASTS = 600
+_MOST_ANSWERS = 100
+"""Answers that are looked at during a lenient lockout; more could tell it by its time."""
 
 Network = IPv4Network | IPv6Network
-
-
-class Scope(StrEnum):
-    """Whom a limit counts, and locks out."""
-
-    PAIR = "pair"
-    SOURCE = "source"
-    USER = "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +92,6 @@ class AttemptLimit:
         return min(2 * last, longest) if last else self.lockout_duration
 
 
-class Claimant(NamedTuple):
-    """Who claims to be whom: what attempts are counted by."""
-
-    ip_group: str
-    source: str
-    username: str
-
-    @classmethod
-    def with_nonce_of_another(cls, ip_group: str, tag: str, username: str) -> "Claimant":
-        """Return whoever answers a nonce that was issued to another source, known by its tag."""
-        return cls(ip_group, f"{_NONCE_OF_ANOTHER}{tag}", username)
-
-    def as_counted_by(self, scope: Scope) -> "Claimant":
-        """Return the part that a limit counts; `*` stands for all."""
-        match scope:
-            case Scope.PAIR:
-                return self
-            case Scope.SOURCE:
-                return self._replace(username="*")
-            case Scope.USER:
-                return self._replace(source="*")
-
-    @property
-    def key(self) -> str:
-        """Return a short key; text from the network must not set the size of shared memory."""
-        return pair_key(self.ip_group, self.source, self.username)
-
-
 class _Lockout(NamedTuple):
     until: int
     duration: int
@@ -139,21 +115,41 @@ class Attempts:
     def locked_out(self, claimant: Claimant, limit: AttemptLimit, now: int) -> Scope | None:
         """Return the limit for which `claimant` must be refused at `now`, whatever it answers.
 
-        Raises Unavailable for strangers where so many guess that no more can be counted.
+        Who presents a nonce of another source is held to what holds where it is, too. Raises
+        Unavailable for strangers where so many guess that no more can be counted.
         """
         if limit.spares(claimant.source):
             return None
         pair = claimant.key
         if self._lockout(pair).until > now:
+            if claimant.pair:
+                self._mark(claimant.pair.key, limit.lockout_duration, now)
             return Scope.PAIR
-        if self._is_trusted(pair, now):
+        if claimant.pair:
+            return None
+        if claimant.presenter:
+            scope = self.locked_out(claimant.presenter, limit, now)
+            if scope:
+                return scope
+        elif self._is_trusted(pair, now):
             return None
         for scope, _ in limit.for_strangers():
-            if self._lockout(_key(scope, claimant)).until > now:
+            if self._lockout(claimant.key_by(scope)).until > now:
                 return scope
-        if int(self._shared.get(Table.ATTEMPTS, _all(limit, now)) or 0) >= MOST_FAILURES:
+        if self._failures(_all(claimant, limit, now)) >= MOST_FAILURES:
             raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.window} s")
         return None
+
+    def failures(self, scope: Scope, claimant: Claimant, limit: AttemptLimit, now: int) -> int:
+        """Return how many attempts a limit holds against `claimant` at `now`."""
+        record = self._failures(claimant.key_by(scope))
+        return _attempts_in(record, limit, now) & ~_flag(scope)
+
+    def is_stranger(self, claimant: Claimant, now: int) -> bool:
+        """Tell whether the limits of strangers hold for `claimant`."""
+        if claimant.pair:
+            return False
+        return claimant.presenter is not None or not self._is_trusted(claimant.key, now)
 
     def sure_until(self, pair: str, limit: AttemptLimit, now: int) -> int:
         """Return until when a success of a pair changes nothing; `now` or earlier if it may."""
@@ -161,28 +157,83 @@ class Attempts:
             return 0
         return self._trusted_until[pair] - limit.trust_duration * 3 // 4
 
-    def fail(self, claimant: Claimant, evidence: str, limit: AttemptLimit, now: int) -> bool:
+    def fail(
+        self,
+        claimant: Claimant,
+        evidence: str,
+        limit: AttemptLimit,
+        now: int,
+        *,
+        is_old: bool = False,
+    ) -> bool:
         """Count a proven failure; tell whether it was the last attempt.
 
         `evidence` is what was wrong. The same again, of the same claimant, is no other attempt.
+        One that `is_old` was right for the password before.
         """
         if limit.spares(claimant.source):
             return False
         pair = claimant.key
-        seen = _digest(Scope.PAIR, f"{pair} {evidence}")
-        if self._shared.update(Table.ATTEMPTS, seen, limit.window, _see):
+        if self._has_seen(pair, evidence, limit):
             return False
-        last = self._count(Scope.PAIR, claimant, limit.max_attempts, limit, now)
-        if not self._is_trusted(pair, now):
+        lenient = _LENIENT if is_old else 0
+        last = self._count(Scope.PAIR, claimant, limit.max_attempts, limit, now, lenient)
+        if claimant.pair:
+            self._mark(claimant.pair.key, limit.window + 1, now)
+        elif self.is_stranger(claimant, now):
             for scope, maximum in limit.for_strangers():
                 last = self._count(scope, claimant, maximum, limit, now) or last
-            self._shared.update(Table.ATTEMPTS, _all(limit, now), 2 * limit.window, _one_more)
+            all_ = _all(claimant, limit, now)
+            self._shared.update(Table.ATTEMPTS, all_, 2 * limit.window, _one_more)
         return last
 
+    def looks_at(self, claimant: Claimant, evidence: str, limit: AttemptLimit, now: int) -> bool:
+        """Tell whether an answer of who is locked out may be right all the same.
+
+        It may be during a lenient lockout of the pair.
+        """
+        pair = claimant.key
+        if not self._failures(pair) >> _TIME_BITS & _LENIENT:
+            return False
+        if self._has_seen(pair, evidence, limit):
+            return False
+        looked_at = digest("lenient", pair)
+        lifetime = max(1, self._lockout(pair).until - now)
+        return self._shared.update(Table.ATTEMPTS, looked_at, lifetime, _next) <= _MOST_ANSWERS
+
+    def harden(self, claimant: Claimant, now: int) -> None:
+        """Make the lockout of a pair one that lets nobody in, whatever it answers."""
+        lockout = self._lockout(claimant.key)
+        if lockout.until > now:
+            self._hold(claimant.key, lockout, now)
+
+    def lift(self, claimant: Claimant, now: int) -> None:
+        """End a lenient lockout. Its length is remembered: it takes nothing back."""
+        lockout = self._lockout(claimant.key)
+        if lockout.until > now:
+            self._set_lockout(Scope.PAIR, claimant, _Lockout(now, lockout.duration))
+        self._shared.remove(Table.ATTEMPTS, claimant.key)
+
+    def is_only_one_at(self, flow: Claimant) -> bool:
+        """Tell whether no other account has been asked for at a flow of late."""
+        mine = int(digest("account", f"{flow.ip_group}\0{flow.username}")[:7], 16) or 1
+
+        def note(owner: int) -> tuple[int, bool]:
+            return (owner or mine, True) if owner in (0, mine) else (_SEVERAL, False)
+
+        return self._shared.update(Table.ATTEMPTS, digest("flow", flow.place), _FLOW_LASTS, note)
+
     def succeed(self, claimant: Claimant, limit: AttemptLimit, now: int) -> None:
-        """Forget the failures of a claimant that has proved who it is, and trust it."""
-        if claimant.source.startswith(_NONCE_OF_ANOTHER):  # where it is now was not proved
+        """Forget the failures of a claimant that has proved who it is, and trust it.
+
+        Who presents a nonce of another source has not proved where it is. Who is at the flow from
+        which the user is registered leaves what others of its pair have done.
+        """
+        if claimant.presenter:
+            return
+        if claimant.pair:
             self._shared.remove(Table.ATTEMPTS, claimant.key)
+            self._renew(claimant.pair.key, limit, now)
         else:
             self.trust(claimant.key, limit, now)
 
@@ -192,6 +243,9 @@ class Attempts:
         lockout = self._lockout(pair)
         if lockout.until > now:  # set by another process since this request came in
             self._hold(pair, lockout, now)
+        self._renew(pair, limit, now)
+
+    def _renew(self, pair: str, limit: AttemptLimit, now: int) -> None:
         if self.sure_until(pair, limit, now) > now:
             return
         until = -(-(now + limit.trust_duration) // _TRUST_UNIT)
@@ -199,37 +253,61 @@ class Attempts:
         self._remember(pair, until * _TRUST_UNIT)
 
     def _count(
-        self, scope: Scope, claimant: Claimant, maximum: int, limit: AttemptLimit, now: int
+        self,
+        scope: Scope,
+        claimant: Claimant,
+        maximum: int,
+        limit: AttemptLimit,
+        now: int,
+        lenient: int = 0,
     ) -> bool:
         """Count a failure by one limit; tell whether it has been reached."""
-        key = _key(scope, claimant)
+        key, flag = claimant.key_by(scope), _flag(scope)
 
         def count(record: int) -> tuple[int, int]:
-            attempts, last = record >> _TIME_BITS, record & _TIME_MASK
-            if limit.window < (now - last) & _TIME_MASK < _TIME_MASK // 2:
-                attempts = 0  # above that, another process's clock read a second more
-            attempts = min(attempts + 1, MAX_FAILURES)
+            before = _attempts_in(record, limit, now)
+            attempts = min((before & ~flag) + 1, MAX_FAILURES) | before & flag | lenient
             return attempts << _TIME_BITS | now & _TIME_MASK, attempts
 
         attempts = self._shared.update(Table.ATTEMPTS, key, limit.window + 1, count)
         lockout = self._lockout(key)
         # Another worker may have counted the last attempt since this request came in.
         if lockout.until <= now:
-            if attempts < maximum:
+            if attempts & ~flag < maximum:
                 return False
             repeated = now < lockout.until + lockout.duration
             duration = limit.next_lockout(lockout.duration if repeated else 0)
-            who = map(_quoted, claimant.as_counted_by(scope))
-            words = (str(now + duration), str(duration), scope, *who)
-            self._shared.set(Table.LOCKOUTS, key, " ".join(words), 2 * duration)
-            self._shared.count("lockout", scope, claimant.ip_group)
             lockout = _Lockout(now + duration, duration)
-        self._hold(key, lockout, now)
+            self._set_lockout(scope, claimant, lockout)
+            self._shared.count("lockout", scope, claimant.ip_group)
+        self._hold(key, lockout, now, attempts & flag)
         return True
 
-    def _hold(self, key: str, lockout: _Lockout, now: int) -> None:
+    def _set_lockout(self, scope: Scope, claimant: Claimant, lockout: _Lockout) -> None:
+        until, duration = lockout
+        who = map(_quoted, claimant.as_counted_by(scope))
+        words = " ".join((str(until), str(duration), scope, *who))
+        self._shared.set(Table.LOCKOUTS, claimant.key_by(scope), words, 2 * duration)
+
+    def _hold(self, key: str, lockout: _Lockout, now: int, flags: int = 0) -> None:
         """Start counting anew, and have `held_against` see the lockout as long as it lasts."""
-        self._shared.set(Table.ATTEMPTS, key, now & _TIME_MASK, lockout.until - now)
+        record = flags << _TIME_BITS | now & _TIME_MASK
+        self._shared.set(Table.ATTEMPTS, key, record, lockout.until - now)
+
+    def _mark(self, pair: str, lifetime: int, now: int) -> None:
+        """Have `held_against` see that a flow of the pair has a count of its own."""
+        lifetime = max(lifetime, self._lockout(pair).until - now)
+        self._shared.update(
+            Table.ATTEMPTS, pair, lifetime, lambda record: (record or now & _TIME_MASK or 1, None)
+        )
+
+    def _has_seen(self, pair: str, evidence: str, limit: AttemptLimit) -> bool:
+        """Tell whether a pair has given this wrong answer before; it has from now on."""
+        seen = digest(Scope.PAIR, f"{pair} {evidence}")
+        return bool(self._shared.update(Table.ATTEMPTS, seen, limit.window, _see))
+
+    def _failures(self, key: str) -> int:
+        return int(self._shared.get(Table.ATTEMPTS, key) or 0)
 
     def _lockout(self, key: str) -> _Lockout:
         """Return the last lockout; it is kept for as long again as it took."""
@@ -255,27 +333,26 @@ class Attempts:
         self._trusted_until[pair] = until
 
 
-def pair_key(ip_group: str, source: str, username: str) -> str:
-    """Return the key of a pair, which is that of its Claimant."""
-    return _digest(Scope.PAIR, f"{ip_group}\0{source}\0{username}")
+def _flag(scope: Scope) -> int:
+    """Return the bit of a count that is none of its digits."""
+    return _LENIENT if scope is Scope.PAIR else 0
 
 
-def _key(scope: Scope, claimant: Claimant) -> str:
-    return _digest(scope, "\0".join(claimant.as_counted_by(scope)))
+def _attempts_in(record: int, limit: AttemptLimit, now: int) -> int:
+    """Return the attempts in a count, with its flag; none where they are too old."""
+    attempts, last = record >> _TIME_BITS, record & _TIME_MASK
+    # Above half of the time, another process's clock read a second more.
+    return 0 if limit.window < (now - last) & _TIME_MASK < _TIME_MASK // 2 else attempts
 
 
-def _digest(scope: Scope, text: str) -> str:
-    return blake2s(to_bytes(text), digest_size=12, person=scope.encode()).hexdigest()
-
-
-def _all(limit: AttemptLimit, now: int) -> str:
-    """Return the key of the count of all strangers' failures in this window."""
-    return f"all {limit.window} {now // limit.window}"
+def _all(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
+    """Return the key of the count of all strangers' failures in an IP Group in this window."""
+    return digest("all", f"{claimant.ip_group} {limit.window} {now // limit.window}")
 
 
 @lru_cache(4096)
 def _is_within(source: str, networks: tuple[Network, ...]) -> bool:
-    if source.startswith(_NONCE_OF_ANOTHER):
+    if source.startswith("nonce:"):
         return False  # it only says that it is there
     network = ip_network(source)
     return any(
@@ -291,6 +368,10 @@ def _see(seen: int) -> tuple[int, int]:
 
 def _one_more(count: int) -> tuple[int, None]:
     return count + 1, None
+
+
+def _next(count: int) -> tuple[int, int]:
+    return count + 1, count + 1
 
 
 def _quoted(text: str) -> str:

@@ -2,7 +2,13 @@
 
 from collections.abc import Sequence
 
-from sbcauth.digest.credentials import Credentials, format_challenge, parse_credentials, scheme
+from sbcauth.digest.credentials import (
+    MOST_CREDENTIALS,
+    Credentials,
+    format_challenge,
+    parse_credentials,
+    scheme,
+)
 from sbcauth.digest.nonces import FOREIGN, JudgedNonce, NonceKey, NonceSigner, NonceState
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import BadCredentials
@@ -68,9 +74,14 @@ class Challenger:
         fields = request.authorization if www else request.proxy_authorization
         answers: list[Credentials] = []
         bad: BadCredentials | None = None
+        room = MOST_CREDENTIALS
         for field in fields:
             if scheme(field) != "digest":
                 continue
+            room -= len(field)
+            if room < 0:
+                bad = BadCredentials(f"longer than {MOST_CREDENTIALS} characters altogether")
+                break
             try:
                 credentials = parse_credentials(field)
             except BadCredentials as error:
@@ -84,6 +95,10 @@ class Challenger:
             return max(answers, key=self._strength)
         return answers[0] if answers else None
 
+    def tag_of(self, source: str) -> str:
+        """Return the tag that `source` has in new nonces of ours, whatever they are for."""
+        return next(iter(self.signers.values())).tag_of(source)
+
     def judge(self, credentials: Credentials, source: str, now: int) -> JudgedNonce:
         """Return what the nonce is to us, and to which source it was issued.
 
@@ -95,6 +110,11 @@ class Challenger:
             return signer.judge(credentials.nonce, source, now)
         judged = (each.judge(credentials.nonce, source, now) for each in self.signers.values())
         return next((nonce for nonce in judged if nonce.state is not NonceState.FOREIGN), FOREIGN)
+
+    def made_for_another_algorithm(self, nonce: str, now: int) -> bool:
+        """Tell whether a nonce that is none of the credentials' algorithm is ours for another."""
+        judged = (each.judge(nonce, "", now) for each in self.signers.values())
+        return any(each.state is not NonceState.FOREIGN for each in judged)
 
     def offered_algorithm(self, credentials: Credentials) -> bool:
         """Tell whether a challenge offered the algorithm of `credentials`."""

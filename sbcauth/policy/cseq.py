@@ -14,6 +14,11 @@ HIGHEST = 2**31 - 1
 _DIGITS = 10
 
 
+def is_number(text: str) -> bool:
+    """Tell whether text from the network is a CSeq number: ASCII digits, and not too many."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
+
+
 class CSeqSpace(NamedTuple):
     """What is known of one row of requests; a number of 0 is none.
 

@@ -27,7 +27,7 @@ class Reason(StrEnum):
     UNKNOWN_USER = "unknown-user"
     DISABLED_USER = "disabled-user"
     NONCE_OF_ANOTHER = "nonce-of-another"
-    # right for the password before; challenged as if wrong, but not counted
+    # right for the password before; as if wrong, but what it locks out lets the right one in
     OLD_PASSWORD = "old-password"
     # refused
     LOCKED_OUT = "locked-out"
@@ -35,6 +35,8 @@ class Reason(StrEnum):
     USER_LOCKED_OUT = "user-locked-out"
     ALGORITHM_NOT_OFFERED = "algorithm-not-offered"
     QOP_NOT_OFFERED = "qop-not-offered"
+    MIXED_CHALLENGES = "mixed-challenges"
+    RESPONSE_LENGTH = "response-length"
     DIGEST_URI_MISMATCH = "digest-uri-mismatch"
     IDENTITY_MISMATCH = "identity-mismatch"
     UNCLASSIFIED = "unclassified"
@@ -110,13 +112,15 @@ class Ask(NamedTuple):
     """An external server must be asked; its verdict comes with a second decision.
 
     `attributes` are those of an Access-Request, as they are on the wire. The credentials for
-    `realm` are spent, if the verdict lets the request go on.
+    `realm` are spent, if the verdict lets the request go on. `reserved` is what is given back if it
+    is not asked.
     """
 
     ip_group: str
     username: str
     realm: str
     attributes: bytes
+    reserved: tuple[str, ...] = ()
     reason: Reason = Reason.ASKED
 
 

@@ -17,8 +17,9 @@ from sbcauth.digest.credentials import MAX_CREDENTIALS, layout_of
 from sbcauth.digest.nonces import BODY, MAC, TAG, TIME, UNIQUE, draw
 from sbcauth.digest.response import HASHES, ha2_without_body
 from sbcauth.policy.accounts import Users
-from sbcauth.policy.attempts import Attempts, pair_key
+from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.challenges import Challenger
+from sbcauth.policy.claimants import pair_key
 from sbcauth.policy.decision import Reason, outcome_key
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 
@@ -145,7 +146,7 @@ class FastPath:
         username, realm, nonce, uri, response, algorithm, qop, nc, cnonce, _ = pick(pieces + tokens)
         phone = self._phones.get(f"{source} {username} {algorithm}")
         if phone is None:
-            phone = self._get_to_know(source, username, algorithm, now)
+            phone = self._get_to_know(source, tag, username, algorithm, now)
             if phone is None:
                 return None
         sure_until, local_user, ha1, pair = phone
@@ -181,14 +182,14 @@ class FastPath:
         self._now = now
 
     def _get_to_know(
-        self, source: str, username: str, algorithm: str, now: int
+        self, source: str, tag: str, username: str, algorithm: str, now: int
     ) -> KnownPhone | None:
         """Return the phone of a user at an address, if it has succeeded there of late.
 
         Raises Unavailable.
         Users with an address of record that a URI has to escape take the long way.
         """
-        pair = pair_key(self.name, source, username)
+        pair = pair_key(self.name, tag, username)
         sure_until = self._attempts.sure_until(pair, self._limit, now)
         user = self._users.find(self.name, username, self.realm) if sure_until > now else None
         ha1 = user.ha1(algorithm) if user and user.enabled else None

@@ -53,6 +53,18 @@ class Request(NamedTuple):
         """Return what counts as one source."""
         return source_of(self.source_address)
 
+    @property
+    def flow(self) -> str:
+        """Return by which way it came: address, port and transport."""
+        return f"{self.source_address}:{self.source_port}/{self.transport}"
+
+    def comes_from_where_registered(self, local_user: str, realm: str) -> bool:
+        """Tell whether it comes by the very flow from which a user is registered.
+
+        `local_user` is without escapes. A request of no server comes from nowhere.
+        """
+        return False
+
     def begin_transaction(self) -> None:
         """Have the request absorbed when it comes again; called before any of it is remembered.
 

@@ -8,12 +8,13 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from sbcauth.digest.credentials import Credentials
-from sbcauth.digest.nonces import JudgedNonce, NonceKey, NonceState
+from sbcauth.digest.nonces import TAG, JudgedNonce, NonceKey, NonceState
 from sbcauth.digest.response import response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.policy.accounts import Account, Accounts, Users
-from sbcauth.policy.attempts import Attempts, Claimant, Scope
+from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.challenges import Challenger
+from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.external_server import Answer, Verdict
@@ -26,6 +27,7 @@ from sbcauth.policy.ip_groups import (
 )
 from sbcauth.policy.nonce_counts import NonceCounts
 from sbcauth.policy.request import Party, Request, source_of
+from sbcauth.policy.reservations import Reservations, places
 from sbcauth.policy.shared_state import SharedState
 
 _REMEMBERED_SOURCES = 100_000
@@ -67,6 +69,7 @@ class AuthServer:
     ) -> None:
         self._ip_groups = ip_groups
         self._attempts = Attempts(shared)
+        self._reservations = Reservations(shared, self._attempts)
         self._nonce_counts = NonceCounts(shared)
         self._challengers = {
             group.name: Challenger(group, keys, started_at) for group in ip_groups.by_name.values()
@@ -162,7 +165,10 @@ class AuthServer:
 
         # 6. Locked out, 7. Validation, 8. Identification
         try:
-            return self._lock_out(claim) or self._validate(claim) or self._identify(claim, verdict)
+            claim, refusal = self._lock_out(claim)
+            if refusal:
+                return self._relent(claim, refusal)
+            return self._validate(claim) or self._identify(claim, verdict)
 
         # 9. Doubt never lets a request pass
         except Unavailable as cause:
@@ -175,6 +181,15 @@ class AuthServer:
                 cause.retry_after,
                 str(cause),
             )
+
+        # A verdict is counted before its place is given back
+        finally:
+            if verdict:
+                self._reservations.give_back(_reserved(claim), now)
+
+    def give_back(self, ask: Ask, now: int) -> None:
+        """Give back the attempt that was reserved at `now` for a question that was not asked."""
+        self._reservations.give_back(ask.reserved, now)
 
     def fast_path(self, address: str) -> FastPathOfSource | None:
         """Return the fast path of all requests from an address, or None where they have none."""
@@ -190,10 +205,67 @@ class AuthServer:
             self.fast_paths[address] = found
             return found
 
-    def _lock_out(self, claim: Claim) -> Decision | None:
-        """Refuse a claimant that has used up its attempts, before any hashing."""
-        scope = self._attempts.locked_out(claim.claimant, claim.group.attempt_limit, claim.now)
-        return _forbid(claim, _LOCKED_OUT[scope]) if scope else None
+    def _lock_out(self, claim: Claim) -> tuple[Claim, Reject | None]:
+        """Refuse a claimant that has used up its attempts, before any hashing.
+
+        The flow from which the user is registered has a count of its own: where there is anything
+        to ask that for, the claim is then that flow's.
+        """
+        limit, now, pair = claim.group.attempt_limit, claim.now, claim.claimant
+        scope, overrun = None, None
+        try:
+            scope = self._attempts.locked_out(pair, limit, now)
+        except Unavailable as cause:
+            overrun = cause
+        if scope or overrun or self._attempts.held_against(pair.key) is not None:
+            flow = self._registered_flow(claim)
+            if flow:
+                scope, overrun = self._attempts.locked_out(flow, limit, now), None
+                claim = claim._replace(claimant=flow)
+        if overrun:
+            raise overrun
+        return claim, _forbid(claim, _LOCKED_OUT[scope]) if scope else None
+
+    def _registered_flow(self, claim: Claim) -> Claimant | None:
+        """Return the flow that the request comes by, if its account is registered from there."""
+        claimant, request, group = claim.claimant, claim.request, claim.group
+        claimed = _claimed_user(request)
+        if claimant.presenter or claim.nonce.state is NonceState.FOREIGN:
+            return None
+        if not request.comes_from_where_registered(claimed, group.realm):
+            return None
+        if self._accounts.local_user_of(claim.credentials.username, group) != claimed:
+            return None
+        flow = claimant.at_flow(request.flow)
+        return flow if self._attempts.is_only_one_at(flow) else None
+
+    def _relent(self, claim: Claim, refusal: Reject) -> Decision:
+        """Let the right password in during a lockout that the one before has helped to bring about.
+
+        Whatever else is answered gets the refusal of any lockout, and an answer that is wrong makes
+        it one.
+        """
+        group, credentials, claimant = claim.group, claim.credentials, claim.claimant
+        if refusal.reason is not Reason.LOCKED_OUT or claimant.presenter:
+            return refusal
+        if group.server_auth_mode is ServerAuthMode.RADIUS:
+            return refusal
+        if not self._attempts.looks_at(claimant, _evidence(claim), group.attempt_limit, claim.now):
+            return refusal
+        if self._validate(claim) or self._nonce_counts.was_used(
+            credentials.nonce, credentials.nonce_count
+        ):
+            return refusal
+        account = self._accounts.named_by(
+            credentials, group, _claimed_user(claim.request), claim.now
+        )
+        right = _is_right(claim, account.ha1)
+        if right and not account.refusal:
+            self._attempts.lift(claimant, claim.now)
+            return self._right(claim, account)
+        if account.refusal or not _is_right(claim, account.old_ha1):
+            self._attempts.harden(claimant, claim.now)
+        return refusal
 
     def _validate(self, claim: Claim) -> Decision | None:
         """Answer credentials that no password can make good.
@@ -205,11 +277,15 @@ class AuthServer:
         credentials, challenger = claim.credentials, claim.challenger
         is_foreign = claim.nonce.state is NonceState.FOREIGN
         if is_foreign and not claim.group.shadow:
+            if challenger.made_for_another_algorithm(credentials.nonce, claim.now):
+                return _forbid(claim, Reason.MIXED_CHALLENGES)
             return self._challenge_again(claim, Reason.FOREIGN_NONCE)
         if not challenger.offered_algorithm(credentials):
             return _forbid(claim, Reason.ALGORITHM_NOT_OFFERED)
         if is_foreign:
             return None
+        if not credentials.response_has_its_length:
+            return _forbid(claim, Reason.RESPONSE_LENGTH)
         if not challenger.offered_qop(credentials):
             return _forbid(claim, Reason.QOP_NOT_OFFERED)
         if claim.group.check_digest_uri and credentials.uri != claim.request.request_uri:
@@ -246,7 +322,13 @@ class AuthServer:
             attributes = group.external_server.question(claim.request, credentials)
         except BadCredentials as bad:
             return _malformed(group, bad)
-        return Ask(group.name, credentials.username, group.realm, attributes)
+        reserved = _reserved(claim)
+        self._reservations.reserve(reserved, claim.claimant, group.attempt_limit, claim.now)
+        claim, refusal = self._lock_out(claim)  # once more: a verdict may have come in between
+        if refusal:
+            self._reservations.give_back(reserved, claim.now)
+            return refusal
+        return Ask(group.name, credentials.username, group.realm, attributes, reserved)
 
     def _judge(self, claim: Claim, verdict: Verdict) -> Decision:
         """Go by the verdict of an external server; where there is none, nobody passes."""
@@ -258,18 +340,18 @@ class AuthServer:
         return self._right(claim, account)
 
     def _wrong(self, claim: Claim, reason: Reason) -> Decision:
-        """Count the attempt and challenge again; refuse the last one.
-
-        A phone that was left behind when the password changed is not counted.
-        """
+        """Count the attempt and challenge again; refuse the last one."""
         credentials = claim.credentials
         if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
             return self._challenge_again(claim, Reason.REPLAYED, stale=True)
-        evidence = f"{credentials.nonce} {credentials.nc} {credentials.response}"
-        if claim.nonce.source_tag and reason is not Reason.OLD_PASSWORD:
+        is_old = reason is Reason.OLD_PASSWORD
+        if claim.nonce.source_tag and not is_old:
             reason = Reason.NONCE_OF_ANOTHER
-        if reason is not Reason.OLD_PASSWORD and self._attempts.fail(
-            claim.claimant, evidence, claim.group.attempt_limit, claim.now
+        claimant = claim.claimant
+        if not claimant.pair:
+            claimant = self._registered_flow(claim) or claimant
+        if self._attempts.fail(
+            claimant, _evidence(claim), claim.group.attempt_limit, claim.now, is_old=is_old
         ):
             return _forbid(claim, reason)
         return claim.challenge(reason)
@@ -307,12 +389,24 @@ def _claim(
     Whoever forges a stranger's address never sees the nonces sent there, so he cannot have
     the stranger locked out; and nonces collected elsewhere buy no further attempts.
     """
-    source, username = request.source, credentials.username
+    source = request.source
     nonce = challenger.judge(credentials, source, now)
-    claimant = Claimant(group.name, source, username)
+    claimant = Claimant(group.name, source, credentials.username, challenger.tag_of(source))
     if nonce.source_tag:
-        claimant = Claimant.with_nonce_of_another(group.name, nonce.source_tag, username)
+        claimant = claimant.with_nonce_of_another(nonce.source_tag)
     return Claim(group, challenger, request, credentials, nonce, claimant, now)
+
+
+def _evidence(claim: Claim) -> str:
+    """Return what tells one wrong answer from another."""
+    credentials = claim.credentials
+    return f"{credentials.nonce} {credentials.nc} {credentials.response}"
+
+
+def _reserved(claim: Claim) -> tuple[str, ...]:
+    """Return the places that a question about the claim takes; what is at a flow is of its pair."""
+    nonce, username = claim.credentials.nonce, claim.credentials.username
+    return places(claim.group.name, nonce[TAG], username)
 
 
 def _in_shadow(decision: Decision) -> Decision:

@@ -50,8 +50,8 @@ class SharedState(Protocol):
     ) -> T:
         """Change a number while no other process can, and return what `change` says of it.
 
-        `change` gets the number, 0 where there is none, and returns the new number and
-        the result of the call; it must not do anything else.
+        `change` gets the number, 0 where there is none, and returns the new number, 0 to forget
+        it, and the result of the call; it must not do anything else.
         """
 
     def update_text(
@@ -97,7 +97,10 @@ class LocalState:
         """Change a number and return what `change` says of it."""
         old = self._values.get((table, key), 0)
         new, result = change(int(old))
-        self._values[table, key] = new
+        if new:
+            self._values[table, key] = new
+        else:
+            self._values.pop((table, key), None)
         return result
 
     def update_text(

@@ -304,13 +304,31 @@ def test_lockout_is_longer_the_second_time(phone, source):
     assert locked.register().status == 200
 
 
-def test_phone_with_the_password_before_locks_nobody_out(phone, source, server):
-    server.add_user("1004", "before")
-    left_behind = phone("1004", "before", address=source)
+@pytest.fixture
+def left_behind(phone, source, server):
+    """A phone whose user's password has been changed."""
+    name = f"left{source.rpartition('.')[2]}"
+    server.add_user(name, "before")
+    left_behind = phone(name, "before", address=source)
     assert left_behind.register().status == 200
-    server.administer("user", "set-password", "1004", "--password-stdin", stdin="after\n")
+    server.administer("user", "set-password", name, "--password-stdin", stdin="after\n")
     time.sleep(0.5)
-    assert [left_behind.register().status for _ in range(10)] == [401] * 10
-    assert server.reasons(left_behind.call_id)[-1] == "old-password"
-    assert phone("1004", "after", address=source).register().status == 200
-    assert guess(phone("1004", "neither", address=source), 3) == [401, 401, 403]
+    return left_behind
+
+
+def test_phone_with_the_password_before_is_refused_as_any_other(left_behind, server):
+    assert [left_behind.register().status for _ in range(6)] == [401, 401] + [403] * 4
+    reasons = [each for each in server.reasons(left_behind.call_id)[2:] if each != "challenged"]
+    assert reasons == ["old-password"] * 3 + ["locked-out"] * 3
+
+
+def test_phone_with_the_password_before_gets_in_when_it_has_the_new_one(left_behind, phone, source):
+    assert [left_behind.register().status for _ in range(3)][-1] == 403
+    assert phone(left_behind.username, "after", address=source).register().status == 200
+    assert left_behind.register().status == 401
+
+
+def test_password_before_buys_no_guess_more(left_behind, phone, source):
+    assert [left_behind.register().status for _ in range(3)][-1] == 403
+    assert phone(left_behind.username, "neither", address=source).register().status == 403
+    assert phone(left_behind.username, "after", address=source).register().status == 403

@@ -170,6 +170,21 @@ def test_prack_names_the_invite_that_the_peer_knows(alice, peer):
     assert carrier.seen == [("INVITE", 1), ("INVITE", 2), ("PRACK", 3), ("PRACK", 4)]
 
 
+@pytest.mark.parametrize(
+    "rack", ["1 \u00b2 INVITE", "1 \u0663 INVITE", f"1 {'9' * 5000} INVITE", "1"]
+)
+def test_prack_whose_rack_has_no_number_goes_on_as_it_is(server, alice, peer, rack):
+    carrier = peer(reliable=True)
+    alice.send(alice.build("INVITE", CALLEE))
+    branch = alice.last_branch
+    while (ringing := alice.response(branch, provisional=True)).status != 183:
+        pass
+    Dialog.opened_by(alice, ringing).send("PRACK", headers=[f"RAck: {rack}"])
+    assert alice.response().status == 200
+    assert carrier.complaints == [f"RAck: {rack}"]
+    carrier.complaints.clear()
+
+
 def test_second_refusal_is_handed_back_as_the_peer_sent_it(server, alice, peer):
     carrier = peer(never_content=True)
     response = alice.request("INVITE", CALLEE)

@@ -15,9 +15,8 @@ from sbcauth.policy.attempts import (
     MOST_FAILURES,
     AttemptLimit,
     Attempts,
-    Claimant,
-    Scope,
 )
+from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.shared_state import LocalState, SharedState, Table, Value
 
 NOW = 1_700_000_000
@@ -386,7 +385,7 @@ def test_lockout_and_its_count_end_together_and_the_next_starts_from_nothing() -
 
 
 def test_success_with_another_sources_nonce_earns_no_trust(wrong: Wrong) -> None:
-    roaming = Claimant.with_nonce_of_another("Phones", b"tagtag", "bob")
+    roaming = BOB.with_nonce_of_another("tagtag")
     wrong.attempts.succeed(roaming, FEW, NOW)
     storm(wrong, 6)
     assert wrong.attempts.locked_out(roaming, FEW, NOW) is Scope.USER
@@ -447,3 +446,160 @@ def test_all_strangers_are_refused_when_too_many_guess_but_the_trusted_are_not()
     assert entries(shared) < 3.1 * MOST_FAILURES
     assert wrong.attempts.locked_out(BOB, limit, NOW) is None
     assert wrong.attempts.locked_out(BOB._replace(username="new"), limit, NOW + 60) is None
+    elsewhere = BOB._replace(ip_group="Trunk", username="new")
+    assert wrong.attempts.locked_out(elsewhere, limit, NOW) is None, "strangers of another group"
+
+
+# Nonces of another source
+
+FOREIGN = BOB._replace(source="203.0.113.9").with_nonce_of_another("192.0.2.7")
+"""Somebody elsewhere who answers as bob with a nonce of his source."""
+
+
+def test_answers_to_a_sources_nonces_are_its_attempts_wherever_they_come_from(
+    wrong: Wrong,
+) -> None:
+    assert [wrong.guess(), wrong.guess(who=FOREIGN), wrong.guess()] == [False, False, True]
+    assert wrong.attempts.locked_out(FOREIGN, LIMIT, NOW) is Scope.PAIR
+    at_home = BOB._replace(source="203.0.113.9")
+    assert wrong.attempts.locked_out(at_home, LIMIT, NOW) is None, "an address may be forged"
+
+
+def test_two_sources_that_swap_their_nonces_have_six_guesses(wrong: Wrong) -> None:
+    places = [BOB._replace(source=each, place=each) for each in ("192.0.2.7", "203.0.113.9")]
+    guesses = 0
+    for _ in range(10):
+        for own, other in (places, places[::-1]):
+            for who in (own, own.with_nonce_of_another(other.place)):
+                if wrong.attempts.locked_out(who, LIMIT, NOW) is None:
+                    wrong.guess(who=who)
+                    guesses += 1
+    assert guesses == 6
+
+
+@pytest.mark.parametrize("scope", [Scope.PAIR, Scope.SOURCE, Scope.USER])
+def test_who_is_locked_out_where_he_is_does_not_get_in_with_a_nonce_of_another(
+    wrong: Wrong, scope: Scope
+) -> None:
+    match scope:
+        case Scope.PAIR:
+            assert [wrong.guess(limit=FEW), wrong.guess(limit=FEW)][-1]
+        case Scope.SOURCE:
+            spray(wrong, 4)
+        case Scope.USER:
+            storm(wrong, 6)
+    roaming = BOB.with_nonce_of_another("tag of a fresh one")
+    assert wrong.attempts.locked_out(roaming, FEW, NOW) is scope
+
+
+def test_nonce_of_a_trusted_place_earns_whoever_has_it_no_trust(wrong: Wrong) -> None:
+    wrong.attempts.succeed(BOB, FEW, NOW)
+    storm(wrong, 6)
+    assert wrong.attempts.locked_out(BOB, FEW, NOW) is None
+    assert wrong.attempts.locked_out(FOREIGN, FEW, NOW) is Scope.USER
+
+
+# The flow from which a user is registered
+
+FLOW = BOB.at_flow("192.0.2.7:5070/udp")
+
+
+def test_flow_is_not_locked_out_with_its_pair_nor_by_limits_of_strangers(wrong: Wrong) -> None:
+    assert [wrong.guess(), wrong.guess(), wrong.guess()][-1]
+    spray(wrong, 40, LIMIT)
+    storm(wrong, 110, LIMIT)
+    assert wrong.attempts.locked_out(BOB, LIMIT, NOW) is Scope.PAIR
+    assert wrong.attempts.locked_out(FLOW, LIMIT, NOW) is None
+
+
+def test_flow_has_as_many_attempts_as_a_pair_and_its_lockout_shows_in_the_pair(
+    wrong: Wrong,
+) -> None:
+    assert [wrong.guess(who=FLOW) for _ in range(3)] == [False, False, True]
+    assert wrong.attempts.locked_out(FLOW, LIMIT, NOW + 59) is Scope.PAIR
+    assert wrong.attempts.locked_out(BOB, LIMIT, NOW) is None
+    assert wrong.attempts.held_against(BOB.key) is not None, "so that the flow is asked for"
+    wrong.attempts.succeed(BOB, LIMIT, NOW)
+    assert wrong.attempts.locked_out(FLOW, LIMIT, NOW) is Scope.PAIR
+    assert wrong.attempts.held_against(BOB.key) is not None
+
+
+def test_success_at_a_flow_forgives_its_neighbours_nothing(wrong: Wrong) -> None:
+    wrong.guess()
+    wrong.guess()
+    wrong.guess(who=FLOW)
+    wrong.attempts.succeed(FLOW, LIMIT, NOW)
+    assert wrong.attempts.failures(Scope.PAIR, FLOW, LIMIT, NOW) == 0
+    assert wrong.guess(), "the third"
+
+
+def test_failure_at_a_flow_does_not_shorten_what_shows_of_the_pairs_lockout() -> None:
+    kept: dict[str, int] = {}
+
+    class Watched(LocalState):
+        def set(self, table: Table, key: str, value: Value, lifetime: int) -> None:
+            kept[key] = lifetime
+            super().set(table, key, value, lifetime)
+
+        def update(self, table: Table, key: str, lifetime: int, change: Any) -> Any:
+            kept[key] = lifetime
+            return super().update(table, key, lifetime, change)
+
+    wrong = Wrong(Watched())
+    limit = replace(LIMIT, lockout_duration=600)
+    assert [wrong.guess(limit=limit) for _ in range(3)][-1]
+    wrong.guess(NOW + 10, FLOW, limit)
+    assert kept[BOB.key] == 590
+
+
+def test_flow_of_several_accounts_is_nobodys(wrong: Wrong) -> None:
+    assert wrong.attempts.is_only_one_at(FLOW)
+    assert wrong.attempts.is_only_one_at(FLOW)
+    another = BOB._replace(username="alice").at_flow("192.0.2.7:5070/udp")
+    assert not wrong.attempts.is_only_one_at(another)
+    assert not wrong.attempts.is_only_one_at(FLOW)
+
+
+# The password before
+
+
+def test_old_password_makes_a_lockout_lenient_and_a_wrong_one_hardens_it(wrong: Wrong) -> None:
+    attempts = wrong.attempts
+    assert not attempts.fail(BOB, "old", LIMIT, NOW, is_old=True)
+    assert [wrong.guess(), wrong.guess()] == [False, True]
+    assert attempts.locked_out(BOB, LIMIT, NOW) is Scope.PAIR
+    assert attempts.looks_at(BOB, "another", LIMIT, NOW)
+    assert not attempts.looks_at(BOB, "another", LIMIT, NOW), "the same again"
+    attempts.harden(BOB, NOW)
+    assert not attempts.looks_at(BOB, "a third", LIMIT, NOW)
+    assert attempts.locked_out(BOB, LIMIT, NOW + 59) is Scope.PAIR
+
+
+def test_lockout_without_an_old_password_is_not_lenient(wrong: Wrong) -> None:
+    assert [wrong.guess() for _ in range(3)][-1]
+    assert not wrong.attempts.looks_at(BOB, "another", LIMIT, NOW)
+
+
+def test_old_password_of_the_last_window_makes_nothing_lenient(wrong: Wrong) -> None:
+    wrong.attempts.fail(BOB, "old", LIMIT, NOW, is_old=True)
+    assert [wrong.guess(NOW + 61) for _ in range(3)][-1]
+    assert not wrong.attempts.looks_at(BOB, "another", LIMIT, NOW + 61)
+
+
+def test_lenient_lockout_ends_with_the_right_password_and_is_remembered(wrong: Wrong) -> None:
+    attempts = wrong.attempts
+    for number in range(3):
+        attempts.fail(BOB, f"old {number}", LIMIT, NOW, is_old=True)
+    attempts.lift(BOB, NOW)
+    attempts.succeed(BOB, LIMIT, NOW)
+    assert attempts.locked_out(BOB, LIMIT, NOW) is None
+    assert attempts.held_against(BOB.key) is None
+    assert [wrong.guess() for _ in range(3)][-1]
+    assert attempts.locked_out(BOB, LIMIT, NOW + 119) is Scope.PAIR, "twice as long"
+
+
+def test_not_so_many_answers_are_looked_at_that_time_would_tell(wrong: Wrong) -> None:
+    for number in range(3):
+        wrong.attempts.fail(BOB, f"old {number}", LIMIT, NOW, is_old=True)
+    looked_at = [wrong.attempts.looks_at(BOB, f"more {n}", LIMIT, NOW) for n in range(150)]
+    assert looked_at == [True] * 100 + [False] * 50

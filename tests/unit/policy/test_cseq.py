@@ -1,9 +1,10 @@
 """CSeq numbers on both sides of a request that is sent again."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbcauth.policy.cseq import HIGHEST, CSeqSpace, CSeqSpaces
+from sbcauth.policy.cseq import HIGHEST, CSeqSpace, CSeqSpaces, is_number
 from sbcauth.policy.shared_state import LocalState
 
 
@@ -98,3 +99,11 @@ def test_peer_sees_a_row_that_only_rises(requests: list[tuple[bool, bool]]) -> N
 def test_space_is_kept_in_a_text_of_one_length(space: CSeqSpace) -> None:
     assert CSeqSpace.parse(str(space)) == space
     assert len(str(space)) == 65
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("1", True), ("4294967295", True), ("", False), ("²", False), ("٣", False), ("9" * 11, False)],
+)
+def test_number_from_the_network_is_of_ascii_digits(text: str, is_one: bool) -> None:
+    assert is_number(text) is is_one

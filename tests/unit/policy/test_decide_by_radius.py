@@ -3,13 +3,16 @@
 from typing import Any
 
 import pytest
-from conversation import NOW, REALM, URI, Phone, UserInfo, phones, serve, trunk, user
+from conversation import NOW, REALM, URI, Phone, UserInfo, phones, rule, serve, trunk, user
 
+from sbcauth.policy.attempts import AttemptLimit
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Reason, Reject
 from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.ip_groups import IPGroup, ServerAuthMode
 from sbcauth.policy.request import Request
+from sbcauth.policy.reservations import SHARE_OF_IP_GROUP, SHARE_OF_SOURCE
 from sbcauth.policy.server import AuthServer
+from sbcauth.policy.shared_state import LocalState
 from sbcauth.radius.attributes import RadiusAttributes, attributes_in
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
@@ -108,24 +111,120 @@ def test_no_verdict_is_503_and_counts_for_nothing() -> None:
         assert (decision.retry_after, decision.detail) == (5, "192.0.2.9:1812: no answer")
 
 
-def test_verdict_that_comes_after_a_lockout_is_too_late() -> None:
-    """Guesses that wait side by side have no more attempts than others."""
-    server = serve(by_radius(), users=UserInfo())
+class Recorder:
+    """Stands before a server, and keeps what came."""
+
+    def __init__(self, server: AuthServer) -> None:
+        self.server = server
+        self.requests: list[Request] = []
+
+    def decide(self, request: Request, now: int) -> Decision:
+        self.requests.append(request)
+        return self.server.decide(request, now)
+
+
+def asked(server: AuthServer, count: int, *, same_nonce: bool = False) -> list[Request]:
+    """Have a phone guess `count` times before any verdict; return the requests asked about."""
     caller = phone(server)
-    fields = [caller.field(caller.challenge(), password=f"guess {i}") for i in range(4)]
-    requests = []
+    challenges = [caller.challenge() for _ in range(1 if same_nonce else count)]
+    waiting = []
+    for number in range(count):
+        challenge = challenges[number % len(challenges)]
+        field = caller.field(challenge, password=f"guess {number}", nc=number + 1)
+        recorder = Recorder(server)
+        decision = phone(recorder).send("REGISTER", field)
+        if isinstance(decision, Ask):
+            waiting += recorder.requests
+        else:
+            assert isinstance(decision, Reject)
+            assert (decision.status, decision.retry_after) == (503, 1)
+            assert decision.reason is Reason.UNAVAILABLE
+    return waiting
 
-    class Recorder:
-        def decide(self, request: Request, now: int) -> Decision:
-            requests.append(request)
-            return server.decide(request, now)
 
-    for field in fields:
-        assert isinstance(phone(Recorder()).send("REGISTER", field), Ask)
-    decisions = [server.decide(request, NOW, REJECT) for request in requests[:3]]
-    assert decisions[-1].reason is Reason.WRONG_CREDENTIALS
-    assert isinstance(decisions[-1], Reject)
-    assert server.decide(requests[3], NOW, ACCEPT).reason is Reason.LOCKED_OUT
+@pytest.mark.parametrize("same_nonce", [True, False])
+def test_no_more_is_asked_at_a_time_than_there_are_attempts(same_nonce: bool) -> None:
+    server = serve(by_radius(), users=UserInfo())
+    waiting = asked(server, 900, same_nonce=same_nonce)
+    assert len(waiting) == 3
+    decisions = [server.decide(request, NOW, REJECT) for request in waiting]
+    assert [type(decision) for decision in decisions] == [Challenge, Challenge, Reject]
+    assert phone(server).register().reason is Reason.LOCKED_OUT
+    assert isinstance(phone(server, address="192.0.2.8").register(), Ask)
+
+
+def test_yes_gives_back_what_was_reserved_and_no_answer_does_too() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    shared = server._attempts._shared
+    for verdict in (ACCEPT, Verdict(Answer.NONE, "silence")):
+        for request in asked(server, 5):
+            server.decide(request, NOW, verdict)
+        assert len(asked(server, 5)) == 3
+        server = serve(by_radius(), users=UserInfo())
+    assert isinstance(shared, LocalState)
+    assert not [key for (table, key) in shared._values if "waiting" in key]
+
+
+def test_what_has_failed_counts_with_what_waits() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    for request in asked(server, 5)[:2]:
+        server.decide(request, NOW, REJECT)
+    assert len(asked(server, 5)) == 0, "one still waits"
+
+
+def test_question_that_is_not_asked_gives_its_attempt_back() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    for _ in range(10):
+        decision = phone(server).register()
+        assert isinstance(decision, Ask)
+        server.give_back(decision, NOW)
+    assert isinstance(server._attempts._shared, LocalState)
+    assert not server._attempts._shared._values
+
+
+def test_reservation_that_is_lost_ends_by_itself() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    assert len(asked(server, 4)) == 3
+    later = NOW + 90
+    caller = phone(server)
+    decision = caller.send("REGISTER", caller.field(caller.challenge(now=later)), now=later)
+    assert isinstance(decision, Ask)
+
+
+def test_source_of_strangers_waits_within_its_limit_and_others_are_asked() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    decisions = [phone(server, username=f"u{number}").register() for number in range(40)]
+    assert sum(isinstance(decision, Ask) for decision in decisions) == 30
+    assert isinstance(phone(server, address="192.0.2.8").register(), Ask)
+
+
+def test_source_has_a_share_of_the_places_whatever_its_limit() -> None:
+    limit = AttemptLimit(max_failures_per_source=0, max_failures_per_user=0)
+    server = serve(by_radius(attempt_limit=limit), users=UserInfo())
+    decisions = [phone(server, username=f"u{number}").register() for number in range(120)]
+    assert sum(isinstance(decision, Ask) for decision in decisions) == SHARE_OF_SOURCE
+    assert isinstance(phone(server, address="192.0.2.8").register(), Ask)
+
+
+def test_ip_group_has_a_share_of_the_places() -> None:
+    limit = AttemptLimit(max_failures_per_source=0, max_failures_per_user=0)
+    other = by_radius(name="Others", attempt_limit=limit, classification=(rule("203.0.113.0/24"),))
+    server = serve(by_radius(attempt_limit=limit), other, users=UserInfo())
+    decisions = [
+        phone(server, username=f"u{number}", address=f"192.0.2.{number % 200}").register()
+        for number in range(SHARE_OF_IP_GROUP + 20)
+    ]
+    assert sum(isinstance(decision, Ask) for decision in decisions) == SHARE_OF_IP_GROUP
+    assert isinstance(phone(server, address="203.0.113.8").register(), Ask)
+
+
+def test_what_is_refused_for_want_of_a_place_leaves_nothing() -> None:
+    server = serve(by_radius(), users=UserInfo())
+    assert len(asked(server, 3)) == 3
+    assert isinstance(server._attempts._shared, LocalState)
+    before = dict(server._attempts._shared._values)
+    assert not asked(server, 50)
+    assert server._attempts._shared._values == before
 
 
 def test_same_credentials_that_wait_twice_are_accepted_once() -> None:

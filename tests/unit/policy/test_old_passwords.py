@@ -1,4 +1,4 @@
-"""The password before a change: recognised for a time, never accepted, never counted."""
+"""The password before a change: recognised for a time, never accepted, an attempt as any other."""
 
 import io
 import time
@@ -11,7 +11,7 @@ from conversation import NOW, Phone, UserInfo, accepted, is_stale, phones, serve
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy import server as server_module
 from sbcauth.policy.accounts import User
-from sbcauth.policy.decision import Challenge, Reason
+from sbcauth.policy.decision import Challenge, Reason, Reject
 from sbcauth.users.directory import UserDirectory
 from sbcauth.users.files import UserFile, import_users
 from sbcauth.users.table import HA1_COLUMNS, UserTable, hashes
@@ -25,22 +25,79 @@ def changed(**how: object) -> Phone:
     return Phone(serve(users=UserInfo(user(old_password="before", **how))))  # type: ignore[arg-type]
 
 
-def test_old_password_is_refused_as_a_wrong_one_and_not_counted() -> None:
+OLD, WRONG, RIGHT = "before", "a guess", "secret"
+
+
+def answers(phone: Phone, *passwords: str) -> list[object]:
+    """Return what shows on the wire of each answer: status, phrase, and whether it is stale."""
+    found: list[object] = []
+    for password in passwords:
+        decision = phone.register(password=password)
+        if isinstance(decision, Challenge):
+            found.append((decision.status, is_stale(decision)))
+        else:
+            found.append(decision[:2] if isinstance(decision, Reject) else "accepted")
+    return found
+
+
+@pytest.mark.parametrize("before", range(3))
+@pytest.mark.parametrize("after", range(4))
+def test_old_password_is_not_told_by_what_it_costs(before: int, after: int) -> None:
+    """Wherever a guess that is the old password stands, all answers are as if it were not."""
+    guesses = [WRONG] * (before + 1 + after)
+    with_old = [*guesses[:before], OLD, *guesses[before + 1 :]]
+    assert answers(changed(), *with_old) == answers(changed(), *guesses)
+
+
+@pytest.mark.parametrize("stale", [True, False])
+def test_old_password_is_not_told_by_what_it_locks_out(stale: bool) -> None:
+    for password in (OLD, WRONG):
+        phone = changed()
+        assert answers(phone, *[password] * 3)[-1] == (403, "Forbidden")
+        old = phone.challenge(now=NOW - 1000) if stale else phone.challenge()
+        fields = [phone.field(old, password=WRONG, nc=nc) for nc in (1, 1, 2)]
+        statuses = [getattr(phone.send("REGISTER", each), "status", 200) for each in fields]
+        assert statuses == [403] * 3
+
+
+def test_phone_that_was_left_behind_gets_in_as_soon_as_it_has_the_new_password() -> None:
     phone = changed()
-    for _ in range(10):
-        decision = phone.register(password="before")
-        assert isinstance(decision, Challenge)
-        assert decision.reason is Reason.OLD_PASSWORD
-        assert not is_stale(decision)
+    assert answers(phone, *[OLD] * 50)[2:] == [(403, "Forbidden")] * 48
     assert accepted(phone.register())
+    assert answers(phone, OLD) == [(401, False)]
 
 
-def test_old_password_forgives_nothing() -> None:
+def test_old_password_buys_no_guess_more() -> None:
+    """Two wrong ones before it and one in the lockout are three; the right one is too late."""
+    for guesses in ([WRONG, WRONG, OLD, WRONG], [OLD, OLD, OLD, WRONG], [OLD, WRONG, WRONG, WRONG]):
+        phone = changed()
+        answers(phone, *guesses)
+        assert answers(phone, RIGHT, OLD, RIGHT) == [(403, "Forbidden")] * 3
+
+
+def test_answer_that_was_accepted_before_lifts_no_lockout() -> None:
     phone = changed()
-    phone.fail(2)
-    phone.register(password="before")
-    assert phone.fail().reason is Reason.WRONG_CREDENTIALS
-    assert phone.register(password="before").reason is Reason.LOCKED_OUT
+    accepted_before = phone.field(phone.challenge())
+    assert accepted(phone.send("REGISTER", accepted_before))
+    answers(phone, *[OLD] * 3)
+    decision = phone.send("REGISTER", accepted_before)
+    assert isinstance(decision, Reject)
+    assert decision.reason is Reason.LOCKED_OUT
+    assert accepted(phone.register()), "the right one, with a count that is not used up"
+
+
+def test_user_who_was_disabled_gets_in_with_no_password_during_a_lockout() -> None:
+    phone = changed(enabled=False)
+    answers(phone, OLD, OLD, OLD)
+    assert answers(phone, RIGHT) == [(403, "Forbidden")]
+
+
+def test_log_names_the_old_password() -> None:
+    phone = changed()
+    assert [phone.register(password=OLD).reason for _ in range(4)] == [
+        *[Reason.OLD_PASSWORD] * 3,
+        Reason.LOCKED_OUT,
+    ]
 
 
 def test_old_password_is_a_wrong_one_when_its_time_is_over() -> None:
