@@ -53,7 +53,7 @@ def importing(settings: Settings) -> Result:
     }
     series = [Series("ours, sealed", [ours]), Series("floor: hashes and inserts", [floor])]
     title = f"import of {USERS} users, three H(A1) each"
-    return Result("h", title, "s", series, "floor: hashes and inserts", facts)
+    return Result("import", title, "s", series, "floor: hashes and inserts", facts)
 
 
 def _timed(command: list[str | Path], environment: dict[str, str] | None) -> tuple[float, int]:

@@ -13,7 +13,7 @@ _OTHER = "#6b7280"
 
 def draw() -> None:
     """Draw every result that is there beside its JSON."""
-    for path in sorted(RESULTS.glob("?.json")):
+    for path in sorted(RESULTS.glob("*.json")):
         found = json.loads(path.read_text())
         bars = [
             (each["name"], each["median"], each["min"], each["max"]) for each in found["series"]

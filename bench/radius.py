@@ -78,7 +78,7 @@ def waiting_for_radius(settings: Settings) -> Result:
                 time.sleep(_REST)
     facts = {f"{name}, waiting / idle": _ratio(series, name) for name in ("p50", "p99")}
     title = f"a local REGISTER while {WAITING} requests wait for RADIUS"
-    return Result("k", title, "ms", [*series.values()], facts={**facts})
+    return Result("waiting-for-radius", title, "ms", [*series.values()], facts={**facts})
 
 
 def _have_wait(bed: Bed, silent: Silent) -> None:

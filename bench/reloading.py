@@ -44,4 +44,4 @@ def reloading(settings: Settings) -> Result:
                 series[f"longest, {state}"].values.append(max(found.latencies) * 1000)
     facts = {"requests lost": lost, "processes that took it up, of all reloads": taken_up}
     title = f"a REGISTER while {GROUPS} IP Groups are reloaded, {workers} workers"
-    return Result("i", title, "ms", [*series.values()], facts={**facts})
+    return Result("reload", title, "ms", [*series.values()], facts={**facts})

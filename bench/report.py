@@ -34,7 +34,7 @@ class Result(NamedTuple):
 
 def show(result: Result, console: Console) -> None:
     """Print a result as a table."""
-    table = Table(title=f"{result.row}. {result.title}", title_justify="left")
+    table = Table(title=f"{result.row}: {result.title}", title_justify="left")
     table.add_column("")
     for name in ("median", "min", "max", "ratio"):
         table.add_column(name if name == "ratio" else f"{name} {result.unit}", justify="right")

@@ -39,7 +39,7 @@ def challenge_and_verify(settings: Settings) -> Result:
     active = range(USERS)
     with beds(servers, active) as running:
         series = compare(running, Phones.register, active, settings)
-    return Result("a", f"challenge and verify, {USERS} users", _CPU, series, "native")
+    return Result("registration", f"challenge and verify, {USERS} users", _CPU, series, "native")
 
 
 def user_count(settings: Settings) -> Result:
@@ -58,7 +58,7 @@ def user_count(settings: Settings) -> Result:
                 series += [
                     Series(f"{each.name}, {users}, never seen", each.values) for each in found
                 ]
-    return Result("b", "number of users", _CPU, series, "ours, 1000")
+    return Result("number-of-users", "number of users", _CPU, series, "ours, 1000")
 
 
 def ip_group_count(settings: Settings) -> Result:
@@ -76,7 +76,9 @@ def ip_group_count(settings: Settings) -> Result:
     active = range(USERS)
     with beds(servers, active) as running:
         series = compare(running, Phones.register, active, settings)
-    return Result("c", "number of IP Groups, ten rules each", _CPU, series, "1 IP Groups")
+    return Result(
+        "number-of-ip-groups", "number of IP Groups, ten rules each", _CPU, series, "1 IP Groups"
+    )
 
 
 def other_requests(settings: Settings) -> Result:
@@ -101,7 +103,7 @@ def other_requests(settings: Settings) -> Result:
         for qop in (b"auth", b"auth-int"):
             found = compare(running, _invite_with_body(qop), active, settings)
             series += _named(f"INVITE, 2 KB, {qop.decode()}", found)
-    return Result("d", "other methods, algorithms and qop", _CPU, series)
+    return Result("other-requests", "other methods, algorithms and qop", _CPU, series)
 
 
 def no_decision(settings: Settings) -> Result:
@@ -114,7 +116,7 @@ def no_decision(settings: Settings) -> Result:
     with beds(servers, active) as running:
         series = _named("OPTIONS", compare(running, Phones.options, active, settings))
         series += _named("BYE", compare(running, Phones.bye, active, settings))
-    return Result("e", "requests that need no decision", _CPU, series)
+    return Result("no-decision", "requests that need no decision", _CPU, series)
 
 
 def floods(settings: Settings) -> Result:
@@ -139,7 +141,7 @@ def floods(settings: Settings) -> Result:
         for bed in running:
             bed.line.keep_busy(_wrong(bed.phones, [user for user in locked for _ in range(4)]), 1)
         series += _named("locked out", compare(running, _wrong, locked, settings))
-    return Result("f", "floods", _CPU, series, facts=facts)
+    return Result("floods", "floods", _CPU, series, facts=facts)
 
 
 def latency(settings: Settings) -> Result:
@@ -156,7 +158,7 @@ def latency(settings: Settings) -> Result:
                 found, lost = _latencies(bed, active, share * highest, settings)
                 series += [Series(f"{name}, {each.name}", each.values) for each in found]
                 facts[f"lost, {name}"] = lost
-    return Result("g", "latency of challenge and verify", "ms", series, facts=facts)
+    return Result("latency", "latency of challenge and verify", "ms", series, facts=facts)
 
 
 def wrong_passwords(settings: Settings) -> Result:
@@ -176,23 +178,23 @@ def wrong_passwords(settings: Settings) -> Result:
                 facts[f"p99 at 2000 a second, {bed.server.name}, {percent} % wrong"] = (
                     f"{_quantile(load.latencies, 0.99):.2f} ms"
                 )
-    return Result("j", "wrong passwords", _CPU, series, facts=facts)
+    return Result("wrong-passwords", "wrong passwords", _CPU, series, facts=facts)
 
 
 ROWS: dict[str, Callable[[Settings], Result]] = {
-    "a": challenge_and_verify,
-    "b": user_count,
-    "c": ip_group_count,
-    "d": other_requests,
-    "e": no_decision,
-    "f": floods,
-    "g": latency,
-    "h": importing,
-    "i": reloading,
-    "j": wrong_passwords,
-    "k": waiting_for_radius,
+    "registration": challenge_and_verify,
+    "number-of-users": user_count,
+    "number-of-ip-groups": ip_group_count,
+    "other-requests": other_requests,
+    "no-decision": no_decision,
+    "floods": floods,
+    "latency": latency,
+    "import": importing,
+    "reload": reloading,
+    "wrong-passwords": wrong_passwords,
+    "waiting-for-radius": waiting_for_radius,
 }
-"""The rows by their letters."""
+"""The rows by the names of what they measure."""
 
 
 def _both(settings: Settings, name: str, users: int) -> list[Server]:
