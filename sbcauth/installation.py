@@ -21,6 +21,11 @@ def kamailio_cfg() -> Path:
     return _shipped("kamailio.cfg")
 
 
+def starter() -> Path:
+    """Return the path of the configuration that `sbcauth init` begins with."""
+    return _shipped("sbcauth.yaml")
+
+
 def script() -> Path:
     """Return the path of the script that Kamailio loads."""
     return _shipped("kemi", "sbcauth_kemi.py")

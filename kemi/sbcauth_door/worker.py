@@ -31,8 +31,8 @@ from sbcauth.radius.settings import LONGEST_WAIT, RadiusSettings
 from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
 from sbcauth_door import log as sbcauth_log
+from sbcauth_door import ready, registrations
 from sbcauth_door import registrar as sbcauth_registrar
-from sbcauth_door import registrations
 from sbcauth_door import request as ksr
 from sbcauth_door.client import ClientRoutes
 from sbcauth_door.fast_path import take
@@ -55,9 +55,14 @@ class Worker(ClientRoutes):
     """Kamailio's view of the authentication server; every process has its own copy."""
 
     def __init__(
-        self, services: Reloaded[Service], waiting: Waiting, metrics: "Metrics | None" = None
+        self,
+        services: Reloaded[Service],
+        file: Path,
+        waiting: Waiting,
+        metrics: "Metrics | None" = None,
     ) -> None:
         super().__init__(services)
+        self._file = file
         self._waiting = waiting
         self._metrics = metrics
         if metrics:  # switched on once, so that it costs nothing where it is off
@@ -70,6 +75,8 @@ class Worker(ClientRoutes):
         """Start in a process of its own; the database opens with the first request."""
         if self._metrics:
             self._metrics.begin()
+        if rank == ready.MAIN:
+            ready.tell(self._file)
         return 0
 
     def ksr_reply_route(self, msg: object) -> int:
@@ -226,7 +233,7 @@ def start() -> Worker:
                 turn,
             )
             set_dialog_key(dialog_key(config.nonce_key_file))
-            _started.append(Worker(services, Waiting(RadiusRecord(measures)), metrics))
+            _started.append(Worker(services, config.file, Waiting(RadiusRecord(measures)), metrics))
             gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:
             for line in str(error).splitlines():

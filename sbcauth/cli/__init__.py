@@ -11,6 +11,7 @@ from sbcauth import __version__
 from sbcauth.cli import config, lockout, nonce_key, user
 from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
+from sbcauth.cli.init import init
 from sbcauth.cli.kamailio_snippet import kamailio_snippet
 from sbcauth.cli.options import default_config
 from sbcauth.cli.reload import reload
@@ -31,6 +32,7 @@ _typer.add_typer(user.commands, name="user")
 _typer.add_typer(config.commands, name="config")
 _typer.add_typer(lockout.commands, name="lockout")
 _typer.add_typer(nonce_key.commands, name="nonce-key")
+_typer.command()(init)
 _typer.command()(run)
 _typer.command()(reload)
 _typer.command()(explain)

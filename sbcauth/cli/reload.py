@@ -11,6 +11,7 @@ from sbcauth.cli.output import counted
 from sbcauth.config.load import load
 from sbcauth.config.reload import request_reload
 from sbcauth.config.versions import changes, kept, values, version
+from sbcauth.monitoring.environment import unseen
 from sbcauth.monitoring.in_force import is_taken_up, running
 
 
@@ -25,6 +26,14 @@ def reload(context: typer.Context, socket: Socket = None) -> None:
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     server = rpc(context, socket)
+    if names := unseen(config.file, server):
+        print(
+            f"not taken up: the server has the environment that it was started with, in which "
+            f"{', '.join(names)} is another or missing; restart it, or write ${{file:…}} in place "
+            "of ${env:…}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
     new = values(config)
     before, old = running(server), kept(config)
     asked_at = int(time.time())

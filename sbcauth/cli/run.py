@@ -1,8 +1,11 @@
 """`sbcauth run`: Kamailio in the foreground, with the options that it needs."""
 
+import ctypes
 import os
 import re
 import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +16,7 @@ from sbcauth.config.load import load
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.files import make_folder
 from sbcauth.installation import kamailio_cfg, script
+from sbcauth.monitoring import modules
 from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.servers import SOCKET, lock, refuse_a_second
 from sbcauth.users.database import open_for_writing, sqlite_path
@@ -21,6 +25,8 @@ from sbcauth.users.sealing import Seals
 _LISTEN = re.compile(r"(udp|tcp|tls|ws|wss):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
 _BELOW = {"ws": "tcp", "wss": "tls"}
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that comes when the parent ends; it stays over exec."""
 
 
 class NotStarted(SbcAuthError):
@@ -98,6 +104,26 @@ def _below_websocket(address: str) -> str:
     return f"{_BELOW.get(transport, transport)}:{rest}"
 
 
+def _have_modules(arguments: list[str]) -> None:
+    """Raise NotStarted where modules of Kamailio are missing that this start needs."""
+    lacking = [
+        module
+        for module in modules.missing(modules.installed())
+        if not module.definition or module.definition in arguments
+    ]
+    if lacking:
+        raise NotStarted("\n".join(map(str, lacking)))
+
+
+def _end_with_terminal() -> None:
+    """Have a server that writes to a terminal end when the shell that started it does.
+
+    Kamailio ignores the hang-up of a terminal: it would go on unseen, and hold its ports.
+    """
+    if os.isatty(sys.stderr.fileno()):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _be_the_only_one(file: Path, runtime: Path, listen: list[str]) -> None:
     """Raise RunsAlready or NotStarted where another server is in the way.
 
@@ -164,7 +190,10 @@ def run(
         metrics=metrics,
         verbose=verbose,
     )
+    if cfg is None:
+        _have_modules(arguments)
     _be_the_only_one(file, runtime, listen)
+    _end_with_terminal()
     environment = dict(os.environ, SBCAUTH_CONFIG=str(file))
     # Kamailio's interpreter looks for `python3` on PATH to find its library.
     environment["PATH"] = f"/usr/bin:{environment.get('PATH', '')}"

@@ -14,6 +14,7 @@ from sbcauth.config.load import Config, load
 from sbcauth.config.versions import values, version
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.installation import kamailio_cfg, script
+from sbcauth.monitoring import modules
 from sbcauth.monitoring.access import Need, Person, lacking, owner_of_file, user_of_process
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import Listen, owner_of
@@ -23,8 +24,6 @@ from sbcauth.users.membership import strays
 from sbcauth.users.resealing import count_plain
 from sbcauth.users.table import UserTable
 
-_MODULES = (Path("/usr/lib64/kamailio/modules"), *Path("/usr/lib").glob("*/kamailio/modules"))
-_PACKAGES = {"app_python3.so": "kamailio-python3-modules", "tls.so": "kamailio-tls-modules"}
 _LISTEN = Listen("udp", "127.0.0.1", 5060)
 
 
@@ -65,13 +64,11 @@ def _kamailio(environment: Mapping[str, str]) -> Iterator[Finding]:
     if not shutil.which("kamailio", path=f"{environment.get('PATH', '')}:/usr/sbin"):
         yield Finding(Grade.ERROR, "Kamailio", "is not installed: apt install kamailio")
         return
-    wanted = set(re.findall(r'^loadmodule "(.*)"', kamailio_cfg().read_text("utf-8"), re.MULTILINE))
-    folder = next((folder for folder in _MODULES if folder.is_dir()), None)
-    there = {path.name for path in folder.iterdir()} if folder else set()
-    for module in sorted(wanted - there):
-        package = _PACKAGES.get(module, "kamailio-extra-modules")
-        grade = Grade.WARNING if module == "tls.so" else Grade.ERROR
-        yield Finding(grade, "module", f"{module} is missing: apt install {package}")
+    there = modules.installed()
+    for module in modules.missing(there):
+        grade = Grade.WARNING if module.definition else Grade.ERROR
+        yield Finding(grade, "module", str(module))
+    folder = modules.folder()
     if folder and "app_python3.so" in there:
         yield _python(folder / "app_python3.so")
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -31,7 +32,7 @@ def checkout(tmp_path: Path) -> Path:
 
 def console_commands() -> list[str]:
     """Return what the README has people type with the command line."""
-    typed = re.findall(r"^\$ \.venv/bin/(sbcauth .*)$", README, re.MULTILINE)
+    typed = re.findall(r"^\$ (sbcauth .*)$", README, re.MULTILINE)
     assert len(typed) >= 4
     return typed
 
@@ -46,16 +47,25 @@ def test_make_run_prints_a_command_that_registers_the_sample_user(checkout: Path
         printed = ""
         for _ in range(100):
             printed = (checkout / "log").read_text()
-            if "Listening on" in printed:
+            if "sipsak" in printed:
                 break
             time.sleep(0.1)
         (command,) = re.findall(r"^ +(sipsak .*)$", printed, re.MULTILINE)
-        time.sleep(1)
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
+
+
+def test_make_run_says_what_is_in_the_way(checkout: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 5060))
+        done = subprocess.run(["scripts/sample.sh"], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"udp:127.0.0.1:5060 is used by process {os.getpid()} (" in done.stderr
+    assert done.stderr.endswith("sbcauth doctor looks further\n")
+    assert "runs on" not in done.stdout + done.stderr
 
 
 def test_commands_of_the_readme_run(checkout: Path) -> None:
@@ -79,7 +89,8 @@ def test_configuration_of_the_readme_loads(tmp_path: Path) -> None:
     assert blocks
     for text in blocks:
         (tmp_path / "sbcauth.yaml").write_text(text)
-        config = load(tmp_path / "sbcauth.yaml", {**os.environ, "CARRIER_PASSWORD": "secret"})
+        (tmp_path / "carrier.secret").write_text("secret-of-the-carrier\n")
+        config = load(tmp_path / "sbcauth.yaml", os.environ)
         assert not config.warnings
 
 
