@@ -81,6 +81,7 @@ def _print(found: Status, before: Status | None) -> None:
     used, total = found.memory_used // _MEBIBYTE, found.memory_total // _MEBIBYTE
     print(f"shared memory: {used} of {total} MB")
     print(", ".join(f"{what.replace('_', ' ')}: {count}" for what, count in found.entries.items()))
+    print(f"failed attempts: {found.failed_attempts}")
     for line in (*_lockouts(found), *_radius(found), *_measured(found)):
         print(line)
     columns: tuple[str, ...] = ("IP Group", "Reason", "Times")

@@ -56,10 +56,11 @@ class Counts(NamedTuple):
     outcomes: tuple[Outcome, ...]
     lockouts: tuple[Lockouts, ...]
     radius: tuple[RadiusAnswers, ...]
+    failed_attempts: int = 0
 
 
 def event_key(event: str, kind: str, whose: str) -> str:
-    """Return the key under which other events are counted: `lockout` and `radius`."""
+    """Return the key under which other events are counted: `lockout`, `attempt`, `radius`."""
     return f"{_EVENT}{event} {kind} {whose}"
 
 
@@ -73,18 +74,23 @@ def read(rpc: Rpc) -> Counts:
     outcomes: list[Outcome] = []
     lockouts: list[Lockouts] = []
     radius: list[RadiusAnswers] = []
+    failed_attempts = 0
     for key, times in _counted(rpc):
         kind, _, whose = key.partition(" ")
         match kind:
             case "@lockout":
                 scope, _, ip_group = whose.partition(" ")
                 lockouts.append(Lockouts(ip_group, scope, times))
+            case "@attempt":
+                failed_attempts += times
             case "@radius":
                 answer, _, server = whose.partition(" ")
                 radius.append(RadiusAnswers(server, answer, times))
             case reason:
                 outcomes.append(Outcome(whose, reason, times))
-    return Counts(tuple(sorted(outcomes)), tuple(sorted(lockouts)), tuple(sorted(radius)))
+    return Counts(
+        tuple(sorted(outcomes)), tuple(sorted(lockouts)), tuple(sorted(radius)), failed_attempts
+    )
 
 
 def _counted(rpc: Rpc) -> Iterator[tuple[str, int]]:

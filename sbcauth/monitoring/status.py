@@ -11,7 +11,7 @@ from sbcauth.monitoring.rpc import Rpc, RpcError
 
 TABLES = {
     "locked_out_or_of_late": "sbcauth_lockouts",
-    "failed_attempts": "sbcauth_attempts",
+    "attempt_entries": "sbcauth_attempts",
     "nonce_counts_used": "sbcauth_nonce_counts",
     "trusted_pairs": "sbcauth_trusted",
 }
@@ -33,7 +33,8 @@ class Status(NamedTuple):
     """A running server: its version, times (seconds), sizes (bytes) and counts.
 
     `since` is in ISO 8601, with the zone. `configuration` is None where the server does not say;
-    `measured` is there where its metrics are switched on.
+    `measured` is there where its metrics are switched on. `failed_attempts` are those that were
+    counted, one for each wrong answer; `entries` what the tables hold now.
     """
 
     version: str
@@ -49,6 +50,7 @@ class Status(NamedTuple):
     radius_answers: tuple[RadiusAnswers, ...]
     radius_servers: tuple[RadiusServerState, ...]
     measured: Totals | None
+    failed_attempts: int = 0
 
 
 def status(rpc: Rpc) -> Status:
@@ -84,6 +86,7 @@ def status(rpc: Rpc) -> Status:
             for server in servers
         ),
         measured=Totals.decode(str(measured)) if measured else None,
+        failed_attempts=counted.failed_attempts,
     )
 
 

@@ -176,6 +176,7 @@ class Attempts:
         pair = claimant.key
         if self._has_seen(pair, evidence, limit):
             return False
+        self._shared.count("attempt", "failed", claimant.ip_group)
         lenient = _LENIENT if is_old else 0
         last = self._count(Scope.PAIR, claimant, limit.max_attempts, limit, now, lenient)
         if claimant.pair:

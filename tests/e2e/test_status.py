@@ -10,7 +10,7 @@ from kamailio import SBCAUTH, Server, wait_for
 from phone import Phone
 from repository import REPOSITORY
 
-from sbcauth.monitoring.rpc import Rpc, rpc_socket
+from sbcauth.monitoring.rpc import Rpc
 
 CONFIG = """
 realm: example.com
@@ -28,7 +28,7 @@ USERS = {"1001": "secret"}
 WORKERS = 4
 EXPECTED = re.compile(
     r"kamailio .*, since .*, 8 workers\n"
-    r"configuration [0-9a-f]{8}, taken up \d{4}-\S+; nonce key 0 signs\n"
+    r"configuration \S+ [0-9a-f]{8}, taken up \d{4}-\S+; nonce key 0 signs\n"
     r"shared memory: \d+ of 25\d MB\n"
 )
 
@@ -71,6 +71,7 @@ def test_status_says_what_runs(server) -> None:
     assert found["workers"] == 8  # four for UDP, four for TCP
     assert 0 < found["memory_used"] < found["memory_total"]
     assert found["entries"]["nonce_counts_used"] >= 1
+    assert found["failed_attempts"] == 1, "one wrong answer is one"
 
 
 def test_metrics_are_in_prometheus_text_format(server) -> None:
@@ -136,7 +137,7 @@ def test_outcomes_of_an_ip_group_that_was_removed_are_still_there(start_server) 
 
 def test_counts_go_on_where_numbers_of_32_bits_end(start_server) -> None:
     server = start_server(with_groups(range(1)))
-    rpc = Rpc(rpc_socket(server.config_file))
+    rpc = Rpc(server.folder / "run" / "rpc.sock")
     with Phone(server, "1001", address="127.0.1.0") as phone:
         phone.request("REGISTER")
         rpc.call("htable.seti", "sbcauth_outcomes", "challenged Group 000", (1 << 31) - 1)
