@@ -18,7 +18,7 @@ import KSR
 
 from sbcauth.config.reload import Reloaded
 from sbcauth.digest.text import to_bytes
-from sbcauth.monitoring import log_line as logline
+from sbcauth.monitoring.log_line import INFO, NOTICE, record
 from sbcauth.policy.as_client import (
     ClientAccount,
     PeerChallenge,
@@ -28,7 +28,7 @@ from sbcauth.policy.as_client import (
 )
 from sbcauth.policy.cseq import is_number
 from sbcauth.service import Service
-from sbcauth_door import log as sbcauth_log
+from sbcauth_door import outcomes
 from sbcauth_door import request as ksr
 
 GO_ON, NOTHING = 1, -1
@@ -279,13 +279,18 @@ def _keep(name: str, value: Sent | Held) -> None:
 
 
 def _log(outcome: str, peer: str, realm: str = "", username: str = "") -> None:
-    """Write one line on a challenge of a peer: what was answered at level INFO, the rest above."""
+    """Write what became of a peer's challenge; an answered one is the usual case."""
     usual = outcome == "answered"
-    if usual and KSR.get_debug() < ksr.INFO:
+    if usual and not outcomes.log.writes_all:
         return
-    write = sbcauth_log.info if usual else sbcauth_log.notice
-    write(
-        f"sbcauth: client={outcome} ip_group={logline.word(peer)} method={ksr.text('rm')} "
-        f"realm={logline.word(realm)} username={logline.word(username)} "
-        f"call_id={logline.word(ksr.text('ci'))}\n"
+    outcomes.log.write(
+        record(
+            INFO if usual else NOTICE,
+            client=outcome,
+            ip_group=peer,
+            method=ksr.text("rm"),
+            realm=realm,
+            username=username,
+            call_id=ksr.text("ci"),
+        )
     )

@@ -9,15 +9,13 @@ import KSR
 
 from sbcauth.exceptions import Unavailable
 from sbcauth.monitoring.counts import TABLE
-from sbcauth.policy.decision import Reason
+from sbcauth.monitoring.log_line import outcome
+from sbcauth.policy.decision import Accept, Challenge, Reason
 from sbcauth.policy.fast_path import FastPath
 from sbcauth.policy.shared_state import Table
 from sbcauth.service import Service
-from sbcauth_door import log as sbcauth_log
-from sbcauth_door import registrar
+from sbcauth_door import outcomes, registrar
 from sbcauth_door.request import (
-    DEBUG,
-    INFO,
     PHRASES,
     ReturnCode,
     admit,
@@ -26,7 +24,7 @@ from sbcauth_door.request import (
     get_source_address,
     get_to_user,
     has_answered,
-    log_usual,
+    read_request,
     send_reply,
     set_origin,
     set_route,
@@ -43,10 +41,6 @@ _new_transaction = KSR.tm.t_newtran
 # To look a member up in its class takes as long as to call something.
 _NOTHING_YET, _ANSWERED = ReturnCode.NOTHING_YET, ReturnCode.ANSWERED
 _LET_IN, _LET_GO = ReturnCode.ACCEPTED, ReturnCode.PASSED
-_ACCEPTED = f"decision=accept reason={Reason.ACCEPTED}"
-_CHALLENGED = {
-    status: f"decision=challenge status={status} reason={Reason.CHALLENGED}" for status in PHRASES
-}
 _OTHER = {"Authorization": "Proxy-Authorization", "Proxy-Authorization": "Authorization"}
 _NEVER_CHALLENGED = ("ACK", "CANCEL")
 _KEPT_HERE = "REGISTER" if registrar.TABLE else None
@@ -70,7 +64,7 @@ def take(service: Service, message: Any, now: int) -> ReturnCode | None:
             return _pass(service, path, method)
         field = message.getHeader(header)
         if field is None:
-            return _challenge(path, message, method, tag, now)
+            return _challenge(path, method, tag, now)
         claimed_user = get_to_user() if method == "REGISTER" else get_from_user()
         stays_here = method == _KEPT_HERE and path.bears_repeats
         if not (stays_here and path.only_algorithm) and (
@@ -95,8 +89,9 @@ def take(service: Service, message: Any, now: int) -> ReturnCode | None:
         return _repeat(path, username, claimed_user) if stays_here and uses > 1 else doubt
     if _count(TABLE, path.accepted) == 1:
         enlist(path.accepted)
-    if sbcauth_log.level >= INFO:
-        log_usual(_ACCEPTED, path.name, method, username, message)
+    if outcomes.log.writes_all:
+        accepted = Accept(path.name, username, claimed_user, path.realm)
+        outcomes.log.write(outcome(read_request(), accepted))
     if not stays_here:
         _remove_field(header, 0)
     admit(username, claimed_user, path.name, path.realm)
@@ -105,13 +100,14 @@ def take(service: Service, message: Any, now: int) -> ReturnCode | None:
     return _LET_IN
 
 
-def _challenge(path: FastPath, message: Any, method: str, tag: str, now: int) -> ReturnCode:
+def _challenge(path: FastPath, method: str, tag: str, now: int) -> ReturnCode:
     """Challenge a request without credentials."""
     status, lines = path.challenge(method, tag, now)
     if _count(TABLE, path.challenged) == 1:
         enlist(path.challenged)
-    if sbcauth_log.level >= INFO:
-        log_usual(_CHALLENGED[status], path.name, method, "-", message)
+    if outcomes.log.writes_all:
+        challenged = Challenge(status, (), Reason.CHALLENGED, path.name)
+        outcomes.log.write(outcome(read_request(), challenged))
     append_to_reply(lines)
     send_reply(status, PHRASES[status])
     return _ANSWERED
@@ -120,9 +116,9 @@ def _challenge(path: FastPath, message: Any, method: str, tag: str, now: int) ->
 def _pass(service: Service, path: FastPath, method: str) -> ReturnCode | None:
     """Let a request go on whose method is not on the Authentication Method List.
 
-    The long way knows the list by methods in upper case, and writes lines of level DEBUG.
+    The long way knows the list by methods in upper case, and writes to the log.
     """
-    if method in _NEVER_CHALLENGED or not method.isupper() or sbcauth_log.level >= DEBUG:
+    if method in _NEVER_CHALLENGED or not method.isupper() or outcomes.log.writes_all:
         return None
     if _count(TABLE, path.passed) == 1:
         enlist(path.passed)

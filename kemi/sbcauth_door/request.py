@@ -9,7 +9,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import partial
-from typing import Any, cast
+from typing import cast
 from urllib.parse import quote
 
 import KSR
@@ -17,14 +17,13 @@ import KSR
 from sbcauth.digest.credentials import parse_credentials
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import Absorbed, BadCredentials, Unavailable
-from sbcauth.monitoring.log_line import line_of, outcome, word
-from sbcauth.policy.decision import Decision, Drop, Reason, Reject, outcome_key
+from sbcauth.monitoring.log_line import outcome, word
+from sbcauth.policy.decision import Decision, Drop, Reject, outcome_key
 from sbcauth.policy.request import Party, Request
 from sbcauth.service import Route
 from sbcauth_door import log as sbcauth_log
+from sbcauth_door import outcomes
 from sbcauth_door.state import count
-
-_NOTICE, INFO, DEBUG = 1, 2, 3  # Kamailio's levels
 
 _MAX_FIELDS = 8
 """How many header fields of one name are looked at."""
@@ -221,44 +220,14 @@ def _half_told() -> Unavailable:
 
 
 def log(decision: Decision, request: Request | None = None) -> None:
-    """Count an outcome, and write its line: the usual ones at level INFO, refusals above.
+    """Count an outcome, and write it where the log has it.
 
-    Without `request` it is of the one that Kamailio is routing. A line that Kamailio's `debug`
-    leaves out is not made up in the first place.
+    Without `request` it is of the one that Kamailio is routing.
     """
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
     count(outcome_key(ip_group, decision.reason))
-    level = _LEVELS.get(decision.reason, _NOTICE)
-    if level <= _NOTICE or KSR.get_debug() >= level:
-        _WRITERS[level](f"{outcome(request or read_request(), decision)}\n")
-
-
-def log_usual(verdict: str, ip_group: str, method: str, username: str, message: Any) -> None:
-    """Write the line of an outcome of level INFO, as `log` does, from what is at hand."""
-    try:
-        address, port = message.src_address
-        source = f"{address}:{port}/{_get_transport().lower()}"
-        users = get_from_user() or "", get_to_user() or ""
-        call_id = _get_call_id() or ""
-    except UnicodeDecodeError:
-        request = read_request()
-        source = f"{request.source_address}:{request.source_port}/{request.transport}"
-        users, call_id = (request.from_user, request.to_user), request.call_id
-    sbcauth_log.info(f"{line_of(verdict, source, ip_group, method, username, *users, call_id)}\n")
-
-
-_LEVELS = {
-    Reason.NEVER_CHALLENGED: DEBUG,
-    Reason.PASS_THROUGH: DEBUG,
-    Reason.METHOD_NOT_LISTED: DEBUG,
-    Reason.WITHIN_DIALOG: DEBUG,
-    Reason.ASKED: DEBUG,
-    Reason.ACCEPTED: INFO,
-    Reason.CHALLENGED: INFO,
-    Reason.STALE_NONCE: INFO,
-}
-"""The level of an outcome; that of all others is notice."""
-_WRITERS = {_NOTICE: sbcauth_log.notice, INFO: sbcauth_log.info, DEBUG: sbcauth_log.dbg}
+    if outcomes.log.wants(decision):
+        outcomes.log.write(outcome(request or read_request(), decision))
 
 
 def complain() -> None:

@@ -152,6 +152,14 @@ def turn() -> Iterator[bool]:
         KSR.htable.sht_dec(TABLE, _TURN)
 
 
+def is_told_first(key: str, value: str) -> bool:
+    """Tell whether no process has told `value` under `key` yet; asked within one's `turn`."""
+    if KSR.htable.sht_get(TABLE, f"{LISTED}{key}") == value:
+        return False
+    KSR.htable.sht_sets(TABLE, f"{LISTED}{key}", value)
+    return True
+
+
 def set_dialog_key(key: str) -> None:
     """Give the route block the key that it signs dialogs with, where it has a place for it."""
     if KSR.htable.sht_is_null("sbcauth_keys", "dialog") == 1:

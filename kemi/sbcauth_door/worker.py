@@ -17,9 +17,10 @@ import KSR
 
 from sbcauth.config import versions
 from sbcauth.config.load import Config, load
-from sbcauth.config.reload import Reloaded
+from sbcauth.config.reload import Reloaded, stamp
 from sbcauth.exceptions import Absorbed, ConfigError, SbcAuthError, Unavailable
 from sbcauth.monitoring.in_force import InForce
+from sbcauth.monitoring.log_line import NOTICE, record
 from sbcauth.monitoring.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
@@ -31,7 +32,7 @@ from sbcauth.radius.settings import LONGEST_WAIT, RadiusSettings
 from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
 from sbcauth_door import log as sbcauth_log
-from sbcauth_door import ready, registrations
+from sbcauth_door import outcomes, ready, registrations
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.client import ClientRoutes
@@ -41,6 +42,7 @@ from sbcauth_door.state import (
     KamailioState,
     RadiusRecord,
     check_nonce_counts,
+    is_told_first,
     set_dialog_key,
     set_in_force,
     turn,
@@ -117,7 +119,6 @@ class Worker(ClientRoutes):
         self._next_look = now + FRESHNESS
         self._service = self.services.value(now)
         self._service.refresh(now)
-        sbcauth_log.follow()
 
     def websocket_origin(self, msg: object = None, *_: object) -> int:
         """Tell whether a web page may open a WebSocket: 1 where it may, -1 where it may not."""
@@ -229,7 +230,7 @@ def start() -> Worker:
                 config,
                 os.environ,
                 lambda config: _service(config, shared, now, measures),
-                _note,
+                lambda text: _tell_reload(text, stamp(config)),
                 turn,
             )
             set_dialog_key(dialog_key(config.nonce_key_file))
@@ -258,7 +259,9 @@ def _service(
     keys = load_or_create(config.nonce_key_file)
     looked_up = measures.looked_up if measures else None
     _tell_what_is_in_force(config, keys[0].id)
-    return Service(config, shared, keys, started_at, looked_up)
+    service = Service(config, shared, keys, started_at, looked_up)
+    outcomes.follow(config)
+    return service
 
 
 def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
@@ -271,6 +274,13 @@ def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
         versions.keep(config, values)
     except ConfigError as error:
         _note(f"`sbcauth reload` will not know what it changes: {error}")
+
+
+def _tell_reload(text: str, renewed: Path) -> None:
+    """Write that the configuration was reloaded, or not: each process for itself, all once."""
+    _note(text)
+    if is_told_first("reload", str(renewed.stat().st_mtime_ns)):
+        outcomes.log.write(record(NOTICE, event="reload", detail=text))
 
 
 def _note(text: str) -> None:

@@ -1,6 +1,7 @@
 """`sbcauth run`: Kamailio in the foreground, with the options that it needs."""
 
 import ctypes
+import fcntl
 import os
 import re
 import shutil
@@ -194,7 +195,9 @@ def run(
         _have_modules(arguments)
     _be_the_only_one(file, runtime, listen)
     _end_with_terminal()
-    environment = dict(os.environ, SBCAUTH_CONFIG=str(file))
+    # Kamailio closes its standard output when it starts, and what is open below 32.
+    outcomes = fcntl.fcntl(1, fcntl.F_DUPFD, 100)
+    environment = dict(os.environ, SBCAUTH_CONFIG=str(file), SBCAUTH_STDOUT=str(outcomes))
     # Kamailio's interpreter looks for `python3` on PATH to find its library.
     environment["PATH"] = f"/usr/bin:{environment.get('PATH', '')}"
     os.execve(arguments[0], arguments, environment)  # noqa: S606 - no shell is wanted

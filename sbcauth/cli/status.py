@@ -84,6 +84,8 @@ def _print(found: Status, before: Status | None) -> None:
     print(f"failed attempts: {found.failed_attempts}")
     for line in (*_lockouts(found), *_radius(found), *_measured(found)):
         print(line)
+    if found.outcomes_lost:
+        print(f"{found.outcomes_lost} outcomes were not written: the log did not take them")
     columns: tuple[str, ...] = ("IP Group", "Reason", "Times")
     if before is None:
         print_table(columns, found.outcomes)

@@ -12,6 +12,7 @@ from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.cli.user import public_user, valid_name
 from sbcauth.config.load import load
+from sbcauth.config.schema import LogDetail
 from sbcauth.monitoring.lockouts import Wanted, lockouts
 from sbcauth.monitoring.log_files import last_in_file, last_in_journal
 from sbcauth.monitoring.rpc import NotRunning, Rpc
@@ -26,7 +27,7 @@ def why(
     ],
     ip_group: Annotated[str | None, typer.Option("--ip-group", help="In this IP Group.")] = None,
     log: Annotated[
-        str | None, typer.Option(help="A log file, or - for stdin, in place of the journal.")
+        str | None, typer.Option(help="A file of outcomes, or - for stdin; else as log_to says.")
     ] = None,
     unit: Annotated[str, typer.Option(help="The systemd unit whose journal is read.")] = "sbcauth",
     last: Annotated[int, typer.Option(min=1, help="How many outcomes are shown.")] = 10,
@@ -41,6 +42,8 @@ def why(
     with UserTable(config.database, config.ha1_key_file) as table:
         users = [public_user(row) for row in table.all(ip_group, username)]
     locked_out = _lockouts(rpc(context, socket), Wanted(ip_group, None, username))
+    if log is None and "/" in config.log_to:
+        log = config.log_to
     if log is None:
         found = last_in_journal(unit, username, ip_group, last)
     else:
@@ -59,11 +62,21 @@ def why(
     for line in (*_users(username, users), *_locked_out(locked_out)):
         print(line)
     if not found:
-        print("The log has no outcome of it; --log FILE or --unit NAME reads another.")
+        print(
+            f"The log has no outcome of it{_not_written(config.log)}; "
+            "--log FILE or --unit NAME reads another."
+        )
         return
     print_table(("Time", "IP Group", "Source", "Method", "Outcome", "Why"), map(_row, found))
     if what_to_do:
         print(f"What to do: {what_to_do}")
+
+
+def _not_written(log: LogDetail) -> str:
+    """Say what a log of this detail leaves out."""
+    return (
+        "" if log is LogDetail.ALL else f" (log: {log} leaves out what is usual; log: all does not)"
+    )
 
 
 def _lockouts(rpc: Rpc, wanted: Wanted) -> list[dict[str, Any]] | None:

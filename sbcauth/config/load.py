@@ -15,6 +15,7 @@ from sbcauth.config.schema import (
     CheckDigestURI,
     FileKeys,
     IPGroupKeys,
+    LogDetail,
     RadiusKeys,
     RadiusServerKeys,
     RuleKeys,
@@ -30,7 +31,10 @@ from sbcauth.users.sealing import key_file_beside
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole configuration. `database` is a URL; `warnings` are what may be a mistake."""
+    """The whole configuration. `database` is a URL; `warnings` are what may be a mistake.
+
+    `log_to` is `auto`, `journal`, `syslog`, `stdout` or the path of a file.
+    """
 
     file: Path
     database: str
@@ -39,6 +43,8 @@ class Config:
     old_password_memory: int
     unclassified_requests: UnclassifiedRequests
     websocket_origins: tuple[str, ...]
+    log: LogDetail
+    log_to: str
     ip_groups: tuple[IPGroup, ...]
     warnings: tuple[Complaint, ...]
 
@@ -68,6 +74,8 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         old_password_memory=keys.old_password_memory,
         unclassified_requests=keys.unclassified_requests,
         websocket_origins=keys.websocket_origins,
+        log=keys.log,
+        log_to=str(folder / keys.log_to) if "/" in keys.log_to else keys.log_to,
         ip_groups=tuple(_ip_group(group, keys) for group in keys.ip_groups),
         warnings=tuple(source.complaint(where, what) for where, what, _ in findings),
     )

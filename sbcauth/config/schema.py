@@ -31,6 +31,15 @@ class CheckDigestURI(StrEnum):
     STRICT = "strict"
 
 
+class LogDetail(StrEnum):
+    """Which outcomes are written to the log."""
+
+    REFUSALS = "refusals"
+    CHANGES = "changes"
+    """Refusals, and the first acceptance of a user at a source, and what is reloaded."""
+    ALL = "all"
+
+
 class Transport(StrEnum):
     """A transport of SIP, as Kamailio names it."""
 
@@ -210,6 +219,10 @@ class FileKeys(SharedKeys):
         tuple[str, ...],
         BeforeValidator(values.origins, json_schema_input_type=str | list[str]),
     ] = ()
+    log: Annotated[LogDetail, values.words(LogDetail)] = LogDetail.CHANGES
+    log_to: Annotated[str, BeforeValidator(values.log_to, json_schema_input_type=str)] = (
+        values.LOG_TO_AUTO
+    )
     ip_groups: tuple[IPGroupKeys, ...]
 
 

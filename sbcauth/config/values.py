@@ -242,6 +242,21 @@ def server_auth_mode(value: Any) -> Any:
     return value
 
 
+LOG_TO_AUTO = "auto"
+_LOG_TO = (LOG_TO_AUTO, "journal", "syslog", "stdout")
+
+
+def log_to(value: Any) -> str:
+    """Return where outcomes are written: a word, or the path of a file, which has a slash."""
+    if isinstance(value, str):
+        if value.lower() in _LOG_TO:
+            return value.lower()
+        if "/" in value and value.isprintable() and not value.endswith("/"):
+            return value
+    words = ", ".join(_LOG_TO)
+    raise ValueError(f"{_shown(value)} is not one of {words}, nor a file's path with a / in it")
+
+
 def flag(value: Any) -> bool:
     """Return true or false, and nothing that YAML takes for it."""
     if isinstance(value, bool):

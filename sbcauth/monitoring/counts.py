@@ -22,6 +22,9 @@ PROCESSES = "#processes"
 MEASURES = "#measures"
 """The key of what `sbcauth.measures` has, as text."""
 
+LOST = "#lost"
+"""The key of how many outcomes the log has not taken."""
+
 _EVENT = "@"
 _WRAPS_AT = 1 << 32
 

@@ -14,7 +14,7 @@ from sbcauth.config.load import Config, load
 from sbcauth.config.versions import values, version
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.installation import kamailio_cfg, script
-from sbcauth.monitoring import modules
+from sbcauth.monitoring import counts, modules
 from sbcauth.monitoring.access import Need, Person, lacking, owner_of_file, user_of_process
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import Listen, owner_of
@@ -227,6 +227,9 @@ def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
     if "tlsf" not in _command_line(pid):
         text = "runs with a slow memory manager: start Kamailio with -x tlsf -X tlsf"
         yield Finding(Grade.WARNING, "server", text)
+    if lost := counts.value(rpc, counts.LOST):
+        text = f"{lost} outcomes were not written: {config.log_to} (log_to) did not take them"
+        yield Finding(Grade.WARNING, "log", text)
     yield from _tables(rpc)
     yield Finding(Grade.OK, "server", f"runs for {uptime} s, process {pid}")
 

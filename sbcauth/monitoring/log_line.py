@@ -1,76 +1,138 @@
-"""One log line for each outcome: `key=value`, in a closed vocabulary.
+"""An outcome as the log has it: `key=value`, in a closed vocabulary.
 
-    sbcauth: decision=challenge status=401 reason=challenged ip_group=Phones method=REGISTER
+    decision=challenge status=401 reason=challenged ip_group=Phones method=REGISTER
     source=192.0.2.7:5060/udp username=1001 from=1001 to=1001 call_id=f81d4fae
 
 Text from the network is escaped and cut, so that a line is a line, of bounded length.
 """
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reject
+from sbcauth.config.schema import LogDetail
+from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.request import Request
+from sbcauth.policy.words import Word
 
 MAX_VALUE = 80
 """The longest value, in characters; a longer one ends in `~`."""
 _MAX_DETAIL = 300  # our own words, with a file's path
 
+ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
+"""Priorities of syslog (RFC 5424, 6.2.1)."""
+
+_PRIORITIES = {
+    Reason.INTERNAL_ERROR: ERROR,
+    Reason.UNAVAILABLE: WARNING,
+    Reason.NEVER_CHALLENGED: INFO,
+    Reason.PASS_THROUGH: INFO,
+    Reason.METHOD_NOT_LISTED: INFO,
+    Reason.WITHIN_DIALOG: INFO,
+    Reason.ASKED: INFO,
+    Reason.ACCEPTED: INFO,
+    Reason.CHALLENGED: INFO,
+    Reason.STALE_NONCE: INFO,
+}
+"""The priority of an outcome; that of all others is NOTICE."""
+_USUAL = {reason for reason, priority in _PRIORITIES.items() if priority == INFO}
+"""What happens all day where nothing is wrong."""
+_WORDS = {
+    Reason.PASS_THROUGH: Word.CONFIGURED,
+    Reason.WITHIN_DIALOG: Word.DIALOG,
+    Reason.ACCEPTED: Word.DIGEST,
+}
+"""On whose word a request goes on."""
+
 _PLAIN = re.compile(r"[!#-\[\]-~]+").fullmatch
 
 
-def outcome(request: Request, decision: Decision) -> str:
-    """Return the log line for the decision on `request`."""
-    match decision:
-        case Pass(reason, ip_group, username, shadow):
-            verdict = f"decision=pass reason={reason}"
-            if shadow:
-                verdict = f"decision=pass shadow={shadow} reason={reason}"
-        case Accept(ip_group, username, reason=reason):
-            verdict = f"decision=accept reason={reason}"
-        case Challenge(status, _, reason, ip_group, username):
-            verdict = f"decision=challenge status={status} reason={reason}"
-        case Reject(status, _, reason, ip_group, username):
-            verdict = f"decision=reject status={status} reason={reason}"
-        case Ask(ip_group, username, reason=reason):
-            verdict = f"decision=ask reason={reason}"
-        case Drop(reason):  # pragma: no branch - the set is closed
-            verdict, ip_group, username = f"decision=drop reason={reason}", "", ""
-    line = line_of(
-        verdict,
-        f"{request.source_address}:{request.source_port}/{request.transport}",
-        ip_group,
-        request.method,
-        username,
-        request.from_user,
-        request.to_user,
-        request.call_id,
+class Record(NamedTuple):
+    """What is written about one outcome: values in their order, escaped and cut, never empty."""
+
+    priority: int
+    values: tuple[tuple[str, str], ...]
+
+    @property
+    def line(self) -> str:
+        """Return it as one line of text."""
+        return " ".join(f"{key}={_quoted(value)}" for key, value in self.values)
+
+
+def is_written(decision: Decision, detail: LogDetail) -> bool:
+    """Tell whether an outcome is one that the log has at this level of detail."""
+    if decision.reason not in _USUAL or detail is LogDetail.ALL:
+        return True
+    if detail is LogDetail.REFUSALS or decision.reason is not Reason.ACCEPTED:
+        return False
+    return isinstance(decision, Accept | Pass) and decision.is_first
+
+
+def outcome(request: Request, decision: Decision) -> Record:
+    """Return the record of the decision on `request`."""
+    return record(
+        _PRIORITIES.get(decision.reason, NOTICE),
+        **dict(_verdict(decision)),
+        ip_group="" if isinstance(decision, Drop) else decision.ip_group,
+        method=request.method,
+        source=f"{request.source_address}:{request.source_port}/{request.transport}",
+        username="" if isinstance(decision, Drop) else decision.username,
+        **{"from": request.from_user},
+        to=request.to_user,
+        call_id=request.call_id,
+        **({"detail": detail} if (detail := getattr(decision, "detail", "")) else {}),
     )
-    if isinstance(decision, Reject | Pass) and decision.detail:
-        line += f" detail={word(decision.detail, _MAX_DETAIL)}"
-    return line
 
 
-def line_of(verdict: str, source: str, *words: str) -> str:
-    """Return the line of a verdict on a request from `source`.
-
-    `words` are IP Group, method, user name, From user, To user and Call-ID, as they came. Nearly
-    always they can stand as they are, which is seen at one look: 2 µs less.
-    """
-    if not all(words) or not _PLAIN("".join(words)) or max(map(len, words)) > MAX_VALUE:
-        words = tuple(map(word, words))
-    ip_group, method, username, from_user, to_user, call_id = words
-    return (
-        f"sbcauth: {verdict} ip_group={ip_group} method={method} source={source} "
-        f"username={username} from={from_user} to={to_user} call_id={call_id}"
+def record(priority: int, **values: str) -> Record:
+    """Return a record of these values, as they came; an empty one is `-`."""
+    return Record(
+        priority,
+        tuple(
+            (key, escaped(value, _MAX_DETAIL if key == "detail" else MAX_VALUE))
+            for key, value in values.items()
+        ),
     )
 
 
 def word(text: str, longest: int = MAX_VALUE) -> str:
     """Return `text` as one printable word: as it is, or in quotes with escapes, or `-`."""
+    return _quoted(escaped(text, longest))
+
+
+def _verdict(decision: Decision) -> Iterator[tuple[str, str]]:
+    match decision:
+        case Pass(shadow=shadow):
+            yield "decision", "pass"
+            if shadow:
+                yield "shadow", shadow
+        case Accept():
+            yield "decision", "accept"
+        case Challenge(status):
+            yield from (("decision", "challenge"), ("status", str(status)))
+        case Reject(status):
+            yield from (("decision", "reject"), ("status", str(status)))
+        case Ask():
+            yield "decision", "ask"
+        case Drop():  # pragma: no branch - the set is closed
+            yield "decision", "drop"
+    yield "reason", decision.reason
+    if decision.reason in _WORDS and isinstance(decision, Accept | Pass):
+        yield "word", _WORDS[decision.reason]
+
+
+def escaped(text: str, longest: int = MAX_VALUE) -> str:
+    """Return `text` without a character that is not printable ASCII, and cut."""
     if len(text) <= longest and _PLAIN(text):
         return text
     if not text:
         return "-"
     cut = text if len(text) <= longest else text[: longest - 1] + "~"
-    escaped = cut.encode("unicode_escape").decode("ascii").replace('"', '\\"')
-    return f'"{escaped}"'
+    return cut.encode("unicode_escape").decode("ascii")
+
+
+def _quoted(text: str) -> str:
+    """Return what was escaped as one word of a line."""
+    if _PLAIN(text):
+        return text
+    return '"' + text.replace('"', '\\"') + '"'

@@ -34,7 +34,8 @@ class Status(NamedTuple):
 
     `since` is in ISO 8601, with the zone. `configuration` is None where the server does not say;
     `measured` is there where its metrics are switched on. `failed_attempts` are those that were
-    counted, one for each wrong answer; `entries` what the tables hold now.
+    counted, one for each wrong answer; `entries` what the tables hold now. `outcomes_lost` have
+    been decided and counted, but the log did not take them.
     """
 
     version: str
@@ -51,6 +52,7 @@ class Status(NamedTuple):
     radius_servers: tuple[RadiusServerState, ...]
     measured: Totals | None
     failed_attempts: int = 0
+    outcomes_lost: int = 0
 
 
 def status(rpc: Rpc) -> Status:
@@ -87,6 +89,7 @@ def status(rpc: Rpc) -> Status:
         ),
         measured=Totals.decode(str(measured)) if measured else None,
         failed_attempts=counted.failed_attempts,
+        outcomes_lost=int(counts.value(rpc, counts.LOST) or 0),
     )
 
 

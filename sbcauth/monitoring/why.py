@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from sbcauth.monitoring.channels import IDENTIFIER
 from sbcauth.monitoring.explain import MEANINGS
 from sbcauth.monitoring.log_line import word
 from sbcauth.policy.decision import Reason
@@ -36,24 +37,29 @@ class Outcome(NamedTuple):
         return MEANINGS[Reason(self.reason)] if self.reason in MEANINGS else ""
 
 
-_LINE = re.compile(r"(.*?)sbcauth: (decision=\w+ .*)")
-_PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
-_TIME = re.compile(
+_TIME = (
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"  # ISO 8601
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"  # as syslog does it (RFC 3164, 4.1.2)
 )
+# From the first character on: a line that quotes one of ours is none.
+_LINE = re.compile(
+    rf"(?:({_TIME}) )?(?:\S+ {IDENTIFIER}\[\d+\]: )?(decision=\w+ .*)", re.ASCII | re.DOTALL
+)
+_PAIR = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
 
 
 def parse(line: str) -> Outcome | None:
-    """Return the outcome that a line of a log tells, whatever stands before it; None for none."""
+    """Return the outcome that a line of a log tells; None where it is no such line.
+
+    Before it stands nothing but the time, and in syslog and the journal the host and our name.
+    """
     found = _LINE.match(line)
     if not found:
         return None
-    time = _TIME.search(found[1])
-    values = dict(_PAIR.findall(found[2]))
+    values = dict(reversed(_PAIR.findall(found[2])))
     shadow = values.get("shadow", "")
     return Outcome(
-        time=time[0] if time else "",
+        time=found[1] or "",
         decision=shadow or values["decision"],
         status=values.get("status", ""),
         reason=values.get("reason", ""),
@@ -130,5 +136,5 @@ _ADVICE: dict[str, str] = {
     "another server.",
     Reason.MALFORMED_CREDENTIALS: "The phone's credentials cannot be read: the detail says why.",
     Reason.UNAVAILABLE: "The detail says what does not answer; `sbcauth doctor` looks further.",
-    Reason.INTERNAL_ERROR: "A bug: please report it, with the trace that the log has before it.",
+    Reason.INTERNAL_ERROR: "A bug: please report it, with the trace that Kamailio's log has.",
 }

@@ -224,34 +224,40 @@ class Attempts:
 
         return self._shared.update(Table.ATTEMPTS, digest("flow", flow.place), _FLOW_LASTS, note)
 
-    def succeed(self, claimant: Claimant, limit: AttemptLimit, now: int) -> None:
+    def succeed(self, claimant: Claimant, limit: AttemptLimit, now: int) -> bool:
         """Forget the failures of a claimant that has proved who it is, and trust it.
+
+        Tells whether it was not trusted before.
 
         Who presents a nonce of another source has not proved where it is. Who is at the flow from
         which the user is registered leaves what others of its pair have done.
         """
         if claimant.presenter:
-            return
+            return True
         if claimant.pair:
             self._shared.remove(Table.ATTEMPTS, claimant.key)
-            self._renew(claimant.pair.key, limit, now)
-        else:
-            self.trust(claimant.key, limit, now)
+            return self._renew(claimant.pair.key, limit, now)
+        return self.trust(claimant.key, limit, now)
 
-    def trust(self, pair: str, limit: AttemptLimit, now: int) -> None:
-        """Forget the failures of a pair, known by its key, and trust it."""
+    def trust(self, pair: str, limit: AttemptLimit, now: int) -> bool:
+        """Forget the failures of a pair, known by its key, and trust it.
+
+        Tells whether it was not trusted before.
+        """
         self._shared.remove(Table.ATTEMPTS, pair)
         lockout = self._lockout(pair)
         if lockout.until > now:  # set by another process since this request came in
             self._hold(pair, lockout, now)
-        self._renew(pair, limit, now)
+        return self._renew(pair, limit, now)
 
-    def _renew(self, pair: str, limit: AttemptLimit, now: int) -> None:
-        if self.sure_until(pair, limit, now) > now:
-            return
+    def _renew(self, pair: str, limit: AttemptLimit, now: int) -> bool:
+        sure_until = self.sure_until(pair, limit, now)
+        if sure_until > now:
+            return False
         until = -(-(now + limit.trust_duration) // _TRUST_UNIT)
         self._shared.set(Table.TRUSTED, pair, until, limit.trust_duration)
         self._remember(pair, until * _TRUST_UNIT)
+        return sure_until == 0
 
     def _count(
         self,

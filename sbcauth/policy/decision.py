@@ -57,7 +57,7 @@ class Pass(NamedTuple):
     """The request goes on as it is; nothing is known of who sent it.
 
     `shadow` is the decision that it would have been, in an IP Group where none is carried out:
-    `accept`, `challenge` or `reject`; `username` and `detail` are of that.
+    `accept`, `challenge` or `reject`; `username`, `detail` and `is_first` are of that.
     """
 
     reason: Reason
@@ -65,16 +65,21 @@ class Pass(NamedTuple):
     username: str = ""
     shadow: str = ""
     detail: str = ""
+    is_first: bool = False
 
 
 class Accept(NamedTuple):
-    """The sender proved who it is; the credentials for `realm` are spent."""
+    """The sender proved who it is; the credentials for `realm` are spent.
+
+    `is_first`: it has not succeeded from this source recently (`trust_duration`).
+    """
 
     ip_group: str
     username: str
     local_user: str
     realm: str
     reason: Reason = Reason.ACCEPTED
+    is_first: bool = False
 
 
 class Challenge(NamedTuple):

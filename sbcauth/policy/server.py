@@ -371,8 +371,9 @@ class AuthServer:
         claimed = _claimed_user(claim.request)
         if account.local_user not in (None, claimed):
             return _forbid(claim, Reason.IDENTITY_MISMATCH)
-        self._attempts.succeed(claim.claimant, group.attempt_limit, claim.now)
-        return Accept(group.name, credentials.username, claimed, group.realm)
+        first = self._attempts.succeed(claim.claimant, group.attempt_limit, claim.now)
+        username, realm = credentials.username, group.realm
+        return Accept(group.name, username, claimed, realm, is_first=first)
 
     def _challenge_again(self, claim: Claim, reason: Reason, *, stale: bool = False) -> Decision:
         """Give a new nonce in place of one that is no good; this counts for nothing."""
@@ -412,8 +413,8 @@ def _reserved(claim: Claim) -> tuple[str, ...]:
 def _in_shadow(decision: Decision) -> Decision:
     """Return a Pass that tells what was decided; nothing of it reaches the wire."""
     match decision:
-        case Accept(ip_group, username, reason=reason):
-            return Pass(reason, ip_group, username, "accept")
+        case Accept(ip_group, username, reason=reason, is_first=first):
+            return Pass(reason, ip_group, username, "accept", is_first=first)
         case Challenge(_, _, reason, ip_group, username):
             return Pass(reason, ip_group, username, "challenge")
         case Reject(_, _, reason, ip_group, username, detail=detail):

@@ -11,7 +11,8 @@ class Deployment(Server):
     """The Kamailio of `folder`/kamailio.cfg, which sbcauth is loaded into."""
 
     def __init__(self, folder: Path, config: str, *definitions: str) -> None:
-        super().__init__(folder, config, port=free_port())
+        log_to = folder / "outcomes.log"  # a Kamailio of its own closes standard output
+        super().__init__(folder, f"{config.rstrip()}\nlog_to: {log_to}\n", port=free_port())
         self.cfg = folder / "kamailio.cfg"
         self.rpc_socket = folder / "kamailio_rpc.sock"
         self._definitions = [word for each in definitions for word in ("-A", each)]

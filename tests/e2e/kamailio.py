@@ -16,8 +16,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 SBCAUTH = Path(sys.executable).with_name("sbcauth")
 READY_WITHIN = 20.0
@@ -28,7 +29,11 @@ running: list["Server"] = []
 
 
 class Server:
-    """One server: Kamailio with the authentication server, configured by the text `config`."""
+    """One server: Kamailio with the authentication server, configured by the text `config`.
+
+    Outcomes go to standard output, and so into the same file as Kamailio's log, unless they are
+    to be `separate`, or go into a `pipe` that nobody reads.
+    """
 
     def __init__(
         self,
@@ -40,8 +45,12 @@ class Server:
         listen: Sequence[str] = (),
         options: Sequence[str] = (),
         user: int | None = None,
+        separate: bool = False,
+        pipe: bool = False,
     ) -> None:
         self.folder = folder
+        self._separate, self._pipe = separate, pipe
+        self.outcomes_file = folder / "outcomes.log"
         self._user = user
         self.port = port or free_port()
         self.workers = workers
@@ -49,7 +58,7 @@ class Server:
         self.options = [*options, *(word for each in listen for word in ("--listen", each))]
         self._process: subprocess.Popen[bytes] | None = None
         self.config_file = folder / "sbcauth.yaml"
-        self.config_file.write_text(config)
+        self.config_file.write_text(with_all_outcomes(config))
         self.log_file = folder / "kamailio.log"
 
     def __enter__(self) -> Self:
@@ -110,11 +119,15 @@ class Server:
         """Start, without waiting for anything."""
         command = [str(SBCAUTH), "--config", str(self.config_file), "run", *self.options]
         command += ["--workers", str(self.workers)]
-        with self.log_file.open("ab") as log:
+        with ExitStack() as files:
+            log = files.enter_context(self.log_file.open("ab"))
+            out: IO[bytes] | int = log
+            if self._separate:
+                out = files.enter_context(self.outcomes_file.open("ab"))
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=subprocess.PIPE if self._pipe else out,
                 stderr=log,
                 start_new_session=True,
                 user=self._user,
@@ -128,6 +141,8 @@ class Server:
         if self in running:
             running.remove(self)
         assert self._process
+        if self._process.stdout:
+            self._process.stdout.close()
         if self._process.poll() is None:
             self._process.terminate()
         try:
@@ -150,10 +165,12 @@ class Server:
     def outcomes(self, call_id: str) -> list[dict[str, str]]:
         """Return the fields of the log lines on the requests of one Call-ID, in order."""
         found = []
-        for line in self.log().splitlines():
-            text = line.partition("sbcauth: decision=")[2]
-            fields = dict(_FIELD.findall(f"decision={text}"))
-            if text and fields.get("call_id") == call_id:  # two processes may write into one line
+        file = self.outcomes_file
+        apart = file.read_text() if file.exists() else ""
+        for line in (self.log() + apart).splitlines():
+            outcome = _OUTCOME.fullmatch(line)
+            fields = dict(_FIELD.findall(outcome[1])) if outcome else {}
+            if fields.get("call_id") == call_id:
                 found.append(fields)
         return found
 
@@ -190,7 +207,14 @@ class Server:
                 return False
 
 
+_OUTCOME = re.compile(r"[-0-9T:+]{24} (decision=.*)")
 _FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
+
+
+def with_all_outcomes(config: str) -> str:
+    """Have every outcome in the log, unless the test says which."""
+    says = re.search(r"^(log:|ip_groups: \[\])", config, re.MULTILINE)
+    return config if says else f"{config.rstrip()}\nlog: all\n"
 
 
 def free_port() -> int:

@@ -307,6 +307,7 @@ def test_log_line_says_who_and_from_where_and_holds_no_secret(phone_of, server):
     assert accepted == {
         "decision": "accept",
         "reason": "accepted",
+        "word": "digest",
         "username": "1001",
         **expected,
     }

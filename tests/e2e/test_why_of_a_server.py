@@ -1,6 +1,7 @@
 """`sbcauth why`: out of a running server's log, in a file or in a real journal."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,22 @@ ip_groups:
 """
 USERS = {"1001": "secret", "1002": "secret"}
 JOURNAL_REMOTE = "/lib/systemd/systemd-journal-remote"
+
+
+def outcome(line: str) -> str:
+    """Return what the journal has of an outcome."""
+    message = line.partition(" ")[2]
+    username, sender = re.search(r"username=(\S+) from=(\S+)", line).groups()
+    return (
+        "_TRANSPORT=journal\nSYSLOG_IDENTIFIER=sbcauth-outcomes\n_PID=7\n"
+        f"SBCAUTH_USERNAME={username}\nSBCAUTH_FROM={sender}\nMESSAGE={message}\n"
+    )
+
+
+def quoted(line: str) -> str:
+    """Return what the journal has of Kamailio's standard error, with a line that it quotes."""
+    message = line.partition(" ")[2].replace("wrong-credentials", "unknown-user")
+    return f"_TRANSPORT=stdout\nSYSLOG_IDENTIFIER=sbcauth-outcomes\nMESSAGE={message}\n"
 
 
 @pytest.fixture
@@ -69,13 +86,15 @@ def test_log_that_is_not_there_is_a_refusal(server):
 
 def test_journal_of_the_unit_is_read(server, log, tmp_path):
     """By the real journalctl, of a real journal in a mount namespace of its own."""
+    lines = [line for line in log.read_text().splitlines() if " decision=" in line]
     exported = tmp_path / "export"
     exported.write_text(
         "".join(
             f"__REALTIME_TIMESTAMP={(1772439247 + second) * 1000000}\n_BOOT_ID={'0' * 31}1\n"
-            f"_HOSTNAME=sbc\n_SYSTEMD_UNIT={unit}\nMESSAGE={line}\n\n"
-            for second, line in enumerate(log.read_text().splitlines())
+            f"_HOSTNAME=sbc\n_SYSTEMD_UNIT={unit}\n{entry}\n"
+            for second, line in enumerate(lines)
             for unit in ("sbcauth.service", "another.service")
+            for entry in (outcome(line), quoted(line))
         )
     )
     # Within a chroot `/` is no mount whose propagation could be changed; there it is private.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from repository import REPOSITORY
 
 from sbcauth.config.load import Config, load
-from sbcauth.config.schema import FileKeys, IPGroupKeys, SharedKeys
+from sbcauth.config.schema import FileKeys, IPGroupKeys, LogDetail, SharedKeys
 from sbcauth.config.show import effective, json_schema
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import ConfigError
@@ -106,6 +106,12 @@ def test_sample_with_its_trunk_uncommented_routes_calls_there(loaded: Load) -> N
 # Values
 
 
+def test_log_goes_where_it_is_sent(loaded: Load, tmp_path: Path) -> None:
+    config = loaded(phones(top="realm: example.com\nlog: ALL\nlog_to: log/outcomes.log"))
+    assert (config.log, config.log_to) == (LogDetail.ALL, f"{tmp_path}/log/outcomes.log")
+    assert loaded(phones(top="realm: example.com\nlog_to: Syslog")).log_to == "syslog"
+
+
 def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Path) -> None:
     assert loaded(phones()) == Config(
         file=tmp_path / "sbcauth.yaml",
@@ -115,6 +121,8 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
         old_password_memory=604800,
         unclassified_requests=UnclassifiedRequests.REJECT,
         websocket_origins=(),
+        log=LogDetail.CHANGES,
+        log_to="auto",
         ip_groups=(
             IPGroup(
                 name="Phones",
@@ -551,6 +559,12 @@ def test_wrong_classification_rule_is_named_with_its_place(
             "websocket_origins: [phone.example.com]",
             "1:20: websocket_origins: must be origins such as https://phone.example.com",
         ),
+        ("log: some", "1:6: log: 'some' is not one of refusals, changes, all"),
+        (
+            "log_to: sylog",
+            "1:9: log_to: 'sylog' is not one of auto, journal, syslog, stdout, nor a ",
+        ),
+        ("log_to: /var/log/", "1:9: log_to: '/var/log/' is not one of "),
         ("database: mysql://host/db", "1:11: database: must be sqlite:///PATH"),
         ("database: 'sqlite:///'", "1:11: database: names no file"),
         ("database: 5", "1:11: database: must be text (put it in quotes)"),

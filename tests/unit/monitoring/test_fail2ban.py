@@ -17,7 +17,7 @@ def line(decision: Decision, **fields: object) -> str:
     request = Request(
         "REGISTER", "sip:x", "192.0.2.7", 5060, "udp", "1001", "x", "1001", False, "call"
     )._replace(**fields)
-    return f"2026-11-01 10:00:00 host kamailio[7]: NOTICE: {outcome(request, decision)}"
+    return f"2026-11-01T10:00:00+0000 {outcome(request, decision).line}"
 
 
 def banned(*lines: str, folder: Path) -> list[str]:
@@ -46,6 +46,14 @@ def test_proven_failures_count(tmp_path: Path) -> None:
         line(wrong(Reason.WRONG_CREDENTIALS), source_address="2001:db8::7", transport="tcp"),
     ]
     assert banned(*lines, folder=tmp_path) == ["192.0.2.7"] * 3 + ["2001:db8::7"]
+
+
+def test_lines_of_syslog_count_by_our_name_alone(tmp_path: Path) -> None:
+    text = line(wrong(Reason.WRONG_CREDENTIALS)).partition(" ")[2]
+    named = [f"Nov  1 10:00:00 sbc {name}[7]: {text}" for name in ("sbcauth-outcomes", "kamailio")]
+    assert banned(*named, folder=tmp_path) == ["192.0.2.7"]
+    quoted = f"Nov  1 10:00:00 sbc kamailio[7]: ERROR: bad: x sbcauth-outcomes[7]: {text}"
+    assert banned(quoted, f"2026-11-01T10:00:00+0000 quoted: {text}", folder=tmp_path) == []
 
 
 def test_nothing_else_counts(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def request(from_user: str = "1001") -> Request:
 
 def line(reason: Reason, username: str = "1001", from_user: str = "1001") -> str:
     decision = Reject(403, "Forbidden", reason, "My Phones", username, detail="it is so")
-    return log_line(request(from_user), decision)
+    return log_line(request(from_user), decision).line
 
 
 def only(text: str) -> Outcome:
@@ -66,7 +66,7 @@ def test_line_of_the_log_is_read_back() -> None:
 
 def test_shadow_tells_what_would_have_been() -> None:
     passed = Pass(Reason.UNKNOWN_USER, "Phones", "1001", shadow="challenge")
-    found = only(log_line(request(), passed))
+    found = only(log_line(request(), passed).line)
     assert (found.decision, found.shadow, found.reason) == ("challenge", True, "unknown-user")
 
 
@@ -74,28 +74,51 @@ def test_shadow_tells_what_would_have_been() -> None:
     ("before", "time"),
     [
         ("", ""),
-        (" 5(123) NOTICE: <script>: ", ""),
-        ("2026-03-02T09:14:07+0100 sbc kamailio[7]: ", "2026-03-02T09:14:07+0100"),
-        ("2026-03-02T09:14:07.123456+01:00 sbc x: ", "2026-03-02T09:14:07.123456+01:00"),
-        ("2026-03-02T08:14:07Z sbc x: ", "2026-03-02T08:14:07Z"),
-        ("Mar  2 09:14:07 sbc /usr/sbin/kamailio[7]: ", "Mar  2 09:14:07"),
+        ("2026-03-02T09:14:07+0100 ", "2026-03-02T09:14:07+0100"),
+        (
+            "2026-03-02T09:14:07.123456+01:00 sbc sbcauth-outcomes[7]: ",
+            "2026-03-02T09:14:07.123456+01:00",
+        ),
+        ("2026-03-02T08:14:07Z sbc sbcauth-outcomes[7]: ", "2026-03-02T08:14:07Z"),
+        ("Mar  2 09:14:07 sbc sbcauth-outcomes[7]: ", "Mar  2 09:14:07"),
     ],
 )
-def test_what_stands_before_it_does_not_matter_but_for_the_time(before: str, time: str) -> None:
+def test_before_it_stand_time_host_and_our_name(before: str, time: str) -> None:
     assert only(before + line(Reason.LOCKED_OUT)).time == time
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        " ",
+        "sbcauth: ",
+        " 5(123) NOTICE: <script>: ",
+        "Mar  2 09:14:07 sbc kamailio[7]: ",
+        "Mar  2 09:14:07 sbc kamailio[7]: ERROR: bad message [sbc sbcauth-outcomes[7]: ",
+        "Mar  2 09:14:07 sbc another-sbcauth-outcomes[7]: ",
+        "2026-03-02T09:14:07+0100 sbc kamailio[7]: 2026-03-02T09:14:07+0100 ",
+        "forged\n",
+    ],
+)
+def test_line_that_quotes_one_is_none(before: str) -> None:
+    assert parse(before + line(Reason.LOCKED_OUT)) is None
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "",
-        "sbcauth: client=answered ip_group=Carrier method=INVITE",
+        "client=answered ip_group=Carrier method=INVITE",
         "INFO: <core> [main.c:1]: all is well",
-        "sbcauth: decision=",
+        "decision=",
     ],
 )
 def test_other_lines_are_none(text: str) -> None:
     assert parse(text) is None
+
+
+def test_first_value_of_a_key_counts() -> None:
+    assert only(f"{line(Reason.LOCKED_OUT)} reason=accepted").reason == "locked-out"
 
 
 def test_user_is_found_by_digest_user_name_or_from_and_nobody_else() -> None:
@@ -132,7 +155,7 @@ def test_every_reason_that_keeps_somebody_out_has_advice(reason: Reason) -> None
 
 
 def test_phone_that_never_answers_is_noticed() -> None:
-    challenge = log_line(request(), Challenge(401, (), Reason.CHALLENGED, "Phones"))
+    challenge = log_line(request(), Challenge(401, (), Reason.CHALLENGED, "Phones")).line
     assert advice([only(challenge)] * 2, "1001") == ""
     assert "never answers" in advice([only(challenge)] * 3, "1001")
     accepted = only(challenge)._replace(reason="accepted")

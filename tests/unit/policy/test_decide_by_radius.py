@@ -78,7 +78,7 @@ def test_question_is_in_the_attributes_of_the_ip_group(kind: RadiusAttributes) -
 
 def test_accept_lets_in_a_user_whom_user_info_does_not_know() -> None:
     server = asking(ACCEPT)
-    assert phone(server).register() == Accept("Phones", "1001", "1001", REALM)
+    assert phone(server).register() == Accept("Phones", "1001", "1001", REALM, is_first=True)
 
 
 def test_reject_counts_and_the_third_is_refused_and_locks_out() -> None:
