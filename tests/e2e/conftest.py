@@ -1,7 +1,8 @@
 """What every end-to-end test has: a running server, phones, and the log when it fails."""
 
+import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,10 @@ require_certificate = no
 private_key = {folder}/key.pem
 certificate = {folder}/certificate.pem
 """
+ERROR = re.compile(r"^ *\d*\(\d+\) (?:ERROR|CRITICAL|ALERT|BUG|EMERG): .*$", re.M)
+"""A line of Kamailio's at ERROR and above."""
+MEANT: tuple[str, ...] = ()
+"""Patterns of such lines that are meant to be there."""
 BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
 
 
@@ -49,6 +54,12 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield server
         assert processes <= server.processes(), "a worker was lost"
     check_log(server)
+
+
+def unexpected_errors(log: str, meant: Iterable[str] = ()) -> list[str]:
+    """Return the lines of Kamailio's at ERROR and above that are not meant to be there."""
+    patterns = [re.compile(pattern) for pattern in (*MEANT, *meant)]
+    return [line for line in ERROR.findall(log) if not any(each.search(line) for each in patterns)]
 
 
 def check_log(server: Server) -> None:

@@ -152,6 +152,11 @@ class Server:
             self._process.wait()
             raise
 
+    def restart(self) -> None:
+        """Stop, and start again at the same addresses."""
+        self.stop()
+        self.start()
+
     def log(self, start: int = 0) -> str:
         """Return what the server has written, from the byte `start` on."""
         if not self.log_file.exists():
