@@ -152,7 +152,6 @@ class Player:
             case "=", "dialog":
                 self._keep_dialog(rest)
             case "=", "restart":
-                self._began = 0
                 self.server.restart()
             case "=", "cli":
                 self.values["CLI"] = self.server.administer(*self._expand(rest).split())

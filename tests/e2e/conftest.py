@@ -23,8 +23,14 @@ certificate = {folder}/certificate.pem
 """
 ERROR = re.compile(r"^ *\d*\(\d+\) (?:ERROR|CRITICAL|ALERT|BUG|EMERG): .*$", re.M)
 """A line of Kamailio's at ERROR and above."""
-MEANT: tuple[str, ...] = ()
-"""Patterns of such lines that are meant to be there."""
+MEANT = (
+    r"tcp_main\.c.*tcpconn_1st_send\(\):.*refused",  # a phone that has hung up is called
+    r"tm \[.*msg_send_buffer\(\): tcp_send failed",  # the same, as tm has it
+    r"t_forward_nonack\(\): failure to add branches",  # the same, where it was the only Contact
+    r"tcp_read_req\(\): ERROR: tcp_read_req: error reading",  # a peer that reset its connection
+    r"tcp_read_req\(\): bad request, state=\d, error=\d buf:",  # what came over TCP is not SIP
+)
+"""Patterns of such lines that are meant to be there: each tells what a peer did."""
 BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
 
 
