@@ -10,7 +10,6 @@ from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
 from sbcauth.policy.external_server import Verdict
-from sbcauth.policy.fast_path import FastPathOfSource
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import SharedState
@@ -59,7 +58,7 @@ class Service:
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)
         self.routes = dict(_routes(self.ip_groups))
-        self._server = AuthServer(
+        self.server = AuthServer(
             self.ip_groups,
             self._users,
             shared,
@@ -67,37 +66,30 @@ class Service:
             config.unclassified_requests,
             started_at,
         )
-        self.fast_paths = self._server.fast_paths
 
     def decide(self, request: Request, now: float, verdict: Verdict | None = None) -> Decision:
         """Return what is to be done with `request`, which came at `now` (seconds since 1970).
 
-        `verdict` is of the external server, where it has been asked.
+        `verdict` is of the external server, where it has been asked. Whoever calls `refresh` by the
+        clock can ask the `server` itself.
         """
         self._users.refresh(now)
-        return self._server.decide(request, int(now), verdict)
+        return self.server.decide(request, int(now), verdict)
 
     def unknown_dialog(self, request: Request) -> Decision:
         """Return what becomes of a request within a dialog that we do not know."""
-        return self._server.unknown_dialog(request)
+        return self.server.unknown_dialog(request)
 
     def give_back(self, ask: Ask, now: float) -> None:
         """Give back the attempt that was reserved at `now` for a question that was not asked.
 
         Raises Unavailable.
         """
-        self._server.give_back(ask, int(now))
+        self.server.give_back(ask, int(now))
 
     def refresh(self, now: float) -> None:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""
         self._users.refresh(now)
-
-    def fast_path(self, address: str) -> FastPathOfSource | None:
-        """Return the fast path of all requests from an address, or None where they have none.
-
-        It counts on `refresh`. Those that are known already are in `fast_paths`.
-        """
-        return self._server.fast_path(address)
 
     def account_for(
         self, challenge: PeerChallenge, sender: str, source: str, peer: str, now: float

@@ -1,4 +1,4 @@
-"""Reading a request out of KSR, and applying a decision to it.
+"""Reading what a request says out of KSR, and applying a decision to it.
 
 Kamailio hands text over as UTF-8 and raises where bytes are none; those are fetched again in
 hexadecimal, so that every byte reaches the digest as it was sent.
@@ -6,20 +6,18 @@ hexadecimal, so that every byte reaches the digest as it was sent.
 
 import traceback
 from base64 import b64decode
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import IntEnum
-from functools import partial
-from typing import cast
 from urllib.parse import quote
 
 import KSR
 
 from sbcauth.digest.credentials import parse_credentials
 from sbcauth.digest.text import to_bytes
-from sbcauth.exceptions import Absorbed, BadCredentials, Unavailable
+from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.monitoring.log_line import outcome, word
-from sbcauth.policy.decision import Decision, Drop, Reject, outcome_key
-from sbcauth.policy.request import Party, Request
+from sbcauth.policy.decision import Accept, Decision, Drop, Reject, outcome_key
+from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
 from sbcauth.service import Route
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import outcomes
@@ -42,73 +40,15 @@ class ReturnCode(IntEnum):
     ACCEPTED = 2
 
 
-class CurrentRequest:
-    """The request that Kamailio is routing: a Request, read as far as somebody looks at it.
-
-    A decision needs some five of its fourteen fields; to read the others would cost 4 µs.
-    """
-
-    __slots__ = (*Request._fields, "_has_transaction")
-
-    source = Request.source
-    claimed_user = Request.claimed_user
-    flow = Request.flow
-
-    def comes_from_where_registered(self, local_user: str, realm: str) -> bool:
-        """Tell whether it comes by the very flow from which a user is registered."""
-        from sbcauth_door import registrar  # it is built on this module
-
-        return registrar.is_registered_here(escaped(local_user), realm)
-
-    def __init__(self, *, has_transaction: bool, party: Party | None = None) -> None:
-        self._has_transaction = has_transaction
-        self.party = party
-        self.method = text("rm").upper()  # to Kamailio `invite` is an INVITE, and so it is to us
-        self.source_address = text("si")
-        self.authorization = fields("Authorization")
-        self.proxy_authorization = fields("Proxy-Authorization")
-
-    def begin_transaction(self) -> None:
-        """Have the request absorbed when it comes again; raises Absorbed where it has."""
-        if not self._has_transaction and KSR.tm.t_newtran() == 0:
-            raise Absorbed
-        self._has_transaction = True
-
-    def __getattr__(self, name: str) -> object:
-        """Read a field when it is first asked for."""
-        value = _READ[name]()
-        setattr(self, name, value)
-        return value
-
-
-def read_request(*, has_transaction: bool = False, party: Party | None = None) -> Request:
-    """Return the request that Kamailio is routing; `party` is its sender within a dialog."""
-    return cast(Request, CurrentRequest(has_transaction=has_transaction, party=party))
-
-
 # Each look-up of one of these costs half as much as the call.
-_get_call_id = KSR.kx.get_callid
-get_source_address, _get_transport = KSR.kx.get_srcip, KSR.kx.get_proto
 append_to_reply, send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
-get_from_user, get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
+_field = KSR.hdr.get_idx
 
 
 def check_modules() -> None:
     """Raise Unavailable where kamailio.cfg lacks a module that is missed only later."""
     if not hasattr(KSR, "tmx"):
         raise Unavailable("the module tmx.so has to be loaded before app_python3.so")
-
-
-def is_absorbed(request: Request) -> bool:
-    """Tell whether the request has come again, and its transaction has answered it.
-
-    What was refused has none, and is decided anew.
-    """
-    if request.method in ("ACK", "CANCEL"):
-        return False
-    if not request.authorization and not request.proxy_authorization:
-        return False
-    return has_answered()
 
 
 def has_answered() -> bool:
@@ -162,11 +102,12 @@ def resume() -> None:
 def remove_credentials(request: Request, realm: str) -> None:
     """Take the credentials for our realm out of the request; others stay as they are.
 
-    The only ones are those that were accepted: to find that out again would take 12 µs.
+    Where there is one such field alone, it is the one that was accepted: to find that out again
+    would take 12 µs.
     """
     www, proxy = request.authorization, request.proxy_authorization
     alone = len(www) + len(proxy) == 1
-    for name, values in (("Authorization", www), ("Proxy-Authorization", proxy)):
+    for name, values in ((AUTHORIZATION, www), (PROXY_AUTHORIZATION, proxy)):
         for index, field in enumerate(values):
             if alone or is_for(realm, field):
                 KSR.textops.remove_hf_idx(name, index)
@@ -219,15 +160,14 @@ def _half_told() -> Unavailable:
     return Unavailable("shared memory is full")
 
 
-def log(decision: Decision, request: Request | None = None) -> None:
-    """Count an outcome, and write it where the log has it.
-
-    Without `request` it is of the one that Kamailio is routing.
-    """
+def log(decision: Decision, request: Request) -> None:
+    """Count an outcome, and write it where the log has it; a repeat has been counted before."""
+    if isinstance(decision, Accept) and decision.is_repeat:
+        return
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
     count(outcome_key(ip_group, decision.reason))
     if outcomes.log.wants(decision):
-        outcomes.log.write(outcome(request or read_request(), decision))
+        outcomes.log.write(outcome(request, decision))
 
 
 def complain() -> None:
@@ -246,7 +186,7 @@ def fields(name: str) -> tuple[str, ...]:
     found = []
     for index in range(_MAX_FIELDS):
         try:
-            value = KSR.hdr.get_idx(name, index)
+            value = _field(name, index)
         except UnicodeDecodeError:
             value = _decode(f"$(hdr({name})[{index}]{{s.encode.hexa}})")
         if value is None:
@@ -261,19 +201,6 @@ def text(name: str) -> str:
         return KSR.pv.get(f"${name}") or ""
     except UnicodeDecodeError:
         return _decode(f"$({name}{{s.encode.hexa}})")
-
-
-_READ: dict[str, Callable[[], object]] = {
-    "request_uri": partial(text, "ou"),
-    "source_port": lambda: int(KSR.pv.get("$sp")),
-    "transport": lambda: text("pr").lower(),
-    "from_user": partial(text, "fU"),
-    "from_host": partial(text, "fd"),
-    "to_user": partial(text, "tU"),
-    "in_dialog": lambda: KSR.siputils.has_totag() > 0,
-    "call_id": partial(text, "ci"),
-    "body": lambda: body(),
-}
 
 
 def _decode(pseudo_variable: str) -> str:

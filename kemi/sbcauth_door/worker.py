@@ -10,6 +10,7 @@ import locale
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ from sbcauth_door import outcomes, ready, registrations
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.client import ClientRoutes
-from sbcauth_door.fast_path import take
+from sbcauth_door.current import read_request
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.state import (
     KamailioState,
@@ -71,6 +72,7 @@ class Worker(ClientRoutes):
             self.authenticate = metrics.timed(self.authenticate)  # type: ignore[method-assign]
         self._verdict: tuple[Ticket, Verdict]
         self._service: Service
+        self._decide: Callable[[Request, int], Decision]
         self._next_look = 0.0
 
     def child_init(self, rank: int) -> int:
@@ -95,18 +97,12 @@ class Worker(ClientRoutes):
             now = _now()
             if not 0 <= self._next_look - now <= FRESHNESS:
                 self._look(now)
-            service = self._service
-            taken = take(service, msg, int(now)) if msg else None
-            if taken is not None and taken is not _NOTHING_YET:
-                return taken
-            request = ksr.read_request(has_transaction=taken is not None)
-            if taken is None and ksr.is_absorbed(request):
-                return ReturnCode.ANSWERED
-            decision = service.decide(request, now)
+            request = read_request(msg)
+            decision = self._decide(request, int(now))
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
             ksr.log(decision, request)
-            return _apply(decision, request, service)
+            return _apply(decision, request, self._service)
         except Absorbed:
             return ReturnCode.ANSWERED
         except Unavailable as cause:
@@ -117,8 +113,9 @@ class Worker(ClientRoutes):
     def _look(self, now: float) -> None:
         """Take up what has changed, in the configuration and in User Info."""
         self._next_look = now + FRESHNESS
-        self._service = self.services.value(now)
-        self._service.refresh(now)
+        self._service = service = self.services.value(now)
+        self._decide = service.server.decide
+        service.refresh(now)
 
     def websocket_origin(self, msg: object = None, *_: object) -> int:
         """Tell whether a web page may open a WebSocket: 1 where it may, -1 where it may not."""
@@ -152,7 +149,7 @@ class Worker(ClientRoutes):
         """Decide again, with the verdict, on the request that waited for it."""
         try:
             ksr.resume()
-            request = ksr.read_request(has_transaction=True)
+            request = read_request(msg, has_transaction=True)
             ticket, verdict = self._verdict
             service = self.services.value(time.time())
             decision = service.decide(request, ticket.arrived_at, verdict)
@@ -198,7 +195,6 @@ class Worker(ClientRoutes):
         return found if isinstance(found, RadiusSettings) else None
 
 
-_NOTHING_YET = ReturnCode.NOTHING_YET
 _now = time.time
 _MARGIN = 5.0
 """Seconds that a verdict may wait in turn before the request is given up."""
@@ -294,19 +290,19 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
     One that has `waited` for a verdict has lost its credentials already.
     """
     match decision:
-        case Pass(ip_group=ip_group):
-            route = service.routes.get((ip_group, False))
-            if route:
-                ksr.set_origin(route.ip_group, route.realm)
-                ksr.set_route(route)
-            return ReturnCode.PASSED
         case Accept(ip_group, username, local_user, realm):
-            if not waited:
+            if not waited and not request.is_kept_here:
                 ksr.remove_credentials(request, realm)
             route = service.routes[ip_group, request.method == "REGISTER"]
             ksr.admit(username, ksr.escaped(local_user), route.ip_group, route.realm)
             ksr.set_route(route)
             return ReturnCode.ACCEPTED
+        case Pass(ip_group=ip_group):
+            found = service.routes.get((ip_group, False))
+            if found:
+                ksr.set_origin(found.ip_group, found.realm)
+                ksr.set_route(found)
+            return ReturnCode.PASSED
         case Challenge():
             ksr.challenge(decision.status, decision.headers)
         case Reject():
@@ -339,9 +335,9 @@ def _fail() -> int:
 
 def _answer(refusal: Reject) -> int:
     """Log a refusal that is no decision, and answer with it, whatever else fails."""
-    for step in (ksr.log, ksr.refuse):
+    for step in (lambda: ksr.log(refusal, read_request()), lambda: ksr.refuse(refusal)):
         try:
-            step(refusal)
+            step()
         except Exception as error:
             sbcauth_log.err(f"sbcauth: another bug, while it was answered: {error!r}\n")
     return ReturnCode.ANSWERED

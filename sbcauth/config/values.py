@@ -188,7 +188,7 @@ def prefix(value: Any) -> IPv4Network | IPv6Network:
 
 
 def sources(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return addresses or prefixes that are whole sources; see `Request.source`."""
+    """Return addresses or prefixes that are whole sources; see `source_of`."""
     networks = tuple(map(prefix, value if isinstance(value, list) else [value]))
     for network in networks:
         if network.version == 6 and network.prefixlen > _SOURCE_PREFIX:

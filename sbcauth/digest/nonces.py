@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2s
 from hmac import compare_digest
-from typing import NamedTuple
 
 CLOCK_DRIFT = 5
 """Seconds that another node's clock may be ahead of ours."""
@@ -50,19 +49,6 @@ class NonceState(Enum):
     FOREIGN = "foreign"
 
 
-class JudgedNonce(NamedTuple):
-    """A nonce with its state, and whom it was issued to.
-
-    `source_tag` is empty where that is the source that now presents it.
-    """
-
-    state: NonceState
-    source_tag: str = ""
-
-
-FOREIGN = JudgedNonce(NonceState.FOREIGN)
-
-
 @dataclass(frozen=True, slots=True)
 class NonceKey:
     """A key that nonces are made with; `id` (0 to 255) says in a nonce which one it was."""
@@ -78,11 +64,17 @@ class NonceSigner:
     challenge states. A nonce is fresh for `lifetime` seconds; one that was minted before
     `not_before` (seconds since 1970) is stale, since nobody remembers its use. A clock that is
     set back takes `not_before` with it: what is minted from then on is fresh.
-
-    `mac` is the MAC of new nonces, before it has taken in their BODY.
     """
 
-    __slots__ = ("_lifetime", "_macs", "_newest", "_not_before", "_source_keys", "mac")
+    __slots__ = (
+        "_lifetime",
+        "_macs",
+        "_newest",
+        "_not_before",
+        "_now",
+        "_time",
+        "_times",
+    )
 
     def __init__(
         self,
@@ -93,55 +85,68 @@ class NonceSigner:
     ) -> None:
         stated = "\0".join((*policy, str(lifetime))).encode("utf-8", "surrogateescape")
         self._macs = {f"{key.id:02x}": _begun(key, stated) for key in keys}
-        self._source_keys = {
-            f"{key.id:02x}": blake2s(key=key.secret, person=b"sources").digest() for key in keys
-        }
-        self._newest = f"{keys[0].id:02x}"
-        self.mac = self._macs[self._newest]
+        self._newest = self._macs[f"{keys[0].id:02x}"]
         self._lifetime = lifetime
         self._not_before = not_before
+        self._now = -1
 
     def mint(self, source_tag: str, now: int) -> str:
-        """Return a new nonce for a challenge to the source with this tag, at `now` (seconds)."""
-        self._follow(now)
-        body = f"{source_tag}{now:08x}{draw()}"
-        mac = self.mac.copy()
+        """Return a new nonce for a challenge to the source with this tag, at `now` (seconds).
+
+        It is the first that SourceTags has of it.
+        """
+        if now != self._now:
+            self._tell_time(now)
+        body = f"{source_tag}{self._time}{draw()}"
+        mac = self._newest.copy()
         mac.update(body.encode())
         return body + mac.hexdigest()
 
-    def judge(self, nonce: str, source: str, now: int) -> JudgedNonce:
-        """Return what `nonce` is to this policy at `now`, and whether it was issued to `source`."""
+    def judge(self, nonce: str, now: int) -> NonceState:
+        """Return what `nonce` is to this policy at `now`; whose it is says its TAG."""
         begun = self._macs.get(nonce[_KEY_ID])
         if begun is None or not nonce.isascii():
-            return FOREIGN
+            return _FOREIGN
         mac = begun.copy()
         mac.update(nonce[BODY].encode())
         if not compare_digest(nonce[MAC], mac.hexdigest()):
-            return FOREIGN
-        oldest, newest = self.fresh_times(now)
-        state = NonceState.FRESH if oldest <= nonce[TIME] <= newest else NonceState.STALE
-        tag = nonce[TAG]
-        return JudgedNonce(state, "" if tag == self._tag(tag[_KEY_ID], source) else tag)
+            return _FOREIGN
+        if now != self._now:
+            self._tell_time(now)
+        oldest, newest = self._times
+        return _FRESH if oldest <= nonce[TIME] <= newest else _STALE
 
-    def tag_of(self, source: str) -> str:
-        """Return the tag that `source` has in new nonces."""
-        return self._tag(self._newest, source)
+    def _tell_time(self, now: int) -> None:
+        """Note what is the same for a second: the first and the last TIME that are fresh.
 
-    def fresh_times(self, now: int) -> tuple[str, str]:
-        """Return the first and the last TIME of nonces that are fresh at `now` (seconds)."""
-        self._follow(now)
-        oldest = max(self._not_before, now - self._lifetime)
-        return f"{oldest:08x}", f"{now + CLOCK_DRIFT:08x}"
-
-    def _follow(self, now: int) -> None:
-        """Follow a clock that was set back; other processes noticed some seconds earlier."""
+        A clock that was set back is followed; other processes noticed some seconds earlier.
+        """
         if now < self._not_before:
             self._not_before = now - CLOCK_DRIFT
+        oldest = max(self._not_before, now - self._lifetime)
+        self._time = f"{now:08x}"
+        self._times = f"{oldest:08x}", f"{now + CLOCK_DRIFT:08x}"
+        self._now = now
 
-    def _tag(self, key_id: str, source: str) -> str:
-        key = self._source_keys[key_id]
-        hashed = blake2s(source.encode(), digest_size=6, key=key, person=b"source")
-        return key_id + hashed.hexdigest()
+
+_FRESH, _STALE, _FOREIGN = NonceState  # to look a member up takes as long as to call something
+
+
+class SourceTags:
+    """The tags that sources have in nonces made with `keys`, the newest first."""
+
+    def __init__(self, keys: Sequence[NonceKey]) -> None:
+        self._keys = [
+            (f"{key.id:02x}", blake2s(key=key.secret, person=b"sources").digest()) for key in keys
+        ]
+
+    def of(self, source: str) -> tuple[str, ...]:
+        """Return the tags of `source`, one for each key; new nonces have the first."""
+        text = source.encode()
+        return tuple(
+            key_id + blake2s(text, digest_size=6, key=key, person=b"source").hexdigest()
+            for key_id, key in self._keys
+        )
 
 
 _drawn: list[str] = []

@@ -4,6 +4,7 @@ An account that is unknown has the H(A1) of a decoy, which nothing matches, so t
 as any other.
 """
 
+import re
 import secrets
 from typing import Any, NamedTuple, Protocol
 
@@ -80,13 +81,22 @@ class Account(NamedTuple):
 
     `old_ha1` is of the password before. `refusal` is why the account is no good, whatever the
     response. `local_user` is None where the account stands for every address of record of its
-    IP Group.
+    IP Group. A registration of an account that `leaves_trace` is known by its binding.
     """
 
     ha1: str
     old_ha1: str
     local_user: str | None = None
     refusal: Reason | None = None
+
+    @property
+    def leaves_trace(self) -> bool:
+        """Tell whether any registrar keeps a binding under the account's own local user."""
+        return self.local_user is not None and bool(_stands_in_uri(self.local_user))
+
+
+_stands_in_uri = re.compile(r"[0-9A-Za-z_.!~*'()+-]{1,80}").fullmatch
+"""Matches a local user that needs no escapes in a URI, and that any registrar takes."""
 
 
 class Accounts:

@@ -71,7 +71,8 @@ class Pass(NamedTuple):
 class Accept(NamedTuple):
     """The sender proved who it is; the credentials for `realm` are spent.
 
-    `is_first`: it has not succeeded from this source recently (`trust_duration`).
+    `is_first`: it has not succeeded from this source recently (`trust_duration`). `is_repeat`: the
+    registrar has carried it out before, and it has been counted; its answer was lost.
     """
 
     ip_group: str
@@ -80,6 +81,7 @@ class Accept(NamedTuple):
     realm: str
     reason: Reason = Reason.ACCEPTED
     is_first: bool = False
+    is_repeat: bool = False
 
 
 class Challenge(NamedTuple):

@@ -17,18 +17,18 @@ class NonceCounts:
     """
 
     def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
+        self._increment, self._get = shared.increment, shared.get
 
     def use(self, nonce: str, count: int) -> bool:
         """Use up `count`; tell whether it was still unused."""
-        uses = self._shared.increment(Table.NONCE_COUNTS, _key(nonce, count))
+        uses = self._increment(Table.NONCE_COUNTS, _key(nonce, count))
         if uses < 0:
             raise Unavailable("shared memory is full, and takes no further nonce count")
         return uses == 1
 
     def was_used(self, nonce: str, count: int) -> bool:
         """Tell whether `use` would refuse this count."""
-        return bool(self._shared.get(Table.NONCE_COUNTS, _key(nonce, count)))
+        return bool(self._get(Table.NONCE_COUNTS, _key(nonce, count)))
 
 
 def _key(nonce: str, count: int) -> str:

@@ -3,6 +3,9 @@
 from ipaddress import IPv6Address, ip_network
 from typing import NamedTuple
 
+AUTHORIZATION, PROXY_AUTHORIZATION = "Authorization", "Proxy-Authorization"
+"""The header fields that have credentials: the answers to 401 and to 407 (RFC 3261, 22.1)."""
+
 
 class Party(NamedTuple):
     """Who sends a request within a dialog, as the dialog's own seals say.
@@ -26,6 +29,9 @@ class Request(NamedTuple):
     escapes included. Several header fields of one name are
     several values. `body` holds the exact bytes where the credentials ask for
     `auth-int`, and is empty otherwise. `party` is known of requests within a dialog.
+
+    `leaves_binding` tells of a REGISTER that this server's own registrar keeps: its repetition is
+    known by the binding.
     """
 
     method: str
@@ -42,16 +48,24 @@ class Request(NamedTuple):
     proxy_authorization: tuple[str, ...] = ()
     body: bytes = b""
     party: Party | None = None
+    leaves_binding: bool = False
 
     @property
     def claimed_user(self) -> str:
         """Return the user part of the address of record that the request speaks for."""
         return self.to_user if self.method == "REGISTER" else self.from_user
 
-    @property
-    def source(self) -> str:
-        """Return what counts as one source."""
-        return source_of(self.source_address)
+    def fields(self, name: str) -> tuple[str, ...]:
+        """Return the values of the header fields `name`, one of the two that have credentials."""
+        return self.authorization if name == AUTHORIZATION else self.proxy_authorization
+
+    def first(self, name: str) -> str | None:
+        """Return the value of the first header field `name`, or None where there is none."""
+        return next(iter(self.fields(name)), None)
+
+    def has_second(self, name: str) -> bool:
+        """Tell whether there is more than one header field `name`."""
+        return len(self.fields(name)) > 1
 
     @property
     def flow(self) -> str:
@@ -70,6 +84,17 @@ class Request(NamedTuple):
 
         Raises Absorbed where it has come again. A request of no server has no transaction.
         """
+
+    def absorb_repeat(self) -> None:
+        """Raise Absorbed where the request has come before, and its transaction answers it."""
+
+    def repeat_as_query(self, local_user: str, realm: str) -> bool:
+        """Tell whether the registrar has carried out this very request before.
+
+        It then asks for the user's bindings and changes none (RFC 3261, 10.2.3), so that the
+        phone gets the answer that it has lost. Raises Absorbed where it cannot be touched.
+        """
+        return False
 
 
 def source_of(address: str) -> str:

@@ -1,6 +1,5 @@
 """A phone's conversation with AuthServer: no sockets, no clock, and a digest of its own."""
 
-import re
 from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -12,7 +11,7 @@ from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.classification import IPGroups
-from sbcauth.policy.decision import Accept, Challenge, Decision, Reason
+from sbcauth.policy.decision import Accept, Challenge, Decision
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     ClassificationRule,
@@ -24,7 +23,7 @@ from sbcauth.policy.ip_groups import (
 )
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
-from sbcauth.policy.shared_state import LocalState, SharedState, Table
+from sbcauth.policy.shared_state import LocalState, SharedState
 
 NOW = 1_700_000_000
 REALM = "example.com"
@@ -152,69 +151,6 @@ def serve(
     )
 
 
-def by_fast_path(server: AuthServer, request: Request, now: int) -> Decision | None:
-    """Decide as a worker does first of all; None where the fast path leaves it to the server."""
-    known = server.fast_path(request.source_address)
-    if known is None:
-        return None
-    path, source, tag = known
-    header = path.headers.get(request.method)
-    if header is None:
-        return None
-    if path.only_setup_invite and request.method == "INVITE" and request.in_dialog:
-        return None
-    fields, others = request.authorization, request.proxy_authorization
-    if header == "Proxy-Authorization":
-        fields, others = others, fields
-    if not fields:
-        status, lines = path.challenge(request.method, tag, now)
-        return Challenge(status, tuple(lines.splitlines()), Reason.CHALLENGED, path.name)
-    stays_here = request.method == "REGISTER" and path.bears_repeats
-    if not (stays_here and path.only_algorithm) and (others or len(fields) > 1):
-        return None
-    claimed = request.claimed_user
-    sender = path.recognise(request.method, source, tag, fields[0], claimed, now)
-    if sender is None:
-        return None
-    username, pair, nonce_count = sender
-    shared = server._attempts._shared
-    if (
-        path.held_against(pair) is not None
-        or shared.increment(Table.NONCE_COUNTS, nonce_count) != 1
-    ):
-        return None
-    return Accept(path.name, username, claimed, path.realm)
-
-
-def decide_both_ways(server: AuthServer, request: Request, now: int) -> Decision:
-    """Return the server's decision; the fast path must come to the same, or to none."""
-    attempts = getattr(server, "_attempts", None)
-    if not attempts or type(attempts._shared) is not LocalState:
-        return server.decide(request, now)  # something else stands in for a part of it
-    shared, trusted = attempts._shared, dict(attempts._trusted_until)
-    users = server._accounts._users
-    looked_up = list(getattr(users, "looked_up", ()))
-    before = dict(shared._values)
-    fast, after = by_fast_path(server, request, now), shared._values
-    shared._values, attempts._trusted_until = before, trusted
-    if isinstance(users, UserInfo):
-        users.looked_up = looked_up
-    decision = server.decide(request, now)
-    if fast is not None:
-        assert without_nonces(fast) == without_nonces(decision)
-        assert after == shared._values
-    return decision
-
-
-def without_nonces(decision: Decision) -> Decision:
-    """Return a decision in which no header field has what is random in it."""
-    if not isinstance(decision, Challenge):
-        return decision
-    return decision._replace(
-        headers=tuple(re.sub('nonce="[^"]*"', "nonce", header) for header in decision.headers)
-    )
-
-
 class Phone:
     """A phone, or a peer server, at one address; it knows one user name and password."""
 
@@ -250,7 +186,7 @@ class Phone:
             authorization=_values(fields, "Authorization"),
             proxy_authorization=_values(fields, "Proxy-Authorization"),
         )
-        return decide_both_ways(self.server, request._replace(**changes), now)
+        return self.server.decide(request._replace(**changes), now)
 
     def challenges(self, method: str = "REGISTER", **changes: Any) -> list[sip.Challenge]:
         """Return the challenges to a request without credentials."""

@@ -1,0 +1,200 @@
+"""The gate of an IP Group: what is known of it, and of its phones, before a request comes.
+
+All that a decision needs and no request changes is concluded here once, when the configuration is
+loaded: which header field answers a challenge to which method, who makes the nonces, what is
+offered, what becomes of a method that is not challenged. What is concluded of a phone when it
+succeeds is remembered until User Info changes.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sbcauth.digest.credentials import (
+    MOST_CREDENTIALS,
+    Credentials,
+    format_challenge,
+    parse_credentials,
+    scheme,
+)
+from sbcauth.digest.nonces import NonceKey, NonceSigner, NonceState
+from sbcauth.digest.response import Algorithm
+from sbcauth.exceptions import BadCredentials
+from sbcauth.policy.accounts import Users
+from sbcauth.policy.decision import Challenge, Pass, Reason
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, ServerAuthMode
+from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
+
+_REMEMBERED_PHONES = 100_000
+
+Offer = tuple[str, NonceSigner, str]
+"""What stands in a header field before the nonce, who mints the nonce, and what stands after it."""
+
+
+class KnownPhone(NamedTuple):
+    """A phone that has succeeded: a user at one source, with H(A1) for one algorithm.
+
+    Until `sure_until` (seconds since 1970) another success changes nothing of what is counted for
+    its `pair` of source and user name. `leaves_trace` is as of its Account.
+    """
+
+    sure_until: int
+    pair: str
+    local_user: str
+    ha1: str
+    leaves_trace: bool
+
+    def __repr__(self) -> str:
+        """Return whose it is; H(A1) is as good as the password and is not shown."""
+        return f"KnownPhone({self.local_user!r})"
+
+
+class Gate:
+    """What is known of one IP Group.
+
+    `answered_in` has the header field that answers a challenge, for each method that is
+    challenged; `unchallenged` is the decision on all others. With one algorithm, the first
+    credentials for our realm are those that count, whatever follows. Where a gate
+    `challenges_replays`, a request that is taken for its own replay costs the phone no more than
+    another challenge.
+    """
+
+    def __init__(
+        self, group: IPGroup, users: Users, keys: Sequence[NonceKey], not_before: int
+    ) -> None:
+        self.group = group
+        self.name = group.name
+        self.realm = group.realm
+        self.limit = group.attempt_limit
+        self.shadow = group.shadow
+        self.check_digest_uri = group.check_digest_uri
+        self.challenges_replays = not group.reject_invalid_nonce
+        self.asks_elsewhere = group.server_auth_mode is ServerAuthMode.RADIUS
+        self.only_initial_invites = "INVITE" not in group.methods
+        self.only_algorithm = (
+            group.auth_algorithms[0].value if len(group.auth_algorithms) == 1 else None
+        )
+        self._qop = group.auth_qop.offered
+        self.usual_qop = self._qop[0] if self._qop else ""
+        is_server = group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
+        self.unchallenged = Pass(
+            Reason.METHOD_NOT_LISTED if is_server else Reason.PASS_THROUGH, group.name
+        )
+        listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
+        self.asks = is_server and not group.shadow
+        self.answered_in = {
+            method: self.would_be_answered_in(method) for method in (listed if is_server else ())
+        }
+        self.signers = {
+            algorithm.value: NonceSigner(
+                keys,
+                (group.name, group.realm, algorithm, *self._qop),
+                group.auth_nonce_duration,
+                not_before,
+            )
+            for algorithm in group.auth_algorithms
+        }
+        self._offers = {
+            header: (status, self._offer(status)) for status, header in _ANSWERED_IN.items()
+        }
+        self.phones: dict[str, KnownPhone] = users.notes()
+
+    def header_for(self, request: Request) -> str | None:
+        """Return the header field that answers the challenge to a request, None for no challenge.
+
+        It is the Authentication Method List: `setup-invite` is an INVITE without a To tag.
+        """
+        if self.only_initial_invites and request.method == "INVITE" and request.in_dialog:
+            return None
+        return self.answered_in.get(request.method)
+
+    def would_be_answered_in(self, method: str) -> str:
+        """Return the header field that would answer a challenge to `method`, listed or not."""
+        return _ANSWERED_IN[self.group.auth_challenge_method.status(method)]
+
+    def challenge(
+        self,
+        header: str,
+        tag: str,
+        now: int,
+        reason: Reason = Reason.CHALLENGED,
+        username: str = "",
+        *,
+        stale: bool = False,
+    ) -> Challenge:
+        """Return the challenge that is answered in `header`, to the source with this `tag`.
+
+        It has a header field for each algorithm, in the order given: RFC 8760 §2.4 leaves that
+        order to the administrator, and some phones read only the first.
+        """
+        status, offers = self._offers[header]
+        end = ", stale=true" if stale else ""
+        headers = tuple(
+            [f"{before}{signer.mint(tag, now)}{after}{end}" for before, signer, after in offers]
+        )
+        return Challenge(status, headers, reason, self.name, username)
+
+    def answer(self, fields: Sequence[str]) -> Credentials | None:
+        """Return the credentials that answer our challenge, or None where there are none.
+
+        A phone may answer several challenges at once, each in one of `fields`: the strongest that
+        was offered counts. Raises BadCredentials where there is nothing for our realm but what
+        cannot be read.
+        """
+        answers: list[Credentials] = []
+        bad: BadCredentials | None = None
+        room = MOST_CREDENTIALS
+        for field in fields:
+            if scheme(field) != "digest":
+                continue
+            room -= len(field)
+            if room < 0:
+                bad = BadCredentials(f"longer than {MOST_CREDENTIALS} characters altogether")
+                break
+            try:
+                credentials = parse_credentials(field)
+            except BadCredentials as error:
+                bad = error
+                continue
+            if credentials.realm == self.realm:
+                answers.append(credentials)
+        if bad and not answers:
+            raise bad
+        return max(answers, key=self._strength) if answers else None
+
+    def judge_of_another_algorithm(self, nonce: str, now: int) -> NonceState:
+        """Return what a nonce is to us that need not be of the credentials' algorithm."""
+        states = [signer.judge(nonce, now) for signer in self.signers.values()]
+        return next((each for each in states if each is not NonceState.FOREIGN), NonceState.FOREIGN)
+
+    def offered_qop(self, credentials: Credentials) -> bool:
+        """Tell whether a challenge offered the qop, or its absence, of `credentials`.
+
+        Where none was offered, `auth` all the same is harmless: it protects more.
+        """
+        if not self._qop:
+            return credentials.protection in ("", "auth")
+        return credentials.protection in self._qop
+
+    def remember(self, name: str, phone: KnownPhone) -> None:
+        """Remember a phone that has succeeded, under `name`."""
+        if len(self.phones) >= _REMEMBERED_PHONES:
+            self.phones.clear()
+        self.phones[name] = phone
+
+    def _offer(self, status: int) -> list[Offer]:
+        """Return the parts of the header fields with a challenge, one for each algorithm."""
+        offers = []
+        for algorithm, signer in self.signers.items():
+            value = format_challenge(self.realm, "\n", algorithm, self._qop)
+            before, _, after = value.rpartition("\n")
+            offers.append((f"{_CHALLENGED_IN[status]}: {before}", signer, after))
+        return offers
+
+    def _strength(self, credentials: Credentials) -> int:
+        if credentials.algorithm not in self.signers:
+            return -1
+        return Algorithm(credentials.algorithm).strength
+
+
+_CHALLENGED_IN = {401: "WWW-Authenticate", 407: "Proxy-Authenticate"}
+_ANSWERED_IN = {401: AUTHORIZATION, 407: PROXY_AUTHORIZATION}
