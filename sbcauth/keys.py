@@ -4,16 +4,14 @@ One key a line, `ID SECRET` with the secret in hexadecimal, the newest first. Th
 whole or not at all.
 """
 
-import os
 import secrets
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sbcauth.exceptions import Complaint, ConfigError
-from sbcauth.files import create_anew
+from sbcauth.files import write_whole
 
 _SECRET_BYTES = 32
 _IDS = 256
@@ -67,7 +65,7 @@ class KeyFile:
         """Put `keys` in the place of what the file holds."""
         lines = "".join(f"{key.id} {key.secret.hex()}\n" for key in keys)
         with complaints(self.path, self.name):
-            write_private(self.path, f"# {self.first_line}\n{lines}")
+            write_whole(self.path, f"# {self.first_line}\n{lines}")
 
 
 def new_key(keys: Sequence[Key]) -> Key:
@@ -81,25 +79,6 @@ def new_key(keys: Sequence[Key]) -> Key:
         if number % _IDS not in taken:
             return Key(number % _IDS, secrets.token_bytes(_SECRET_BYTES))
     raise ValueError(f"holds {_IDS} keys: remove the oldest")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all, never readable by others; raises OSError.
-
-    An existing file keeps its owner and its group's read permission; a new one that root makes
-    is its folder's owner's.
-    """
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = create_anew(draft)
-    with os.fdopen(descriptor, "w") as file:
-        if path.exists():  # root may change what the server's own user must read
-            was = path.stat()
-            os.fchown(descriptor, was.st_uid, was.st_gid)
-            os.fchmod(descriptor, 0o600 | (was.st_mode & stat.S_IRGRP))
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    draft.replace(path)
 
 
 @contextmanager

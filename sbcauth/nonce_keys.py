@@ -11,7 +11,8 @@ from hashlib import blake2s
 from pathlib import Path
 
 from sbcauth.digest.nonces import NonceKey
-from sbcauth.keys import Key, KeyFile, complaint, complaints, new_key, write_private
+from sbcauth.files import write_whole
+from sbcauth.keys import Key, KeyFile, complaint, complaints, new_key
 
 _KEPT = 3
 LONGEST_LIFE = 605
@@ -86,7 +87,7 @@ def dialog_keys(path: Path) -> tuple[str, ...]:
         oldest = load_or_create(path)[-1]
         key = blake2s(key=oldest.secret, person=b"dialog").hexdigest()
         with complaints(kept, _NAME):
-            write_private(kept, f"{key}\n")
+            write_whole(kept, f"{key}\n")
     with complaints(kept, _NAME):
         keys = kept.read_text("ascii", "replace").split() or [""]
     for number, key in enumerate(keys, start=1):

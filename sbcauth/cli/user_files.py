@@ -4,8 +4,9 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import track
 
 from sbcauth.cli.output import counted
 from sbcauth.config.load import load
+from sbcauth.files import replacing
 from sbcauth.policy.accounts import User
 from sbcauth.users.files import UserFile, export_users, import_users
 from sbcauth.users.membership import (
@@ -118,8 +120,13 @@ def export(
         if file is None:
             export_users(table, sys.stdout)
             return
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.fchmod(descriptor, 0o600)  # it may have been there
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as output:
+        with _opened(file) as output:
             count = export_users(table, output, _progress(table.count()))
     print(f"exported {counted(count, 'user')} to {file}")
+
+
+def _opened(file: Path) -> AbstractContextManager[TextIO]:
+    """Open a file for its owner alone; what is none, such as a pipe, is written to as it is."""
+    if file.exists() and not file.is_file():
+        return file.open("w", encoding="utf-8", newline="")
+    return replacing(file)

@@ -7,7 +7,6 @@ take some tenths of a second: one process at a time has its turn, and the others
 """
 
 import gc
-import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Generic, TypeVar
 
 from sbcauth.config.load import Config, load
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.files import create_anew
+from sbcauth.files import write_whole
 
 LOOKS_EVERY = 0.2
 """Seconds between two looks at the stamp."""
@@ -32,10 +31,7 @@ def stamp(config: Config) -> Path:
 
 def request_reload(config: Config) -> None:
     """Tell the running server to take up the configuration; raises OSError."""
-    file = stamp(config)
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    os.close(create_anew(draft))
-    draft.replace(file)  # whoever's it was
+    write_whole(stamp(config), "")
 
 
 class Reloaded(Generic[S]):

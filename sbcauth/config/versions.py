@@ -12,7 +12,8 @@ from typing import Any
 
 from sbcauth.config.load import Config
 from sbcauth.config.show import effective
-from sbcauth.keys import complaints, write_private
+from sbcauth.files import write_whole
+from sbcauth.keys import complaints
 from sbcauth.nonce_keys import dialog_key
 
 Values = Mapping[str, Any]
@@ -38,7 +39,7 @@ def keep(config: Config, values: Values) -> None:
     file, text = _file(config), json.dumps(values)
     with complaints(file, "what is in force"):
         if not file.exists() or file.read_text() != text:
-            write_private(file, text)
+            write_whole(file, text)
 
 
 def kept(config: Config) -> Values | None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from sbcauth.config.load import Config, load
 from sbcauth.config.versions import values, version
 from sbcauth.exceptions import ConfigError, Unavailable
+from sbcauth.files import check_folder
 from sbcauth.installation import kamailio_cfg, script
 from sbcauth.monitoring import counts, modules
 from sbcauth.monitoring.access import Need, Person, lacking, owner_of_file, user_of_process
@@ -190,6 +191,10 @@ def _sealing(table: UserTable) -> Iterator[Finding]:
 
 def _keys(config: Config, now: float) -> Iterator[Finding]:
     path = config.nonce_key_file
+    try:
+        check_folder(path.parent)
+    except OSError as error:
+        yield Finding(Grade.ERROR, "nonce keys", str(error.strerror))
     if not path.exists():
         yield Finding(Grade.OK, "nonce keys", f"{path} will be made at the first start")
         return

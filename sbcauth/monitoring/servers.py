@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.files import create
+from sbcauth.files import create, open_own
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import first_with
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
@@ -92,7 +92,7 @@ def lock(folder: Path) -> int:
     path = folder / "lock"
     with suppress(FileExistsError):
         os.close(create(path))
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    descriptor = open_own(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

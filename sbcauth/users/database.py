@@ -66,6 +66,8 @@ def open_for_writing(url: str, seals: Seals) -> peewee.SqliteDatabase:
         with suppress(FileExistsError):
             os.close(create(path))
         os.close(os.open(path, os.O_RDWR))
+        if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+            raise Unavailable(f"{path}: is another's link; name the database itself")
         database.connect()
         _make_tables(database, path, seals)
     except Unavailable:
