@@ -4,12 +4,12 @@ from pathlib import Path
 
 from kamailio import Server
 
-from sbcauth.monitoring.rpc import Rpc, rpc_socket
+from sbcauth.monitoring.rpc import Rpc
 
 
 def rpc(server: Server) -> Rpc:
     """Return the line to a server's commands."""
-    return Rpc(rpc_socket(server.config_file), timeout=5.0)
+    return Rpc(server.config_file.parent / "run" / "rpc.sock", timeout=5.0)
 
 
 def private(server: Server) -> dict[int, int]:

@@ -1,0 +1,59 @@
+"""Linphone registers, calls, holds and hangs up, over UDP, TCP and TLS."""
+
+import pytest
+from kamailio import free_port, wait_for
+from linphone import Linphone
+
+CONFIG = """
+realm: example.com
+auth_challenge_method: auto
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE, MESSAGE, SUBSCRIBE]
+    classification: [{address: 127.0.0.0/8}]
+"""
+
+
+@pytest.fixture(params=[("udp", "udp"), ("tcp", "udp"), ("udp", "tcp"), ("tls", "tls")])
+def pair(request, start_server, tls_config, tmp_path):
+    """Two registered phones, over several pairs of transports, and their server."""
+    secure = free_port()
+    server = start_server(
+        CONFIG,
+        listen=[f"tls:127.0.0.1:{secure}"],
+        options=["--tls-config", str(tls_config)],
+    )
+    phones = []
+    for user, transport in zip(("1001", "1002"), request.param, strict=True):
+        server.add_user(user, f"secret-of-{user}", "Phones")
+        phones.append(
+            Linphone(
+                tmp_path / user,
+                server,
+                user,
+                f"secret-of-{user}",
+                transport=transport,
+                home=secure if transport == "tls" else server.port,
+            )
+        )
+    with phones[0] as caller, phones[1] as callee:
+        assert wait_for(lambda: server.log().count("method=REGISTER") >= 2, 15)
+        yield server, caller, callee
+
+
+def test_linphone_calls_holds_and_hangs_up(pair):
+    server, caller, callee = pair
+    caller.say("call sip:1002@example.com")
+    assert callee.shows("incoming call"), caller.shown()
+    callee.say("answer")
+    assert caller.shows("Media streams established"), caller.shown()
+    caller.say("pause 1")
+    assert callee.shows("Call 1 .* paused by remote"), callee.shown()
+    caller.say("resume 1")
+    assert callee.shows("(?s)paused by remote.*(resumed|established)"), callee.shown()
+    callee.say("terminate")
+    assert caller.shows("Call 1 .* ended"), caller.shown()
+    assert "IO error" not in caller.shown()
+    assert " ERROR: " not in server.log()
