@@ -9,6 +9,7 @@ from sbcauth.exceptions import Absorbed
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Party, Request
 from sbcauth_door import registrar
 from sbcauth_door import request as ksr
+from sbcauth_door.in_progress import InProgress
 
 _KEPT_HERE = "REGISTER" if registrar.TABLE else None
 
@@ -26,11 +27,22 @@ class CurrentRequest:
     needs some five of its fields, and to read the others would cost 4 µs.
     """
 
-    __slots__ = ("_first", "_has_transaction", "method", "party", "source_address")
+    __slots__ = (
+        "_begun",
+        "_first",
+        "_has_transaction",
+        "in_progress",
+        "method",
+        "party",
+        "source_address",
+    )
 
     claimed_user = Request.claimed_user
     fields = Request.fields
     flow = Request.flow
+
+    def __init__(self) -> None:
+        self.in_progress = InProgress()
 
     def begin(self, message: Any, *, has_transaction: bool, party: Party | None) -> None:
         """Begin with the request that Kamailio routes now.
@@ -106,15 +118,27 @@ class CurrentRequest:
             raise Absorbed
         self._has_transaction = True
 
+    def begin_registration(self, nonce_count: str) -> None:
+        """Have all workers know that it is being carried out, until its binding shows it."""
+        self._begun = f"{nonce_count} {self._first('CSeq')}"
+        self.in_progress.begin(self._begun)
+
     def absorb_repeat(self) -> None:
         """Raise Absorbed where the request has come before, and its transaction answers it."""
         if not self._has_transaction and ksr.has_answered():
             raise Absorbed
 
     def repeat_as_query(self, local_user: str, realm: str) -> bool:
-        """Tell whether the registrar has carried out this very request; it is then a query."""
+        """Tell whether the registrar has carried out this very request; it is then a query.
+
+        Raises Absorbed where another worker is carrying it out, too. Whoever has done so since the
+        first look has left its trace by the second.
+        """
         if not registrar.has_carried_out(local_user, realm):
-            return False
+            if self.in_progress.is_of_another(self._begun):
+                raise Absorbed
+            if not registrar.has_carried_out(local_user, realm):
+                return False
         changed = registrar.make_query()
         if changed == 0:
             raise Absorbed
@@ -122,6 +146,11 @@ class CurrentRequest:
 
 
 _current = CurrentRequest()
+
+
+def take_place(rank: int) -> None:
+    """Begin in the worker process with this rank."""
+    _current.in_progress.take_place(rank)
 
 
 def read_request(

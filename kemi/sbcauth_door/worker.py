@@ -37,7 +37,7 @@ from sbcauth_door import outcomes, ready, registrations
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.client import ClientRoutes
-from sbcauth_door.current import read_request
+from sbcauth_door.current import read_request, take_place
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.state import (
     KamailioState,
@@ -79,6 +79,7 @@ class Worker(ClientRoutes):
         """Start in a process of its own; the database opens with the first request."""
         if self._metrics:
             self._metrics.begin()
+        take_place(rank)
         if rank == ready.MAIN:
             ready.tell(self._file)
         return 0

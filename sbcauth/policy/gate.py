@@ -21,7 +21,7 @@ from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.accounts import Users
 from sbcauth.policy.decision import Challenge, Pass, Reason
-from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, ServerAuthMode
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
 
 _REMEMBERED_PHONES = 100_000
@@ -66,6 +66,7 @@ class Gate:
         self.realm = group.realm
         self.limit = group.attempt_limit
         self.shadow = group.shadow
+        self.is_of_users = group.type is IPGroupType.USER
         self.check_digest_uri = group.check_digest_uri
         self.challenges_replays = not group.reject_invalid_nonce
         self.asks_elsewhere = group.server_auth_mode is ServerAuthMode.RADIUS

@@ -85,6 +85,12 @@ class Request(NamedTuple):
         Raises Absorbed where it has come again. A request of no server has no transaction.
         """
 
+    def begin_registration(self, nonce_count: str) -> None:
+        """Have it be known that a registration without a transaction is being carried out.
+
+        It is called before the nonce count, which no other request has, is used up.
+        """
+
     def absorb_repeat(self) -> None:
         """Raise Absorbed where the request has come before, and its transaction answers it."""
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from sbcauth.digest.credentials import Credentials, keep_layout, usual_credentials
-from sbcauth.digest.nonces import TAG, NonceKey, NonceState, SourceTags
+from sbcauth.digest.nonces import TAG, UNIQUE, NonceKey, NonceState, SourceTags
 from sbcauth.digest.response import RESPONSE_LENGTHS, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.policy.accounts import Account, Accounts, Users
@@ -24,11 +24,14 @@ from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.gate import Gate, KnownPhone
 from sbcauth.policy.ip_groups import UnclassifiedRequests
 from sbcauth.policy.nonce_counts import NonceCounts
+from sbcauth.policy.pace import MOST_ACCEPTED, Pace
 from sbcauth.policy.request import Party, Request, source_of
 from sbcauth.policy.reservations import Reservations, places
 from sbcauth.policy.shared_state import SharedState
 
 _REMEMBERED_ORIGINS = 100_000
+_TOO_FAST = 60
+"""Seconds until whoever was accepted too often is to try again."""
 
 _FRESH, _FOREIGN = NonceState.FRESH, NonceState.FOREIGN
 _NEVER_CHALLENGED = Pass(Reason.NEVER_CHALLENGED)
@@ -151,6 +154,7 @@ class AuthServer:
         self._held_against = self._attempts.held_against
         self._reservations = Reservations(shared, self._attempts)
         self._nonce_counts = NonceCounts(shared)
+        self._pace = Pace()
         self._accounts = Accounts(ip_groups, users)
         self._unclassified: Decision = (
             Drop(Reason.UNCLASSIFIED)
@@ -478,7 +482,11 @@ class AuthServer:
             and local_user == claimed
             and gate.challenges_replays
         )
-        if not traced:
+        if gate.is_of_users and self._pace.is_too_fast(gate.name, claimed, claim.now):
+            raise Unavailable(f"{MOST_ACCEPTED} requests accepted in ten minutes", _TOO_FAST)
+        if traced:
+            request.begin_registration(f"{credentials.nonce[UNIQUE]} {credentials.nc}")
+        else:
             request.begin_transaction()
         is_ours = claim.nonce is not _FOREIGN  # in shadow it may be another's
         if is_ours and not self._nonce_counts.use(credentials.nonce, credentials.nonce_count):
