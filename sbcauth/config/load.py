@@ -23,7 +23,7 @@ from sbcauth.config.schema import (
 )
 from sbcauth.config.source import Source
 from sbcauth.exceptions import Complaint, ConfigError
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.ip_groups import IPGroup, UnclassifiedRequests
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.sealing import key_file_beside

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sbcauth.config import values
 from sbcauth.digest.response import Algorithm
-from sbcauth.policy.attempts import MAX_ATTEMPTS, MAX_FAILURES
+from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     AuthQop,

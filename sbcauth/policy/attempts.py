@@ -25,22 +25,16 @@ count, too, of 0: so one look tells that nothing is held against a pair. What st
 kept there is bounded: a source by its limit, and all of them in an IP Group by MOST_FAILURES.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from functools import partial
 from typing import NamedTuple
 
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.attempt_limit import MAX_FAILURES, AttemptLimit
 from sbcauth.policy.claimants import Claimant, Scope, digest
 from sbcauth.policy.shared_state import SharedState, Table
 
 _TIME_BITS = 17  # 36 hours, far more than any window
 _TIME_MASK = (1 << _TIME_BITS) - 1
-MAX_ATTEMPTS = 100
-"""The highest limit of a pair."""
-MAX_FAILURES = 10_000
-"""The highest of the other limits; the count must fit beside the time in 31 bits."""
 MOST_FAILURES = 20_000
 """Failures of strangers that are kept count of in one IP Group and window; then all are refused."""
 _TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
@@ -52,44 +46,6 @@ _SEVERAL = 1 << 30
 _FLOW_LASTS = 600
 _MOST_ANSWERS = 100
 """Answers that are looked at during a lenient lockout; more could tell it by its time."""
-
-Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptLimit:
-    """How many attempts there are, and for how long they lock out after the last. Times in seconds.
-
-    `window` is how long a failed attempt is held against whoever made it. Each lockout is
-    twice as long as the last one before it, up to `max_lockout_duration`, unless that one has been
-    over for as long as it took. 0 failures per source or user is no limit. No limit at all is
-    for `trusted_sources`.
-    """
-
-    max_attempts: int = 3
-    lockout_duration: int = 60
-    window: int = 60
-    max_lockout_duration: int = 900
-    max_failures_per_source: int = 30
-    max_failures_per_user: int = 100
-    trust_duration: int = 259_200
-    trusted_sources: tuple[Network, ...] = ()
-
-    def for_strangers(self) -> Iterator[tuple[Scope, int]]:
-        """Yield the limits that do not hold for trusted pairs."""
-        if self.max_failures_per_source:
-            yield Scope.SOURCE, self.max_failures_per_source
-        if self.max_failures_per_user:
-            yield Scope.USER, self.max_failures_per_user
-
-    def spares(self, source: str) -> bool:
-        """Tell whether no limit holds for `source`."""
-        return bool(self.trusted_sources) and _is_within(source, self.trusted_sources)
-
-    def next_lockout(self, last: int) -> int:
-        """Return how long a lockout is after one of `last` seconds, 0 for none."""
-        longest = max(self.max_lockout_duration, self.lockout_duration)
-        return min(2 * last, longest) if last else self.lockout_duration
 
 
 class _Lockout(NamedTuple):
@@ -355,17 +311,6 @@ def _attempts_in(record: int, limit: AttemptLimit, now: int) -> int:
 def _all(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
     """Return the key of the count of all strangers' failures in an IP Group in this window."""
     return digest("all", f"{claimant.ip_group} {limit.window} {now // limit.window}")
-
-
-@lru_cache(4096)
-def _is_within(source: str, networks: tuple[Network, ...]) -> bool:
-    if source.startswith("nonce:"):
-        return False  # it only says that it is there
-    network = ip_network(source)
-    return any(
-        each.version == network.version and network.subnet_of(each)  # type: ignore[arg-type]
-        for each in networks
-    )
 
 
 def _see(seen: int) -> tuple[int, int]:

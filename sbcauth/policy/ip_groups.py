@@ -5,7 +5,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from sbcauth.digest.response import Algorithm
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.external_server import ExternalServer
 from sbcauth.policy.request import Request
 

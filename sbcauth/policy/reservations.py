@@ -14,7 +14,8 @@ from functools import partial
 from math import inf
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.attempts import AttemptLimit, Attempts
+from sbcauth.policy.attempt_limit import AttemptLimit
+from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.claimants import Claimant, Scope, digest
 from sbcauth.policy.shared_state import SharedState, Table
 

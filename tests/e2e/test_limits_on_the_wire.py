@@ -21,7 +21,7 @@ ip_groups:
     type: user
     authentication_mode: sbc-as-server
     authentication_method_list: [REGISTER, INVITE]
-    classification: [{{address: 127.0.0.0/16}}]
+    classification: [{{address: 127.0.0.0/16}}, {{address: "::1"}}]
   - name: Both
     type: user
     authentication_mode: sbc-as-server
@@ -41,6 +41,8 @@ ip_groups:
     server_auth_mode: radius
     radius: {{servers: [{{address: 127.0.0.1, port: {RADIUS}, secret: {SECRET}}}], timeout: 3s}}
 """
+SIX = free_port()
+LISTEN = [f"udp:[::1]:{SIX}"]
 USERS = {
     **{f"10{number:02}": "secret" for number in range(1, 12)},
     "Both/1001": "secret",
@@ -183,6 +185,14 @@ def test_neighbour_behind_the_same_address_does_not_lock_out_the_phone(
     assert server.reasons(neighbour.call_id)[-1] == "locked-out"
     assert guess(registered, 3) == [401, 401, 403], "and it has three itself"
     assert registered.register().status == 403
+
+
+def test_neighbour_in_the_same_ipv6_network_does_not_either(phone):
+    registered, neighbour = (phone("1007", "secret", address="::1", home=SIX) for _ in range(2))
+    assert registered.register().status == 200
+    assert guess(neighbour, 4) == [401, 401, 403, 403]
+    assert registered.register().status == 200
+    assert neighbour.register().status == 403
 
 
 def test_reconnected_phone_is_not_taken_for_the_connection_before(phone, source):

@@ -17,7 +17,7 @@ from sbcauth.config.schema import FileKeys, IPGroupKeys, LogDetail, SharedKeys
 from sbcauth.config.show import effective, json_schema
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import ConfigError
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     AuthQop,

@@ -11,7 +11,8 @@ import pytest
 
 from sbcauth.monitoring.lockouts import Lockout, Wanted, clear, clear_all, lockouts
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
-from sbcauth.policy.attempts import AttemptLimit, Attempts, Claimant
+from sbcauth.policy.attempt_limit import AttemptLimit
+from sbcauth.policy.attempts import Attempts, Claimant
 from sbcauth.policy.shared_state import LocalState, Table
 
 NOW = 1_700_000_000

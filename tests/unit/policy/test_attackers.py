@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from conversation import Phone, UserInfo, accepted, is_stale, phones, serve, user
 
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Challenge, Reason, Reject
 from sbcauth.policy.ip_groups import AuthQop
 from sbcauth.policy.shared_state import LocalState, Table, Value

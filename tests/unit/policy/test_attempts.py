@@ -9,13 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.attempts import (
-    MAX_ATTEMPTS,
-    MAX_FAILURES,
-    MOST_FAILURES,
-    AttemptLimit,
-    Attempts,
-)
+from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES, AttemptLimit
+from sbcauth.policy.attempts import MOST_FAILURES, Attempts
 from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.shared_state import LocalState, SharedState, Table, Value
 

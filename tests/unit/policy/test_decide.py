@@ -24,7 +24,7 @@ from conversation import (
 from sbcauth.digest.nonces import NonceKey
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Challenge, Drop, Pass, Reason, Reject
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,

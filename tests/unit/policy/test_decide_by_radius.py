@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from conversation import NOW, REALM, URI, Phone, UserInfo, phones, rule, serve, trunk, user
 
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Reason, Reject
 from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.ip_groups import IPGroup, ServerAuthMode

@@ -12,7 +12,7 @@ from mutations import Mutator
 
 from sbcauth.digest.credentials import Credentials, parse_credentials
 from sbcauth.exceptions import BadCredentials
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 
 INPUTS = 200_000
 DECISIONS = 20_000

@@ -8,7 +8,7 @@ from conversation import NOW, Phone, UserInfo, accepted, phones, serve, user
 
 from sbcauth.digest.credentials import MOST_CREDENTIALS
 from sbcauth.digest.response import Algorithm
-from sbcauth.policy.attempts import AttemptLimit
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Challenge, Decision, Reason, Reject
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
