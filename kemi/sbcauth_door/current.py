@@ -120,7 +120,8 @@ class CurrentRequest:
 
     def begin_registration(self, nonce_count: str) -> None:
         """Have all workers know that it is being carried out, until its binding shows it."""
-        self._begun = f"{nonce_count} {self._first('CSeq')}"
+        which = hash((self.call_id, self.first("CSeq")))  # of all workers the same: they are forks
+        self._begun = f"{nonce_count} {which}"
         self.in_progress.begin(self._begun)
 
     def absorb_repeat(self) -> None:

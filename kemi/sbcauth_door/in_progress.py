@@ -11,7 +11,7 @@ import mmap
 
 _PLACES = 512
 _SIZE = 64
-"""Bytes of a place: what is longer is cut, in the digits of a CSeq that no phone comes to."""
+"""Bytes of a place."""
 _NOTHING = bytes(_SIZE)
 
 
