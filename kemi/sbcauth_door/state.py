@@ -17,7 +17,6 @@ from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.measures import Measures
 from sbcauth.policy.external_server import Answer
 from sbcauth.policy.shared_state import Table, Value
-from sbcauth.radius.settings import RadiusServer
 
 T = TypeVar("T")
 
@@ -93,22 +92,22 @@ class KamailioState:
         count(event_key(event, kind, whose))
 
 
-class RadiusRecord:
-    """What the RADIUS process remembers of the servers, for `sbcauth status`."""
+class ExternalRecord:
+    """What the process that asks remembers of the external servers, for `sbcauth status`."""
 
     def __init__(self, measures: Measures | None) -> None:
         self._measures = measures
 
-    def answered(self, server: RadiusServer, answer: Answer, seconds: float) -> None:
+    def answered(self, server: str, answer: Answer, seconds: float) -> None:
         """Count an answer; that there was none is one too."""
-        count(event_key("radius", answer, str(server)))
+        count(event_key("external", answer, server))
         if self._measures and answer is not Answer.NONE:
-            self._measures.asked_radius(seconds)
+            self._measures.asked_externally(seconds)
 
-    def left_alone(self, server: RadiusServer, seconds: float) -> None:
+    def left_alone(self, server: str, seconds: float) -> None:
         """Note that a server will not be asked for so long; 0 when it has answered again."""
         until = int(time.time() + seconds) if seconds else 0
-        KSR.htable.sht_sets(TABLE, dead_key(str(server)), str(until))
+        KSR.htable.sht_sets(TABLE, dead_key(server), str(until))
 
 
 def _not_kept(htable: Table) -> Unavailable:

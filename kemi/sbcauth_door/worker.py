@@ -20,16 +20,15 @@ from sbcauth.config import versions
 from sbcauth.config.load import Config, load
 from sbcauth.config.reload import Reloaded, stamp
 from sbcauth.exceptions import Absorbed, ConfigError, SbcAuthError, Unavailable
+from sbcauth.external_process import Question, Ticket, Waiting
 from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.log_line import NOTICE, record
 from sbcauth.monitoring.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
-from sbcauth.policy.external_server import Verdict
+from sbcauth.policy.external_server import LONGEST_WAIT, ExternalServer, Verdict
 from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import SharedState
-from sbcauth.radius.process import Question, Ticket, Waiting
-from sbcauth.radius.settings import LONGEST_WAIT, RadiusSettings
 from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
 from sbcauth_door import log as sbcauth_log
@@ -40,8 +39,8 @@ from sbcauth_door.client import ClientRoutes
 from sbcauth_door.current import read_request, take_place
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.state import (
+    ExternalRecord,
     KamailioState,
-    RadiusRecord,
     check_nonce_counts,
     is_told_first,
     set_dialog_key,
@@ -129,7 +128,7 @@ class Worker(ClientRoutes):
     def next_verdict(self, msg: object = None, *_: object) -> int:
         """Wait for an external server, and say which request its verdict is on.
 
-        Called by the RADIUS process alone, which has nothing else to do.
+        Called by the process that asks, alone, which has nothing else to do.
         """
         try:
             now = time.time()
@@ -190,10 +189,9 @@ class Worker(ClientRoutes):
             raise
         return ReturnCode.ANSWERED
 
-    def _settings(self, ip_group: str) -> RadiusSettings | None:
+    def _settings(self, ip_group: str) -> ExternalServer | None:
         group = self.services.value(time.time()).ip_groups.by_name.get(ip_group)
-        found = group.external_server if group else None
-        return found if isinstance(found, RadiusSettings) else None
+        return group.external_server if group else None
 
 
 _now = time.time
@@ -231,7 +229,9 @@ def start() -> Worker:
                 turn,
             )
             set_dialog_key(dialog_key(config.nonce_key_file))
-            _started.append(Worker(services, config.file, Waiting(RadiusRecord(measures)), metrics))
+            _started.append(
+                Worker(services, config.file, Waiting(time.time, ExternalRecord(measures)), metrics)
+            )
             gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:
             for line in str(error).splitlines():

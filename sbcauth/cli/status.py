@@ -82,7 +82,7 @@ def _print(found: Status, before: Status | None) -> None:
     print(f"shared memory: {used} of {total} MB")
     print(", ".join(f"{what.replace('_', ' ')}: {count}" for what, count in found.entries.items()))
     print(f"failed attempts: {found.failed_attempts}")
-    for line in (*_lockouts(found), *_radius(found), *_measured(found)):
+    for line in (*_lockouts(found), *_external(found), *_measured(found)):
         print(line)
     if found.outcomes_lost:
         print(f"{found.outcomes_lost} outcomes were not written: the log did not take them")
@@ -110,24 +110,26 @@ def _lockouts(found: Status) -> Iterator[str]:
         yield f"lockouts set: {shown}"
 
 
-def _radius(found: Status) -> Iterator[str]:
-    for server, dead_until in found.radius_servers:
+def _external(found: Status) -> Iterator[str]:
+    for server, dead_until in found.external_servers:
         answers = ", ".join(
-            f"{each.answer} {each.times}" for each in found.radius_answers if each.server == server
+            f"{each.answer} {each.times}"
+            for each in found.external_answers
+            if each.server == server
         )
         state = "answers"
         if dead_until:
             state = f"does not answer, is left alone until {time.ctime(dead_until)}"
-        yield f"RADIUS server {server}: {state} ({answers})"
+        yield f"external server {server}: {state} ({answers})"
 
 
 def _measured(found: Status) -> Iterator[str]:
     if found.measured is None:
         return
-    hits, misses, decisions, radius = found.measured
+    hits, misses, decisions, external = found.measured
     if hits + misses:
         yield f"user cache: {100 * hits / (hits + misses):.1f} % of {hits + misses} look-ups"
-    for what, times in (("decisions", decisions), ("RADIUS answers", radius)):
+    for what, times in (("decisions", decisions), ("external answers", external)):
         if times.number:
             half, most = (_bound(times, share) for share in (0.5, 0.99))
             yield f"{what}: half of them within {half}, 99 % within {most}"

@@ -1,14 +1,15 @@
 """What can be wrong between the keys of sbcauth.yaml, each of which is right by itself."""
 
+import pathlib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from sbcauth.config.schema import FileKeys, IPGroupKeys, RadiusKeys, setting
+from sbcauth.config.schema import FileKeys, HttpKeys, IPGroupKeys, RadiusKeys, setting
 from sbcauth.config.source import Path
 from sbcauth.digest.response import Algorithm
+from sbcauth.policy.external_server import LONGEST_WAIT
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType, RuleAction, ServerAuthMode
-from sbcauth.radius.settings import LONGEST_WAIT
 
 _METHODS = [
     "INVITE",
@@ -112,8 +113,9 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
             near = get_close_matches(method, _METHODS, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             yield Finding(where, f"{method} is no method that we know{hint}", False)
-    if setting(group, keys, "server_auth_mode") is ServerAuthMode.RADIUS:
-        yield from _check_radius(path, group, keys)
+    mode = setting(group, keys, "server_auth_mode")
+    if mode is not ServerAuthMode.LOCAL:
+        yield from _check_external(path, group, keys, mode)
     elif group.type is IPGroupType.SERVER and group.username_as_server is None:
         message = "is required: what the remote server must present (type server, sbc-as-server)"
         yield Finding((*path, "username_as_server"), message, True)
@@ -122,8 +124,8 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
 def _check_shadow(where: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
     if group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER:
         yield Finding(where, "has no effect but in mode sbc-as-server", False)
-    elif setting(group, keys, "server_auth_mode") is ServerAuthMode.RADIUS:
-        yield Finding(where, "is for server_auth_mode local: no RADIUS server is asked", True)
+    elif setting(group, keys, "server_auth_mode") is not ServerAuthMode.LOCAL:
+        yield Finding(where, "is for server_auth_mode local: no external server is asked", True)
     else:
         yield Finding(where, "is on: every request passes, whoever sent it", False)
 
@@ -137,20 +139,27 @@ def _check_as_client(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
         yield Finding(where, message, False)
 
 
-def _check_radius(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
-    radius: RadiusKeys | None = setting(group, keys, "radius")
-    if radius is None or not radius.servers:
-        yield Finding((*path, "server_auth_mode"), "radius needs radius.servers", True)
-    elif radius.timeout * radius.tries <= 1.5:
+def _check_external(
+    path: Path, group: IPGroupKeys, keys: FileKeys, mode: ServerAuthMode
+) -> Iterator[Finding]:
+    """Find what is wrong with the servers that are asked in this mode."""
+    asked: RadiusKeys | HttpKeys | None = setting(group, keys, mode)
+    where = "http.urls" if mode is ServerAuthMode.HTTP else "radius.servers"
+    settings = asked.value(pathlib.Path()) if asked else None
+    if asked is None or settings is None or not settings.patience:
+        yield Finding((*path, "server_auth_mode"), f"{mode} needs {where}", True)
+    elif mode is ServerAuthMode.RADIUS and asked.timeout * asked.tries <= 1.5:
         message = "gives up before a server that delays its Access-Reject by a second has answered"
         yield Finding((*path, "radius"), message, False)
-    elif radius.value().patience > LONGEST_WAIT:
+    elif settings.patience > LONGEST_WAIT:
         message = f"nobody waits for all tries: after {LONGEST_WAIT:.0f} seconds it is 503"
-        yield Finding((*path, "radius"), message, False)
+        yield Finding((*path, str(mode)), message, False)
     if group.username_as_server is not None:
-        message = "plays no part: with server_auth_mode radius the RADIUS server knows the users"
+        message = f"plays no part: with server_auth_mode {mode} the external server knows the users"
         yield Finding((*path, "username_as_server"), message, False)
-    if set(setting(group, keys, "auth_algorithms")) != {Algorithm.MD5}:
+    if mode is ServerAuthMode.RADIUS and set(setting(group, keys, "auth_algorithms")) != {
+        Algorithm.MD5
+    }:
         message = "FreeRADIUS knows MD5 only, and rejects users of other algorithms"
         yield Finding((*path, "auth_algorithms"), message, False)
 

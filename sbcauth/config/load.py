@@ -14,6 +14,7 @@ from sbcauth.config.check import check
 from sbcauth.config.schema import (
     CheckDigestURI,
     FileKeys,
+    HttpKeys,
     IPGroupKeys,
     LogDetail,
     RadiusKeys,
@@ -24,7 +25,7 @@ from sbcauth.config.schema import (
 from sbcauth.config.source import Source
 from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.policy.attempt_limit import AttemptLimit
-from sbcauth.policy.ip_groups import IPGroup, UnclassifiedRequests
+from sbcauth.policy.ip_groups import IPGroup, ServerAuthMode, UnclassifiedRequests
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.sealing import key_file_beside
 
@@ -76,7 +77,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         websocket_origins=keys.websocket_origins,
         log=keys.log,
         log_to=str(folder / keys.log_to) if "/" in keys.log_to else keys.log_to,
-        ip_groups=tuple(_ip_group(group, keys) for group in keys.ip_groups),
+        ip_groups=tuple(_ip_group(group, keys, folder) for group in keys.ip_groups),
         warnings=tuple(source.complaint(where, what) for where, what, _ in findings),
     )
 
@@ -128,7 +129,7 @@ def _check_the_rest(
             yield source.complaint(where, what)
 
 
-_NEEDED_BY_GROUPS = {"realm", "radius", "server_auth_mode"}
+_NEEDED_BY_GROUPS = {"realm", "radius", "http", "server_auth_mode"}
 
 
 def _complaint(source: Source, detail: dict[str, Any]) -> Complaint:
@@ -156,6 +157,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "ip_groups": IPGroupKeys,
     "classification": RuleKeys,
     "radius": RadiusKeys,
+    "http": HttpKeys,
     "servers": RadiusServerKeys,
 }
 
@@ -183,13 +185,15 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
     return min(near, key=unlikeliness, default=None)
 
 
-def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
+def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
     methods = group.authentication_method_list or ()
 
     def in_force(name: str) -> Any:
         return setting(group, keys, name)
 
-    radius: RadiusKeys | None = in_force("radius")
+    asked: RadiusKeys | HttpKeys | None = in_force(
+        "http" if in_force("server_auth_mode") is ServerAuthMode.HTTP else "radius"
+    )
     return IPGroup(
         name=group.name,
         type=group.type,
@@ -222,7 +226,7 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys) -> IPGroup:
         ),
         check_digest_uri=in_force("check_digest_uri") is CheckDigestURI.STRICT,
         reject_invalid_nonce=in_force("reject_invalid_nonce"),
-        external_server=radius.value() if radius else None,
+        external_server=asked.value(folder) if asked else None,
     )
 
 

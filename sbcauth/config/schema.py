@@ -2,12 +2,14 @@
 
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sbcauth.config import values
 from sbcauth.digest.response import Algorithm
+from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
@@ -84,11 +86,32 @@ class RadiusKeys(_Strict):
     tries: Annotated[int, values.number(1, 10)] = 2
     dead_time: Annotated[int, values.seconds(0, 3600)] = 30
 
-    def value(self) -> RadiusSettings:
+    def value(self, _: Path) -> RadiusSettings:
         """Return the settings as the external server's room knows them."""
         servers = (RadiusServer(s.address, s.port, s.secret) for s in self.servers)
         return RadiusSettings(
             tuple(servers), self.attributes, self.timeout, self.tries, self.dead_time
+        )
+
+
+class HttpKeys(_Strict):
+    """The keys of `http`."""
+
+    urls: Annotated[
+        tuple[str, ...],
+        BeforeValidator(values.service_urls, json_schema_input_type=str | list[str]),
+    ]
+    secret: _Secret = Field(repr=False)
+    timeout: Annotated[float, values.seconds(0.1, 10, float)] = 1.0
+    tries: Annotated[int, values.number(1, 10)] = 2
+    dead_time: Annotated[int, values.seconds(0, 3600)] = 30
+    ca_file: str | None = None
+
+    def value(self, folder: Path) -> HttpSettings:
+        """Return the settings as the external server's room knows them."""
+        ca_file = folder / self.ca_file if self.ca_file else None
+        return HttpSettings(
+            self.urls, self.secret, self.timeout, self.tries, self.dead_time, ca_file
         )
 
 
@@ -150,6 +173,7 @@ class SharedKeys(_Strict):
         | None
     ) = None
     radius: RadiusKeys | None = None
+    http: HttpKeys | None = None
     check_digest_uri: Annotated[CheckDigestURI, values.words(CheckDigestURI)] | None = None
     reject_invalid_nonce: Annotated[bool, BeforeValidator(values.flag)] | None = None
 

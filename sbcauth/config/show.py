@@ -5,6 +5,7 @@ from typing import Any
 
 from sbcauth.config.load import Config
 from sbcauth.config.schema import FileKeys
+from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.radius.settings import RadiusSettings
 
@@ -75,17 +76,26 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
         if username:
             values[f"username_as_{side}"] = username
             values[f"password_as_{side}"] = hide(getattr(group, f"password_as_{side}"))
-    radius = group.external_server
-    if isinstance(radius, RadiusSettings):
+    asked = group.external_server
+    if isinstance(asked, HttpSettings):
+        values["http"] = {
+            "urls": list(asked.urls),
+            "secret": hide(asked.secret),
+            "timeout": asked.timeout,
+            "tries": asked.tries,
+            "dead_time": asked.dead_time,
+            "ca_file": str(asked.ca_file) if asked.ca_file else None,
+        }
+    if isinstance(asked, RadiusSettings):
         values["radius"] = {
             "servers": [
                 {"address": s.address, "port": s.port, "secret": hide(s.secret)}
-                for s in radius.servers
+                for s in asked.servers
             ],
-            "attributes": str(radius.attributes),
-            "timeout": radius.timeout,
-            "tries": radius.tries,
-            "dead_time": radius.dead_time,
+            "attributes": str(asked.attributes),
+            "timeout": asked.timeout,
+            "tries": asked.tries,
+            "dead_time": asked.dead_time,
         }
     return values
 

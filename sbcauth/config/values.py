@@ -22,6 +22,9 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600}
 _TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
 _SECRET = re.compile(r"\$\{(?:(env|file):([^}]+)\})?")
+_SERVICE_URL = re.compile(
+    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?(/[!-~]*)?", re.IGNORECASE | re.ASCII
+)
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 _SOURCE_PREFIX = 64
 _SIP_URI = re.compile(
@@ -233,6 +236,18 @@ def _proxy_address(uri: Any) -> ProxyAddress:
         except ValueError:
             raise ValueError(f"{uri!r}: {host} is not an IPv4 or IPv6 address") from None
     return ProxyAddress(uri, host, port)
+
+
+def service_urls(value: Any) -> tuple[str, ...]:
+    """Return the URLs of services: https, or http to this very machine."""
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        match = _SERVICE_URL.fullmatch(item) if isinstance(item, str) else None
+        if match is None:
+            raise ValueError("must be URLs such as https://auth.example.com/sbcauth")
+        if match[1].lower() == "http" and not match[2].startswith(("127.", "[::1]", "localhost")):
+            raise ValueError("must be https (http is for services of this machine alone)")
+    return tuple(items)
 
 
 def server_auth_mode(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What the processes of a running server count together, in the htable `sbcauth_outcomes`.
 
 Every outcome is counted by IP Group and reason, by whichever process decides; so are lockouts, and
-the answers of RADIUS servers. The sum over all processes is there at any time.
+the answers of external servers. The sum over all processes is there at any time.
 
 Kamailio's answer to `htable.dump` must fit into a datagram, and its numbers have 32 bits. So the
 process that counts a key to 1 also enters the key in a list, in the same table: `#` is how long
@@ -45,8 +45,8 @@ class Lockouts(NamedTuple):
     times: int
 
 
-class RadiusAnswers(NamedTuple):
-    """How often a RADIUS server gave one answer; `none` is that it did not in time."""
+class ExternalAnswers(NamedTuple):
+    """How often an external server gave one answer; `none` is that it did not in time."""
 
     server: str
     answer: str
@@ -58,17 +58,17 @@ class Counts(NamedTuple):
 
     outcomes: tuple[Outcome, ...]
     lockouts: tuple[Lockouts, ...]
-    radius: tuple[RadiusAnswers, ...]
+    external: tuple[ExternalAnswers, ...]
     failed_attempts: int = 0
 
 
 def event_key(event: str, kind: str, whose: str) -> str:
-    """Return the key under which other events are counted: `lockout`, `attempt`, `radius`."""
+    """Return the key under which other events are counted: `lockout`, `attempt`, `external`."""
     return f"{_EVENT}{event} {kind} {whose}"
 
 
 def dead_key(server: str) -> str:
-    """Return the key of when a RADIUS server is asked again (seconds since 1970)."""
+    """Return the key of when an external server is asked again (seconds since 1970)."""
     return f"{LISTED}dead {server}"
 
 
@@ -76,7 +76,7 @@ def read(rpc: Rpc) -> Counts:
     """Return what has been counted; raises NotRunning and RpcError."""
     outcomes: list[Outcome] = []
     lockouts: list[Lockouts] = []
-    radius: list[RadiusAnswers] = []
+    external: list[ExternalAnswers] = []
     failed_attempts = 0
     for key, times in _counted(rpc):
         kind, _, whose = key.partition(" ")
@@ -86,13 +86,13 @@ def read(rpc: Rpc) -> Counts:
                 lockouts.append(Lockouts(ip_group, scope, times))
             case "@attempt":
                 failed_attempts += times
-            case "@radius":
+            case "@external":
                 answer, _, server = whose.partition(" ")
-                radius.append(RadiusAnswers(server, answer, times))
+                external.append(ExternalAnswers(server, answer, times))
             case reason:
                 outcomes.append(Outcome(whose, reason, times))
     return Counts(
-        tuple(sorted(outcomes)), tuple(sorted(lockouts)), tuple(sorted(radius)), failed_attempts
+        tuple(sorted(outcomes)), tuple(sorted(lockouts)), tuple(sorted(external)), failed_attempts
     )
 
 

@@ -7,6 +7,7 @@ step before it what let the request go on.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.ip_groups import IPGroup
@@ -123,11 +124,13 @@ def answer(decision: Decision) -> str:
 
 def _question(group: IPGroup | None, decision: Ask) -> str:
     """Return who would be asked about whom."""
-    radius = group.external_server if group else None
+    asked = group.external_server if group else None
     servers, kind = "nobody", ""
-    if isinstance(radius, RadiusSettings):
-        servers = ", then ".join(map(str, radius.servers))
-        kind = f" in attributes of {radius.attributes}"
+    if isinstance(asked, RadiusSettings):
+        servers = ", then ".join(map(str, asked.servers))
+        kind = f" in attributes of {asked.attributes}"
+    if isinstance(asked, HttpSettings):
+        servers = ", then ".join(asked.urls)
     return f"{servers}, about the user name {decision.username}{kind}"
 
 

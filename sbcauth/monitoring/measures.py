@@ -11,12 +11,12 @@ from typing import NamedTuple, Self
 
 DECISION_BOUNDS = (25e-6, 50e-6, 1e-4, 25e-5, 5e-4, 1e-3, 25e-4, 5e-3, 1e-2, 25e-3, 0.1, 1.0)
 """Seconds: a decision from the cache takes some fifty microseconds, one from disk milliseconds."""
-RADIUS_BOUNDS = (1e-3, 25e-4, 5e-3, 1e-2, 25e-3, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+EXTERNAL_BOUNDS = (1e-3, 25e-4, 5e-3, 1e-2, 25e-3, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _PLACES = 1024
 _HITS, _MISSES, _DECISIONS = 0, 1, 2
-_RADIUS = _DECISIONS + len(DECISION_BOUNDS) + 2
-_CELLS = _RADIUS + len(RADIUS_BOUNDS) + 2
+_EXTERNAL = _DECISIONS + len(DECISION_BOUNDS) + 2
+_CELLS = _EXTERNAL + len(EXTERNAL_BOUNDS) + 2
 """Numbers of one process; a histogram has its sum, a number for each bound, and one for beyond."""
 
 
@@ -44,17 +44,17 @@ class Totals(NamedTuple):
     cache_hits: int
     cache_misses: int
     decisions: Times
-    radius: Times
+    external: Times
 
     @classmethod
     def of(cls, cells: list[float]) -> Self:
         """Return the totals that are in the sums of all places."""
-        decisions, radius = cells[_DECISIONS:_RADIUS], cells[_RADIUS:]
+        decisions, external = cells[_DECISIONS:_EXTERNAL], cells[_EXTERNAL:]
         return cls(
             int(cells[_HITS]),
             int(cells[_MISSES]),
             Times(DECISION_BOUNDS, tuple(map(int, decisions[1:])), decisions[0]),
-            Times(RADIUS_BOUNDS, tuple(map(int, radius[1:])), radius[0]),
+            Times(EXTERNAL_BOUNDS, tuple(map(int, external[1:])), external[0]),
         )
 
     @classmethod
@@ -79,9 +79,9 @@ class Measures:
         """Note how long a decision took."""
         self._observe(_DECISIONS, DECISION_BOUNDS, seconds)
 
-    def asked_radius(self, seconds: float) -> None:
-        """Note how long a RADIUS server took to answer."""
-        self._observe(_RADIUS, RADIUS_BOUNDS, seconds)
+    def asked_externally(self, seconds: float) -> None:
+        """Note how long an external server took to answer."""
+        self._observe(_EXTERNAL, EXTERNAL_BOUNDS, seconds)
 
     def looked_up(self, hit: bool) -> None:
         """Note that a user was looked up, and whether the cache had the answer."""

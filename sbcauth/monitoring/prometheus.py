@@ -57,7 +57,7 @@ def metrics(found: Status) -> Iterator[Metric]:
             for what, table in TABLES.items()
         ),
     )
-    yield from _radius(found)
+    yield from _external(found)
     yield from _measured(found)
     yield _gauge("uptime_seconds", "Seconds since Kamailio started.", found.uptime)
     yield _gauge("workers", "Processes that take SIP requests.", found.workers)
@@ -65,33 +65,33 @@ def metrics(found: Status) -> Iterator[Metric]:
     yield _gauge("shared_memory_total_bytes", "Shared memory there is.", found.memory_total)
 
 
-def _radius(found: Status) -> Iterator[Metric]:
-    if not found.radius_answers:
+def _external(found: Status) -> Iterator[Metric]:
+    if not found.external_answers:
         return
     yield _counter(
-        "radius_answers_total",
-        "Answers of RADIUS servers; none is that there was none in time.",
-        (_labelled(a.times, server=a.server, answer=a.answer) for a in found.radius_answers),
+        "external_answers_total",
+        "Answers of external servers; none is that there was none in time.",
+        (_labelled(a.times, server=a.server, answer=a.answer) for a in found.external_answers),
     )
     yield Metric(
-        "radius_server_up",
+        "external_server_up",
         "gauge",
-        "Whether a RADIUS server is asked: 0 while it is left alone for not having answered.",
-        tuple(_labelled(not s.dead_until, server=s.server) for s in found.radius_servers),
+        "Whether an external server is asked: 0 while it is left alone for not having answered.",
+        tuple(_labelled(not s.dead_until, server=s.server) for s in found.external_servers),
     )
 
 
 def _measured(found: Status) -> Iterator[Metric]:
     if found.measured is None:
         return
-    hits, misses, decisions, radius = found.measured
+    hits, misses, decisions, external = found.measured
     yield _counter(
         "user_cache_lookups_total",
         "Look-ups of users, by whether a worker's cache had the answer.",
         (_labelled(hits, result="hit"), _labelled(misses, result="miss")),
     )
     yield _histogram("decision_seconds", "How long a worker was busy with a decision.", decisions)
-    yield _histogram("radius_seconds", "How long a RADIUS server took to answer.", radius)
+    yield _histogram("external_seconds", "How long an external server took to answer.", external)
 
 
 def _counter(name: str, help_text: str, samples: Iterable[Sample]) -> Metric:

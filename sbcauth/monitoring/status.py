@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sbcauth.monitoring import counts
-from sbcauth.monitoring.counts import Lockouts, Outcome, RadiusAnswers
+from sbcauth.monitoring.counts import ExternalAnswers, Lockouts, Outcome
 from sbcauth.monitoring.in_force import InForce, running
 from sbcauth.monitoring.measures import Totals
 from sbcauth.monitoring.rpc import Rpc, RpcError
@@ -18,8 +18,8 @@ TABLES = {
 """The tables that all processes share, by what `status` calls their entries."""
 
 
-class RadiusServerState(NamedTuple):
-    """A RADIUS server that has been asked, by address and port.
+class ExternalServerState(NamedTuple):
+    """An external server that has been asked, by address and port.
 
     One that did not answer is left alone until `dead_until` (seconds since 1970); 0 for one
     that answers.
@@ -48,8 +48,8 @@ class Status(NamedTuple):
     entries: dict[str, int]
     outcomes: tuple[Outcome, ...]
     lockouts: tuple[Lockouts, ...]
-    radius_answers: tuple[RadiusAnswers, ...]
-    radius_servers: tuple[RadiusServerState, ...]
+    external_answers: tuple[ExternalAnswers, ...]
+    external_servers: tuple[ExternalServerState, ...]
     measured: Totals | None
     failed_attempts: int = 0
     outcomes_lost: int = 0
@@ -69,7 +69,7 @@ def status(rpc: Rpc) -> Status:
         )
     processes: list[dict[str, Any]] = rpc.call("core.psx")
     counted = counts.read(rpc)
-    servers = sorted({each.server for each in counted.radius})
+    servers = sorted({each.server for each in counted.external})
     measured = counts.value(rpc, counts.MEASURES)
     return Status(
         version=str(rpc.call("core.version")).strip(),
@@ -82,9 +82,9 @@ def status(rpc: Rpc) -> Status:
         entries={what: sizes.get(table, 0) for what, table in TABLES.items()},
         outcomes=counted.outcomes,
         lockouts=counted.lockouts,
-        radius_answers=counted.radius,
-        radius_servers=tuple(
-            RadiusServerState(server, int(counts.value(rpc, counts.dead_key(server)) or 0))
+        external_answers=counted.external,
+        external_servers=tuple(
+            ExternalServerState(server, int(counts.value(rpc, counts.dead_key(server)) or 0))
             for server in servers
         ),
         measured=Totals.decode(str(measured)) if measured else None,

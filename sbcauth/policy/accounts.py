@@ -162,7 +162,7 @@ class Accounts:
         user = self._users.find(group.name, username, group.realm)
         if user:
             return user.local_user
-        if group.server_auth_mode is ServerAuthMode.RADIUS:
+        if group.server_auth_mode is not ServerAuthMode.LOCAL:
             return username.removesuffix(f"@{group.realm}")
         return None
 

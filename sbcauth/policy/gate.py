@@ -69,7 +69,7 @@ class Gate:
         self.is_of_users = group.type is IPGroupType.USER
         self.check_digest_uri = group.check_digest_uri
         self.challenges_replays = not group.reject_invalid_nonce
-        self.asks_elsewhere = group.server_auth_mode is ServerAuthMode.RADIUS
+        self.asks_elsewhere = group.server_auth_mode is not ServerAuthMode.LOCAL
         self.only_initial_invites = "INVITE" not in group.methods
         self.only_algorithm = (
             group.auth_algorithms[0].value if len(group.auth_algorithms) == 1 else None

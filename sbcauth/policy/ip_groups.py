@@ -66,6 +66,7 @@ class ServerAuthMode(StrEnum):
 
     LOCAL = "local"
     RADIUS = "radius"
+    HTTP = "http"
 
 
 class UnclassifiedRequests(StrEnum):

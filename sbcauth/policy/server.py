@@ -426,7 +426,7 @@ class AuthServer:
         if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
             return _used_before(claim)
         if group.external_server is None:
-            raise Unavailable("server_auth_mode is radius, but there are no radius.servers")
+            raise Unavailable("there is no external server to ask")
         try:
             attributes = group.external_server.question(claim.request, credentials)
         except BadCredentials as bad:

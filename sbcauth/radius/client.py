@@ -11,15 +11,15 @@ in the meantime. After that one question finds out how it is, while all others p
 import selectors
 import socket
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from sbcauth.policy.external_server import Answer, Verdict
+from sbcauth.policy.external_server import LONGEST_WAIT, Answer, Record, Verdict
 from sbcauth.radius.packets import AccessRequest, UntrustedReply
-from sbcauth.radius.settings import LONGEST_WAIT, RadiusServer, RadiusSettings
+from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 _SILENT = "no answer (a server is silent too where it does not know our address or shared secret)"
 
@@ -52,16 +52,6 @@ class _Call(Generic[Ticket]):
     complaint: str = _SILENT
 
 
-class Record(Protocol):
-    """What is remembered of the servers."""
-
-    def answered(self, server: RadiusServer, answer: Answer, seconds: float) -> None:
-        """Note what came of asking a server, and after how long; that it was silent, too."""
-
-    def left_alone(self, server: RadiusServer, seconds: float) -> None:
-        """Note that a server will not be asked for so long; 0 when it has answered again."""
-
-
 class RadiusClient(Generic[Ticket]):
     """Asks RADIUS servers; nothing but `poll` waits.
 
@@ -89,8 +79,11 @@ class RadiusClient(Generic[Ticket]):
         """Return how many questions wait for an answer."""
         return len(self._calls)
 
-    def watch(self, source: int, read: Callable[[], None]) -> None:
-        """Call `read` whenever the file descriptor `source` can be read while `poll` waits."""
+    def watch(self, source: int, read: Callable[[], Iterable[tuple[Ticket, Verdict]]]) -> None:
+        """Call `read` whenever the file descriptor `source` can be read while `poll` waits.
+
+        The verdicts that it returns, of other servers, come from `poll` as well.
+        """
         self._selector.register(source, selectors.EVENT_READ, read)
 
     def ask(self, ticket: Ticket, attributes: bytes, settings: RadiusSettings) -> None:
@@ -166,7 +159,7 @@ class RadiusClient(Generic[Ticket]):
             if isinstance(key.data, _Call):
                 self._receive(key.data)
             else:
-                key.data()
+                self._verdicts.extend(key.data())
 
     def _receive(self, call: _Call[Ticket]) -> None:
         """Read what has arrived for a call, until there is a verdict.
@@ -187,9 +180,9 @@ class RadiusClient(Generic[Ticket]):
                 now = self._last_answer[call.server] = self._clock()
                 revived = self._dead_until.pop(call.server, None) is not None
                 if self._record:
-                    self._record.answered(call.server, verdict.answer, now - call.began)
+                    self._record.answered(str(call.server), verdict.answer, now - call.began)
                     if revived:
-                        self._record.left_alone(call.server, 0)
+                        self._record.left_alone(str(call.server), 0)
                 self._hang_up(call)
                 self._verdicts.append((call.question.ticket, verdict))
 
@@ -211,9 +204,9 @@ class RadiusClient(Generic[Ticket]):
         if dead_time:
             self._dead_until[call.server] = now + dead_time
         if self._record:
-            self._record.answered(call.server, Answer.NONE, now - call.began)
+            self._record.answered(str(call.server), Answer.NONE, now - call.began)
             if dead_time:
-                self._record.left_alone(call.server, dead_time)
+                self._record.left_alone(str(call.server), dead_time)
         question.complaints.append(f"{call.server}: {call.complaint}")
         self._hang_up(call)
         self._ask_next(question)

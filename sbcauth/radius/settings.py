@@ -6,9 +6,6 @@ from sbcauth.digest.credentials import Credentials
 from sbcauth.policy.request import Request
 from sbcauth.radius.attributes import RadiusAttributes, access_request
 
-LONGEST_WAIT = 30.0
-"""Seconds after which nobody is asked any more: a phone gives up after 32 (RFC 3261, 17.1.2.2)."""
-
 
 @dataclass(frozen=True, slots=True)
 class RadiusServer:

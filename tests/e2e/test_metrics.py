@@ -99,11 +99,11 @@ def test_numbers_are_right_over_all_workers(scraped: str) -> None:
     assert hits >= 30 - WORKERS
     assert 1 <= misses <= 10
     answered, silent = f"127.0.0.1:{RADIUS}", f"127.0.0.1:{SILENT}"
-    assert value("radius_answers_total", server=answered, answer="accept") == 1
-    assert value("radius_answers_total", server=silent, answer="none") == 1
-    assert value("radius_server_up", server=answered) == 1
-    assert value("radius_server_up", server=silent) == 0
-    assert value("radius_seconds_count") == 1
+    assert value("external_answers_total", server=answered, answer="accept") == 1
+    assert value("external_answers_total", server=silent, answer="none") == 1
+    assert value("external_server_up", server=answered) == 1
+    assert value("external_server_up", server=silent) == 0
+    assert value("external_seconds_count") == 1
     assert value("workers") == 2 * WORKERS
 
 

@@ -12,6 +12,7 @@ from repository import REPOSITORY
 
 BESIDE = {
     "exceptions",
+    "external_process",
     "files",
     "installation",
     "keys",
@@ -27,9 +28,10 @@ ROOMS = {
     "policy": {"digest"},
     "users": {"policy", "digest"},
     "radius": {"policy", "digest"},
-    "config": {"users", "radius", "policy", "digest"},
-    "monitoring": {"config", "users", "radius", "policy", "digest"},
-    "cli": {"monitoring", "config", "users", "radius", "policy", "digest"},
+    "http": {"policy", "digest"},
+    "config": {"users", "radius", "http", "policy", "digest"},
+    "monitoring": {"config", "users", "radius", "http", "policy", "digest"},
+    "cli": {"monitoring", "config", "users", "radius", "http", "policy", "digest"},
 }
 """The rooms, and the other rooms that each may import."""
 
@@ -38,6 +40,7 @@ NEEDED_BESIDE = {
     "policy": {"exceptions"},
     "users": {"exceptions", "files", "installation", "keys"},
     "radius": {"exceptions"},
+    "http": {"exceptions"},
     "config": {"exceptions", "files", "keys", "nonce_keys"},
     "monitoring": {"exceptions", "files", "installation", "keys", "nonce_keys"},
     "cli": BESIDE,
@@ -46,6 +49,7 @@ NEEDED_BESIDE = {
 
 PACKAGES = {
     "cryptography": {"users", "dialog_keys"},
+    "httpx": {"http"},
     "peewee": {"users"},
     "pydantic": {"config"},
     "pyrad": {"radius"},

@@ -17,6 +17,7 @@ from sbcauth.config.schema import FileKeys, IPGroupKeys, LogDetail, SharedKeys
 from sbcauth.config.show import effective, json_schema
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import ConfigError
+from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
@@ -196,6 +197,13 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
             (RadiusServer("2001:db8::9", 1645, "t"),), RadiusAttributes.RFC5090, 0.5, 3, 60
         ),
     ),
+    "http": (
+        "{urls: https://a.example, secret: s}",
+        "{urls: ['http://127.0.0.1:80/x'], secret: t, timeout: 500ms, tries: 3, dead_time: 1m}",
+        lambda g: g.external_server,
+        HttpSettings(("https://a.example",), "s"),
+        HttpSettings(("http://127.0.0.1:80/x",), "t", 0.5, 3, 60),
+    ),
     "check_digest_uri": ("strict", "lenient", lambda g: g.check_digest_uri, True, False),
     "reject_invalid_nonce": ("true", "false", lambda g: g.reject_invalid_nonce, True, False),
 }
@@ -211,7 +219,8 @@ def test_key_at_the_top_holds_for_every_ip_group_that_does_not_say_otherwise(
 ) -> None:
     top, own, attribute, of_top, of_own = SHARED[key]
     realm = "" if key == "realm" else "realm: example.com\n"
-    config = loaded(phones(f"{key}: {own}", top=f"{realm}{key}: {top}") + trunk())
+    mode = "server_auth_mode: http\n" if key == "http" else ""
+    config = loaded(phones(f"{key}: {own}", top=f"{realm}{mode}{key}: {top}") + trunk())
     first, second = config.ip_groups
     assert (attribute(first), attribute(second)) == (of_own, of_top)
 
@@ -802,7 +811,7 @@ def test_what_is_right_brings_neither_complaint_nor_warning(text: str, loaded: L
                 *("username_as_server: u", "password_as_server: p"),
             ),
             "10:25: ip_groups[0].username_as_server: "
-            "plays no part: with server_auth_mode radius the RADIUS server knows the users",
+            "plays no part: with server_auth_mode radius the external server knows the users",
         ),
     ],
 )

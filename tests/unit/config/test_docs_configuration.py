@@ -13,6 +13,7 @@ from sbcauth.config.load import load
 from sbcauth.config.schema import (
     DEFAULTS,
     FileKeys,
+    HttpKeys,
     IPGroupKeys,
     RadiusKeys,
     RadiusServerKeys,
@@ -23,7 +24,7 @@ from sbcauth.config.show import effective
 from sbcauth.exceptions import ConfigError
 
 TEXT = (REPOSITORY / "docs" / "configuration.md").read_text("utf-8")
-SECRETS = {"CARRIER_PASSWORD": "secret", "RADIUS_SECRET": "secret"}
+SECRETS = {"CARRIER_PASSWORD": "secret", "RADIUS_SECRET": "secret", "SERVICE_SECRET": "secret"}
 
 SECTIONS: dict[str, set[str]] = {
     "At the top of the file": FileKeys.model_fields.keys() - SharedKeys.model_fields.keys(),
@@ -32,11 +33,12 @@ SECTIONS: dict[str, set[str]] = {
     "A classification rule": set(RuleKeys.model_fields),
     "`radius`": set(RadiusKeys.model_fields),
     "`radius.servers`": set(RadiusServerKeys.model_fields),
+    "`http`": set(HttpKeys.model_fields),
 }
 MODELS: dict[str, type[BaseModel]] = dict(
     zip(
         SECTIONS,
-        (FileKeys, SharedKeys, IPGroupKeys, RuleKeys, RadiusKeys, RadiusServerKeys),
+        (FileKeys, SharedKeys, IPGroupKeys, RuleKeys, RadiusKeys, RadiusServerKeys, HttpKeys),
         strict=True,
     )
 )
@@ -109,6 +111,8 @@ def document(section: str, key: str, value: Any) -> dict[str, Any]:
             top["radius"] = radius | {key: value}
         case "`radius.servers`":
             top["radius"] = {"servers": [server | {key: value}]}
+        case "`http`":
+            top["http"] = {"urls": "https://auth.example.com", "secret": "s", key: value}
         case _:
             top[key] = value
     return top

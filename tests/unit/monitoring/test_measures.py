@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from sbcauth.monitoring.counts import Lockouts, Outcome, RadiusAnswers
+from sbcauth.monitoring.counts import ExternalAnswers, Lockouts, Outcome
 from sbcauth.monitoring.measures import DECISION_BOUNDS, Measures, Times, Totals
 from sbcauth.monitoring.prometheus import text
-from sbcauth.monitoring.status import TABLES, RadiusServerState, Status
+from sbcauth.monitoring.status import TABLES, ExternalServerState, Status
 
 NOTHING = Status(
     version="kamailio",
@@ -23,8 +23,8 @@ NOTHING = Status(
     entries=dict.fromkeys(TABLES, 0),
     outcomes=(),
     lockouts=(),
-    radius_answers=(),
-    radius_servers=(),
+    external_answers=(),
+    external_servers=(),
     measured=None,
 )
 
@@ -41,7 +41,7 @@ def values(status: Status) -> dict[tuple[str, tuple[str, ...]], float]:
 def test_nothing_is_measured_at_first() -> None:
     totals = Measures().totals()
     assert (totals.cache_hits, totals.cache_misses) == (0, 0)
-    assert totals.decisions.number == totals.radius.number == 0
+    assert totals.decisions.number == totals.external.number == 0
     assert totals.decisions.within(0.5) is None
 
 
@@ -90,7 +90,7 @@ def test_bound_that_a_share_keeps_to(
 def test_totals_are_read_as_they_were_written_and_not_of_another_version() -> None:
     measures = Measures()
     measures.decided(0.25)
-    measures.asked_radius(0.5)
+    measures.asked_externally(0.5)
     measures.looked_up(hit=True)
     assert Totals.decode(measures.encode()) == measures.totals()
     assert Totals.decode("1 2 3") is None
@@ -121,14 +121,14 @@ def test_what_has_not_happened_is_left_out() -> None:
     assert not names & {"sbcauth_outcomes_total", "sbcauth_decision_seconds_count"}
 
 
-def test_lockouts_and_radius_servers_are_told() -> None:
+def test_lockouts_and_external_servers_are_told() -> None:
     found = values(
         NOTHING._replace(
             lockouts=(Lockouts("Phones", "pair", 2),),
-            radius_answers=(RadiusAnswers("127.0.0.1:1812", "accept", 5),),
-            radius_servers=(RadiusServerState("127.0.0.1:1812", 0),),
+            external_answers=(ExternalAnswers("127.0.0.1:1812", "accept", 5),),
+            external_servers=(ExternalServerState("127.0.0.1:1812", 0),),
         )
     )
     assert found["sbcauth_lockouts_total", ("Phones", "pair")] == 2
-    assert found["sbcauth_radius_answers_total", ("127.0.0.1:1812", "accept")] == 5
-    assert found["sbcauth_radius_server_up", ("127.0.0.1:1812",)] == 1
+    assert found["sbcauth_external_answers_total", ("127.0.0.1:1812", "accept")] == 5
+    assert found["sbcauth_external_server_up", ("127.0.0.1:1812",)] == 1

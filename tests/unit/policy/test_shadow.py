@@ -107,7 +107,7 @@ def test_check_says_that_it_is_on(tmp_path: Path, keys: str, found: str) -> None
 
 def test_check_refuses_it_where_radius_would_be_asked(tmp_path: Path) -> None:
     keys = "server_auth_mode: radius\n    radius: {servers: [{address: 192.0.2.1, secret: x}]}"
-    with pytest.raises(ConfigError, match="no RADIUS server is asked"):
+    with pytest.raises(ConfigError, match="no external server is asked"):
         configured(tmp_path, keys)
 
 

@@ -338,9 +338,15 @@ def files() -> int:
 def test_whatever_else_is_watched_is_read_while_it_waits(client: RadiusClient[str]) -> None:
     reading, writing = os.pipe()
     heard: list[bytes] = []
-    client.watch(reading, lambda: heard.append(os.read(reading, 10)))
+    elsewhere = ("ticket", Verdict(Answer.ACCEPT))
+
+    def hear() -> list[tuple[str, Verdict]]:
+        heard.append(os.read(reading, 10))
+        return [elsewhere]
+
+    client.watch(reading, hear)
     os.write(writing, b"question")
-    assert client.poll(0) == []
+    assert client.poll(0) == [elsewhere]
     assert heard == [b"question"]
     os.close(reading)
     os.close(writing)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from radius_peer import ACCEPT, SECRET, Peer
 
 from sbcauth.exceptions import Unavailable
+from sbcauth.external_process import Question, Ticket, Waiting, decode
 from sbcauth.policy.external_server import Answer, Verdict
-from sbcauth.radius.process import Question, Ticket, Waiting, decode
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
 TICKET = Ticket(57, 0xFFFFFFFE, 1_700_000_000.25)
@@ -60,7 +60,7 @@ def test_longest_question_is_written_as_a_whole() -> None:
 
 
 def test_verdict_comes_back_with_its_ticket(peer: Peer) -> None:
-    waiting = Waiting()
+    waiting = Waiting(time.time)
     waiting.put(QUESTION)
     asked: list[str] = []
 
@@ -80,14 +80,14 @@ def test_verdict_comes_back_with_its_ticket(peer: Peer) -> None:
 
 
 def test_ip_group_that_is_no_longer_radius_s_gets_no_verdict() -> None:
-    waiting = Waiting()
+    waiting = Waiting(time.time)
     waiting.put(QUESTION)
     found = waiting.process.next_verdict(lambda _: None)
     assert found == (TICKET, Verdict(Answer.NONE, "no server to ask"))
 
 
 def test_break_is_taken_before_kamailio_would_end_the_loop() -> None:
-    waiting = Waiting()
+    waiting = Waiting(time.time)
     for _ in range(120):
         waiting.put(QUESTION)
     rounds = []
@@ -100,7 +100,7 @@ def test_break_is_taken_before_kamailio_would_end_the_loop() -> None:
 
 
 def test_full_pipe_is_told_and_loses_nothing_that_was_taken() -> None:
-    waiting = Waiting()
+    waiting = Waiting(time.time)
     taken = 0
     while takes(waiting, QUESTION._replace(attributes=b"x" * 3000)):
         taken += 1
@@ -121,17 +121,17 @@ def takes(waiting: Waiting, question: Question) -> bool:
 
 
 def test_process_that_was_never_seen_or_not_of_late_is_missed() -> None:
-    waiting = Waiting()
-    with pytest.raises(Unavailable, match="there is no RADIUS process"):
+    waiting = Waiting(time.time)
+    with pytest.raises(Unavailable, match="there is no process that asks"):
         waiting.check(1_700_000_000.0)
     waiting.show_life(1_700_000_000.0)
     waiting.check(1_700_000_009.0)
-    with pytest.raises(Unavailable, match="there is no RADIUS process"):
+    with pytest.raises(Unavailable, match="there is no process that asks"):
         waiting.check(1_700_000_011.0)
 
 
 def test_sign_of_life_is_never_seen_half_written() -> None:
-    waiting = Waiting()
+    waiting = Waiting(time.time)
     waiting.show_life(1_700_000_000.0)
     pid = os.fork()
     if pid == 0:
@@ -146,7 +146,7 @@ def test_sign_of_life_is_never_seen_half_written() -> None:
 
 
 def test_sign_of_life_is_seen_in_other_processes() -> None:
-    waiting = Waiting()
+    waiting = Waiting(time.time)
     pid = os.fork()
     if pid == 0:
         waiting.show_life(1_700_000_000.0)

@@ -1,4 +1,4 @@
-"""Requests that wait for a RADIUS server: no SIP worker waits with them.
+"""Requests that wait for an external server: no SIP worker waits with them.
 
 A worker suspends the request and writes a question into a pipe; it is free for the next one. One
 process of Kamailio's (`rtimer` in kamailio.cfg) reads the pipe, asks the servers, and resumes each
@@ -15,13 +15,15 @@ import os
 import resource
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.external_server import Verdict
-from sbcauth.radius.client import RadiusClient, Record
+from sbcauth.http.client import HttpClient
+from sbcauth.http.settings import HttpSettings
+from sbcauth.policy.external_server import ExternalServer, Record, Verdict
+from sbcauth.radius.client import RadiusClient
 from sbcauth.radius.settings import RadiusSettings
 
 _PIPE_SIZE = 1 << 20
@@ -76,53 +78,58 @@ def decode(buffer: bytes) -> tuple[list[Question], bytes]:
 
 
 class Waiting:
-    """The requests that wait; made before the fork, and shared by all processes from then on."""
+    """The requests that wait; made before the fork, and shared by all processes from then on.
 
-    def __init__(self, record: Record | None = None) -> None:
+    `clock` tells the time (seconds since 1970).
+    """
+
+    def __init__(self, clock: Callable[[], float], record: Record | None = None) -> None:
+        self._clock = clock
         self._record = record
         self._read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         with suppress(OSError):  # an unprivileged user may have less room
             fcntl.fcntl(self._write_end, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         # Shared: the process writes, the workers read, and both do so in one instruction.
         self._alive = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
-        self._process: RadiusProcess | None = None
+        self._process: ExternalProcess | None = None
 
     def check(self, now: float) -> None:
         """Raise Unavailable where no process has shown of late that it is there to ask."""
         if now - self._alive[0] > _SIGN_OF_LIFE:
-            raise Unavailable("there is no RADIUS process: see docs/existing-deployment.md")
+            raise Unavailable("there is no process that asks: see docs/existing-deployment.md")
 
     def put(self, question: Question) -> None:
         """Have a question asked; raises Unavailable."""
         try:
             os.write(self._write_end, question.encode())
         except BlockingIOError:
-            raise Unavailable("more requests wait for RADIUS than there is room for") from None
+            raise Unavailable("more requests wait for a verdict than there is room for") from None
 
     def show_life(self, now: float) -> None:
         """Tell the workers that there is a process that asks."""
         self._alive[0] = now
 
     @property
-    def process(self) -> "RadiusProcess":
+    def process(self) -> "ExternalProcess":
         """Return the process's own part; it begins when it is first asked for."""
         if self._process is None:
-            self._process = RadiusProcess(self._read_end, self._record)
+            self._process = ExternalProcess(self._read_end, self._clock, self._record)
         return self._process
 
 
-SettingsOf = Callable[[str], RadiusSettings | None]
+SettingsOf = Callable[[str], ExternalServer | None]
 
 
-class RadiusProcess:
+class ExternalProcess:
     """Asks what is in the pipe, and hands out verdicts one by one."""
 
-    def __init__(self, questions: int, record: Record | None) -> None:
+    def __init__(self, questions: int, clock: Callable[[], float], record: Record | None) -> None:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._client: RadiusClient[Ticket] = RadiusClient(
-            min(_MOST_WAITING, files - _OTHER_FILES), record=record
-        )
-        self._client.watch(questions, self._read)
+        limit = min(_MOST_WAITING, files - _OTHER_FILES)
+        self._radius: RadiusClient[Ticket] = RadiusClient(limit, record=record)
+        self._radius.watch(questions, self._read)
+        self._http: HttpClient[Ticket] = HttpClient(limit, clock, record)
+        self._radius.watch(self._http.descriptor, self._http.verdicts)
         self._questions = questions
         self._buffer = b""
         self._settings_of: SettingsOf = lambda _: None
@@ -137,16 +144,23 @@ class RadiusProcess:
         self._settings_of = settings_of
         if self._in_a_row < _IN_A_ROW:
             if not self._verdicts:
-                self._verdicts.extend(self._client.poll(_PATIENCE))
+                self._verdicts.extend(self._radius.poll(_PATIENCE))
             if self._verdicts:
                 self._in_a_row += 1
                 return self._verdicts.popleft()
         self._in_a_row = 0
         return None
 
-    def _read(self) -> None:
+    def _read(self) -> Sequence[tuple[Ticket, Verdict]]:
+        """Put to the servers what is in the pipe."""
         questions, self._buffer = decode(self._buffer + os.read(self._questions, _PIPE_SIZE))
-        for ticket, ip_group, attributes in questions:
+        for ticket, ip_group, question in questions:
             # None where this process has taken up another configuration than the worker
-            settings = self._settings_of(ip_group) or RadiusSettings(servers=())
-            self._client.ask(ticket, attributes, settings)
+            match self._settings_of(ip_group):
+                case HttpSettings() as settings:
+                    self._http.ask(ticket, question, settings)
+                case RadiusSettings() as settings:
+                    self._radius.ask(ticket, question, settings)
+                case _:
+                    self._radius.ask(ticket, question, RadiusSettings(servers=()))
+        return ()

@@ -1,0 +1,1 @@
+"""The external server that is asked by HTTPS: a service that knows the passwords."""
