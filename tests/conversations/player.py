@@ -340,7 +340,11 @@ class Player:
         return f"{name.lower()}{self.values['TAG']}"
 
     def _contact(self, name: str) -> str:
+        """Return the Contact that this socket has sent before, as phones keep to theirs."""
         socket = self._speaker(name).socket
+        for sent in reversed(self._speaker(name).all_sent):
+            if sent.uri().startswith("sip:"):
+                return f"<{sent.uri()}>"
         parameter = ";transport=tcp" if socket.transport == "tcp" else ""
         return f"<sip:{name.lower()}@{socket.host}{parameter}>"
 
