@@ -1,6 +1,6 @@
 # What to do with sbcauth; `make` alone lists it.
 
-.PHONY: help setup run test test-debian13 check fuzz soak bench man lock clean
+.PHONY: help setup run test test-debian13 test-package check fuzz soak bench deb man lock clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
 
@@ -21,11 +21,16 @@ test: ## install what the tests need, and run them all
 test-debian13: ## run the tests on Debian 13 too, in a chroot (as root)
 	@scripts/debian13.sh
 
+test-package: ## build the Debian package, install and run it, on bare Debians 12 and 13 (as root)
+	@scripts/setup.sh test
+	@$(PYTEST) tests/package
+
 check: ## lint, formatting and types
 	@scripts/setup.sh test
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/mypy --config-file tests/e2e/mypy.ini
 
 fuzz: ## half a million mutated requests, where `make test` sends twenty thousand
 	@scripts/setup.sh test
@@ -39,6 +44,9 @@ bench: ## measure what authentication costs, here and in Kamailio's own modules
 	@scripts/setup.sh test
 	@.venv/bin/python -m bench
 
+deb: ## build the package for the Debian that this machine runs, build/sbcauth_*.deb
+	@scripts/deb.sh
+
 man: ## write the man pages, made from the commands' help, into build/man
 	@scripts/setup.sh run
 	@.venv/bin/python scripts/man_pages.py build/man
@@ -47,4 +55,4 @@ lock: ## lock the Python packages that pyproject.toml asks for: versions and has
 	@scripts/lock.sh
 
 clean: ## remove what was installed and made here, but no configuration and no user
-	rm -rf .venv .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build run
+	rm -rf .venv .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build .debian run

@@ -13,7 +13,7 @@ HOME = Path(__file__).resolve().parent.parent  # the repository, or the installe
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _find_package():
+def _find_package() -> None:
     """Make `sbcauth` and what it needs importable, from the folder that this file is in.
 
     Its packages come before Debian's own, which may be of other versions.
@@ -33,9 +33,9 @@ def _find_package():
 
 _find_package()
 
-from sbcauth_door.worker import start  # noqa: E402 - the path comes first
+from sbcauth_door.worker import Worker, start  # noqa: E402 - the path comes first
 
 
-def mod_init():
+def mod_init() -> Worker:
     """Return the object whose methods are Kamailio's routing functions."""
     return start()

@@ -58,7 +58,7 @@ class Page:
     def write_text(self, text: str) -> None:
         """Write paragraphs; an example gets a section of its own."""
         paragraphs, _, example = text.partition("Example: ")
-        separator = []
+        separator: list[str] = []
         for paragraph in paragraphs.strip().split("\n\n"):
             self.lines += [*separator, roff(" ".join(paragraph.split()))]
             separator = [".PP"]

@@ -9,6 +9,6 @@ for distribution in distributions():
         if file.suffix in (".py", ".pyi", ".so"):
             owners.setdefault(str(file.locate()), set()).add(distribution.name)
 shared = {file: names for file, names in owners.items() if len(names) > 1}
-for file, names in sorted(shared.items()):
-    print(f"{file}: installed by {' and by '.join(sorted(names))}", file=sys.stderr)
+for path, names in sorted(shared.items()):
+    print(f"{path}: installed by {' and by '.join(sorted(names))}", file=sys.stderr)
 sys.exit(bool(shared))

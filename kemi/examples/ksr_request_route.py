@@ -8,6 +8,7 @@ import KSR
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent))  # the folder kemi/
 
 import sbcauth_kemi
+from sbcauth_door.worker import Worker
 
 GO_ON = 1
 
@@ -15,22 +16,22 @@ GO_ON = 1
 class Router:
     """Kamailio's routing functions; each returns an int, whatever happens."""
 
-    def __init__(self, sbcauth):
+    def __init__(self, sbcauth: Worker) -> None:
         self.sbcauth = sbcauth
 
-    def child_init(self, rank):
+    def child_init(self, rank: int) -> int:
         """Start in a process of its own."""
         return self.sbcauth.child_init(rank)
 
-    def ksr_reply_route(self, msg):
+    def ksr_reply_route(self, msg: object) -> int:
         """Let replies pass."""
         return GO_ON
 
-    def ksr_onsend_route(self, msg):
+    def ksr_onsend_route(self, msg: object) -> int:
         """Let messages leave."""
         return GO_ON
 
-    def ksr_request_route(self, msg):
+    def ksr_request_route(self, msg: object) -> int:
         """Route a request."""
         try:
             self.route(msg)
@@ -39,7 +40,7 @@ class Router:
             KSR.sl.send_reply(500, "Server Internal Error")
         return GO_ON
 
-    def route(self, msg):
+    def route(self, msg: object) -> None:
         """Answer or relay a request."""
         if KSR.maxfwd.process_maxfwd(10) < 0:
             KSR.sl.send_reply(483, "Too Many Hops")
@@ -66,7 +67,7 @@ class Router:
         else:
             self.initial()
 
-    def within_dialog(self):
+    def within_dialog(self) -> None:
         """Relay a request of a call that stands.
 
         INVITE is on the method list as a whole, so nobody is relayed unknown. Where the list has
@@ -80,7 +81,7 @@ class Router:
         else:
             KSR.sl.send_reply(481, "Call/Transaction Does Not Exist")
 
-    def initial(self):
+    def initial(self) -> None:
         """Keep a registration, or find the user who is called."""
         KSR.hdr.remove("Route")
         realm = KSR.pv.gete("$avp(sbcauth_realm)")
@@ -98,6 +99,6 @@ class Router:
             KSR.sl.send_reply(503, "Next Hop Unreachable")
 
 
-def mod_init():
+def mod_init() -> Router:
     """Return the object whose methods are Kamailio's routing functions."""
     return Router(sbcauth_kemi.mod_init())

@@ -292,7 +292,8 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
     """
     match decision:
         case Accept(ip_group, username, local_user, realm):
-            if not waited and not request.is_kept_here:
+            # What has not waited is the current request.
+            if not waited and not request.is_kept_here:  # type: ignore[attr-defined]
                 ksr.remove_credentials(request, realm)
             route = service.routes[ip_group, request.method == "REGISTER"]
             ksr.admit(username, ksr.escaped(local_user), route.ip_group, route.realm)
@@ -336,7 +337,11 @@ def _fail() -> int:
 
 def _answer(refusal: Reject) -> int:
     """Log a refusal that is no decision, and answer with it, whatever else fails."""
-    for step in (lambda: ksr.log(refusal, read_request()), lambda: ksr.refuse(refusal)):
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: ksr.log(refusal, read_request()),
+        lambda: ksr.refuse(refusal),
+    )
+    for step in steps:
         try:
             step()
         except Exception as error:

@@ -498,9 +498,9 @@ class Player:
         qop = "" if words.get("qop") == "none" else words.get("qop", offered)
         method, uri = words.get("method", method), words.get("uri", uri)
         nc, cnonce = words.get("nc", "00000001"), words.get("cnonce", token_hex(6))
-        user, password = words["user"], words.get("pw", PASSWORD)
+        user, password = words["user"], str(words.get("pw", PASSWORD))
         response = sip.digest(
-            words.get("hash", challenge["algorithm"]), user, challenge["realm"], password,
+            str(words.get("hash", challenge["algorithm"])), user, challenge["realm"], password,
             method, uri, challenge["nonce"], qop=qop, nc=nc, cnonce=cnonce, body=self._body,
         )  # fmt: skip
         if not whole:

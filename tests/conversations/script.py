@@ -119,7 +119,7 @@ def _part(place: str, words: list[str]) -> list[Step]:
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
             raise ScriptError(f"{place}: the part {name} needs {match[1]}=")
-        return values[match[1]]
+        return str(values[match[1]])
 
     text = "".join(
         line if line.startswith("#") else re.sub(r"\$([a-z]+)", value, line)

@@ -35,7 +35,9 @@ BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
 
 
 @pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """Run the server that a module's CONFIG describes, with its USERS, for all of its tests.
 
     USERS maps user names to passwords; `Group/name` is a user of another IP Group than Phones.

@@ -20,7 +20,7 @@ def group(name: str, third: int, **settings: object) -> str:
 {lines}"""
 
 
-GROUPS = {
+GROUPS: dict[str, dict[str, int | str]] = {
     "Defaults": {},
     "Proxy": {"auth_challenge_method": 407},
     "Auto": {"auth_challenge_method": "auto"},
@@ -311,6 +311,8 @@ def test_log_line_says_who_and_from_where_and_holds_no_secret(phone_of, server):
         "username": "1001",
         **expected,
     }
-    response = re.search(rb'response="(\w+)"', phone.last_sent)[1].decode()
+    found = re.search(rb'response="(\w+)"', phone.last_sent)
+    assert found
+    response = found[1].decode()
     log = server.log(before)
     assert not any(secret in log for secret in ("secret", response, challenge.challenges[0].nonce))

@@ -81,7 +81,9 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+def stage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
     stage = Stage(tmp_path_factory.mktemp("stage"), request.param)
     with stage.server:
         stage.processes = stage.server.processes()

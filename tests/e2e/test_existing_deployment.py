@@ -104,9 +104,9 @@ def server(
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_phone_registers_and_is_refused(phone: Callable[..., Phone], transport: str) -> None:
-    phone = phone("1001", "secret1001", transport=transport)
-    assert phone.register().status == 200
-    assert phone.register(password="wrong").status == 401
+    known = phone("1001", "secret1001", transport=transport)
+    assert known.register().status == 200
+    assert known.register(password="wrong").status == 401
 
 
 def test_phone_calls_a_phone_and_both_hang_up(phone, server):

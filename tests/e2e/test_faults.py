@@ -232,7 +232,7 @@ def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(star
     server = start_server(CONFIG, options=["--shared-memory", "16", "--cfg", str(cfg)])
     server.add_user("1001", "secret")
     with Phone(server) as stranger:
-        replies = []
+        replies: list[int] = []
         while 503 not in replies[-20:] and len(replies) < 60_000:
             challenge = stranger.request("REGISTER")
             if not challenge.challenges:

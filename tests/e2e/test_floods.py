@@ -31,7 +31,7 @@ BYTES_AN_ENTRY = 200
 
 def flood(phone, requests):
     """Send requests, some at once; return how often each status was answered."""
-    statuses = {}
+    statuses: dict[int, int] = {}
     requests = iter(requests)
     while batch := list(islice(requests, AT_ONCE)):
         for raw in batch:

@@ -27,7 +27,7 @@ def held(start_server, tmp_path) -> Server:
     assert text.count(save) == text.count(module) == 1
     text = text.replace(save, f'\tusleep("{int(HELD * 1e6)}");\n{save}')
     cfg.write_text(text.replace(module, f'{module}loadmodule "cfgutils.so"\n'))
-    server = start_server(CONFIG, options=["--cfg", str(cfg)], workers=8)
+    server: Server = start_server(CONFIG, options=["--cfg", str(cfg)], workers=8)
     server.add_user("1001", "secret")
     return server
 

@@ -81,13 +81,13 @@ def test_uninstalled_package_leaves_data_alone_and_nothing_of_itself(
     (packages / "needed.pth").write_text(sysconfig.get_path("purelib"))
     before = folder_of(environment)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    pip += ["--python", environment / "bin" / "python"]
+    pip += ["--python", f"{environment}/bin/python"]
     (wheel,) = installed.parent.glob("*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--no-index", wheel], check=True)
 
     data.mkdir()
     shutil.copy(packages / "sbcauth" / "sbcauth.yaml", data)
-    add = [environment / "bin" / "sbcauth", "user", "add", "1001", "--generate"]
+    add = [f"{environment}/bin/sbcauth", "user", "add", "1001", "--generate"]
     subprocess.run(add, cwd=data, check=True, capture_output=True)
     kept = folder_of(data)
     assert {file.suffix for file in kept} >= {".yaml", ".db", ".seal"}

@@ -381,11 +381,16 @@ def test_call_is_put_through_and_completes(user, transport):
 def test_others_are_served_while_200_requests_wait(user, phone, server, silent):
     waiting = [user(address="127.44.0.1") for _ in range(200)]
     drain(silent)
-    asked = []
+    asked: list[bytes] = []
     for each in waiting:
         asks(each)
         asked += drain(silent)
-    assert wait_for(lambda: asked.extend(drain(silent)) or len(asked) == 200, 1)
+
+    def all_have_asked() -> bool:
+        asked.extend(drain(silent))
+        return len(asked) == 200
+
+    assert wait_for(all_have_asked, 1)
     local = phone("1001", "a local secret", address="127.48.0.1", expires=0)
     took = []
     for _ in range(20):
@@ -591,8 +596,8 @@ ip_groups:
     ):
         headers = ["Route: <sip:elsewhere.example;lr>", "X-Kept: as it was"]
         challenge = caller.request("INVITE", "sip:+1555@example.com", headers=headers)
-        how = {"answering": challenge, "headers": headers}
-        caller.send(caller.build("INVITE", "sip:+1555@example.com", **how))
+        uri = "sip:+1555@example.com"
+        caller.send(caller.build("INVITE", uri, answering=challenge, headers=headers))
         got = []
         for hop, status in ((first, 503), (second, 486)):
             got.append(hop.incoming("INVITE"))

@@ -40,7 +40,7 @@ WORKERS = 3
 @pytest.fixture
 def peer(server) -> Iterator[Callable[..., Peer]]:
     """Make the carrier's servers; none may have complained at the end."""
-    peers = []
+    peers: list[Peer] = []
 
     def make(address: str = "127.0.0.9", port: int = CARRIER, **how: object) -> Peer:
         peers.append(Peer(server, address, port, **how))
@@ -53,7 +53,7 @@ def peer(server) -> Iterator[Callable[..., Peer]]:
 
 
 @pytest.fixture
-def alice(phone) -> Phone:
+def alice(phone: Callable[..., Phone]) -> Phone:
     return phone("alice")
 
 

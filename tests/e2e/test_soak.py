@@ -67,6 +67,7 @@ def test_every_registration_succeeds_and_memory_stays_where_it_is(server):
                 f"largest {max(private(server).values())} KiB, shared {shared(server)} KiB, "
                 f"1 % slower than {slowest * 1000:.1f} ms"
             )
+    assert steady
     assert growth(steady[0], private(server)) < PRIVATE_GROWTH
     assert shared_but_nonce_counts(server) - steady[1] < SHARED_GROWTH
     log = server.log(before)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ JOURNAL_REMOTE = "/lib/systemd/systemd-journal-remote"
 def outcome(line: str) -> str:
     """Return what the journal has of an outcome."""
     message = line.partition(" ")[2]
-    username, sender = re.search(r"username=(\S+) from=(\S+)", line).groups()
+    found = re.search(r"username=(\S+) from=(\S+)", line)
+    assert found
+    username, sender = found.groups()
     return (
         "_TRANSPORT=journal\nSYSLOG_IDENTIFIER=sbcauth-outcomes\n_PID=7\n"
         f"SBCAUTH_USERNAME={username}\nSBCAUTH_FROM={sender}\nMESSAGE={message}\n"
@@ -41,7 +44,7 @@ def quoted(line: str) -> str:
 
 
 @pytest.fixture
-def log(server, phone, tmp_path) -> Path:
+def log(server, phone, tmp_path) -> Iterator[Path]:
     """Return the log of a server of which 1001 was locked out after it had got in."""
     right = phone("1001", "secret", expires=0)
     assert right.register().status == 200
@@ -118,7 +121,8 @@ def test_journal_of_the_unit_is_read(server, log, tmp_path):
         )  # fmt: skip
         sys.stderr.write(done.stderr)
         assert done.returncode == 0
-        return json.loads(done.stdout)["outcomes"]
+        found: list[dict[str, str]] = json.loads(done.stdout)["outcomes"]
+        return found
 
     found = why()
     assert [each["reason"] for each in found][-2:] == ["challenged", "wrong-credentials"]

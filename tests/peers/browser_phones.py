@@ -63,7 +63,7 @@ class Browser:
         self._folder = folder
 
     def __enter__(self) -> Self:
-        bundle = [HERE / "node_modules/.bin/esbuild", HERE / "phones.js", "--bundle"]
+        bundle = [f"{HERE}/node_modules/.bin/esbuild", f"{HERE}/phones.js", "--bundle"]
         bundle += ["--format=iife", f"--outfile={self._folder}/phones.bundle.js"]
         subprocess.run(bundle, check=True, capture_output=True, timeout=60)
         page = "<!doctype html><title>phone</title><script src=phones.bundle.js></script>"

@@ -13,7 +13,7 @@ import ssl
 import time
 from collections.abc import Iterable
 from secrets import token_hex
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import sip
 from kamailio import Server
@@ -288,9 +288,9 @@ class Phone(Endpoint):
         )
         return self.last_sent
 
-    def request(self, method: str, uri: str = "", **how: object) -> Response:
+    def request(self, method: str, uri: str = "", **how: Any) -> Response:
         """Send a request, as `build` makes it, and return its final response."""
-        self.send(self.build(method, uri, **how))  # type: ignore[arg-type]
+        self.send(self.build(method, uri, **how))
         response = self.response(self.last_branch)
         if method == "INVITE" and response.status >= 300:
             self.acknowledge(response)
@@ -315,14 +315,14 @@ class Phone(Endpoint):
         self.send(self.last_sent)
         return self.response(self.last_branch)
 
-    def authenticate(self, method: str, uri: str = "", **how: object) -> Response:
+    def authenticate(self, method: str, uri: str = "", **how: Any) -> Response:
         """Send a request, answer the challenge that it gets, and return what comes of it."""
         offered = {key: how[key] for key in how if key not in ("username", "password", "qop", "nc")}
         challenge = self.request(method, uri, **offered)
         assert challenge.status in (401, 407), challenge
         return self.request(method, uri, answering=challenge, **how)
 
-    def register(self, **how: object) -> Response:
+    def register(self, **how: Any) -> Response:
         """Register, by answering one challenge."""
         return self.authenticate("REGISTER", **how)
 

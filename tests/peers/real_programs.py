@@ -1,19 +1,30 @@
 """Fixtures that start SIPp and baresip at the server of a test module, whatever runs there."""
 
 import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from kamailio import free_port
+from kamailio import Server, free_port
 
 SCENARIOS = Path(__file__).with_name("scenarios")
 
+Process = subprocess.Popen[bytes]
+
 
 @pytest.fixture
-def sipp(server, tmp_path):
+def sipp(server: Server, tmp_path: Path) -> Callable[..., Process]:
     """Run SIPp to its end; `users` are triples of address of record, user name and password."""
 
-    def run(scenario, users, *, transport="udp", calls=1, rate=10, port=None):
+    def run(
+        scenario: str,
+        users: Sequence[tuple[str, str, str]],
+        *,
+        transport: str = "udp",
+        calls: int = 1,
+        rate: int = 10,
+        port: int = 0,
+    ) -> Process:
         fields = tmp_path / f"{scenario}.csv"
         lines = [
             f"{user};[authentication username={username} password={password}]"
@@ -35,20 +46,20 @@ def sipp(server, tmp_path):
     return run
 
 
-def succeeds(process):
+def succeeds(process: Process) -> str:
     """Wait for a program to end; it must be content."""
-    output = process.communicate(timeout=60)[0].decode(errors="replace")
+    output: str = process.communicate(timeout=60)[0].decode(errors="replace")
     assert process.returncode == 0, output[-3000:]
     return output
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_sipp_registers_with_digest(sipp, transport):
+def test_sipp_registers_with_digest(sipp: Callable[..., Process], transport: str) -> None:
     succeeds(sipp("register", [("1001", "1001", "secret1001")], transport=transport))
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_sipp_with_a_wrong_password_fails(sipp, transport):
+def test_sipp_with_a_wrong_password_fails(sipp: Callable[..., Process], transport: str) -> None:
     process = sipp("register", [("guessed", "guessed", "wrong")], transport=transport)
     process.communicate(timeout=60)
     assert process.returncode == 1
@@ -71,11 +82,19 @@ sip_verify_server no
 
 
 @pytest.fixture
-def baresip(server, tmp_path):
+def baresip(server: Server, tmp_path: Path) -> Iterator[Callable[..., Callable[[], str]]]:
     """Start real phones without a screen or a sound card; each logs into its own folder."""
-    phones = []
+    phones: list[Process] = []
 
-    def start(user, password, *, transport="udp", home=server.port, more="", commands=()):
+    def start(
+        user: str,
+        password: str,
+        *,
+        transport: str = "udp",
+        home: int = server.port,
+        more: str = "",
+        commands: Sequence[str] = (),
+    ) -> Callable[[], str]:
         folder = tmp_path / user
         folder.mkdir()
         (folder / "config").write_text(BARESIP.format(port=free_port()))

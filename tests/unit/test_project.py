@@ -127,13 +127,13 @@ def man(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_man_pages_are_written_as_man_wants_them(man: dict[str, Path]) -> None:
-    lint = ["mandoc", "-T", "lint", "-W", "warning", *man.values()]
+    lint = ["mandoc", "-T", "lint", "-W", "warning", *map(str, man.values())]
     done = subprocess.run(lint, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
 def test_man_page_has_the_commands_options_and_example(man: dict[str, Path]) -> None:
-    show = ["mandoc", "-T", "ascii", "-O", "width=200", man["sbcauth-user-add"]]
+    show = ["mandoc", "-T", "ascii", "-O", "width=200", str(man["sbcauth-user-add"])]
     done = subprocess.run(show, capture_output=True, text=True, check=True)
     text = re.sub(".\b", "", done.stdout)  # a letter over itself is a bold one
     assert "sbcauth-user-add - add a user" in text

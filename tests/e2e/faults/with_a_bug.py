@@ -20,5 +20,5 @@ def _decide_with_a_bug(self, request, *others):
 
 def mod_init():
     """Return the product's routing functions, which meet the bug."""
-    AuthServer.decide = _decide_with_a_bug
+    setattr(AuthServer, "decide", _decide_with_a_bug)  # noqa: B010 - no method is assigned to
     return sbcauth_kemi.mod_init()

@@ -24,8 +24,8 @@ def of(tmp_path: Path, text: str) -> Values:
     return values(load(file, {}))
 
 
-def changed(tmp_path: Path, *replaced: str) -> list[str]:
-    return list(changes(of(tmp_path, TEXT), of(tmp_path, TEXT.replace(*replaced))))
+def changed(tmp_path: Path, old: str, new: str) -> list[str]:
+    return list(changes(of(tmp_path, TEXT), of(tmp_path, TEXT.replace(old, new))))
 
 
 def test_equal_files_have_one_version_and_no_change(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def opened() -> Iterator[Open]:
 def passing(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let time pass, as the channels know it."""
     now = [1000.0]
-    monkeypatch.setattr(channels.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
 
     def passes(seconds: float) -> None:
         now[0] += seconds

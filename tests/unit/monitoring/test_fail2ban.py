@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from repository import REPOSITORY
@@ -13,7 +14,7 @@ from sbcauth.policy.request import Request
 FILTER = REPOSITORY / "contrib" / "fail2ban" / "sbcauth.conf"
 
 
-def line(decision: Decision, **fields: object) -> str:
+def line(decision: Decision, **fields: Any) -> str:
     request = Request(
         "REGISTER", "sip:x", "192.0.2.7", 5060, "udp", "1001", "x", "1001", False, "call"
     )._replace(**fields)

@@ -12,7 +12,8 @@ import pytest
 from sbcauth.monitoring.lockouts import Lockout, Wanted, clear, clear_all, lockouts
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.policy.attempt_limit import AttemptLimit
-from sbcauth.policy.attempts import Attempts, Claimant
+from sbcauth.policy.attempts import Attempts
+from sbcauth.policy.claimants import Claimant
 from sbcauth.policy.shared_state import LocalState, Table
 
 NOW = 1_700_000_000

@@ -248,7 +248,7 @@ def test_lockout_is_never_shorter_than_its_duration(wrong: Wrong) -> None:
 FEW = replace(PAIRS, max_attempts=2, max_failures_per_source=4, max_failures_per_user=6)
 
 
-def spray(wrong: Wrong, count: int, limit: AttemptLimit = FEW, **who: str) -> list[bool]:
+def spray(wrong: Wrong, count: int, limit: AttemptLimit = FEW, **who: Any) -> list[bool]:
     """Fail under another user name each time."""
     return [
         wrong.guess(who=BOB._replace(username=f"u{number}", **who), limit=limit)

@@ -104,7 +104,7 @@ def at(port: int, flows: Flows, username: str = "1001", times: int = 1, **how: A
     return decision
 
 
-RIGHT = {"password": "secret"}
+RIGHT: dict[str, Any] = {"password": "secret"}
 
 
 def test_neighbour_does_not_lock_out_the_phone_beside_him() -> None:

@@ -13,7 +13,7 @@ from sbcauth.policy.decision import Accept, Pass, Reason, Reject
 from sbcauth.policy.request import Request
 
 
-def shadowed(username: str = "1001", **settings: object) -> Phone:
+def shadowed(username: str = "1001", **settings: str) -> Phone:
     users = UserInfo(user(), user("1003", enabled=False))
     return Phone(serve(phones(shadow=True, **settings), users=users), username)
 

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from radius_peer import ACCEPT, CHALLENGE, REJECT, SECRET, Peer
@@ -56,7 +57,9 @@ def server(peer: Peer) -> RadiusServer:
     return RadiusServer(peer.address, peer.port, SECRET)
 
 
-def settings(*peers: Peer, timeout: float = 1, tries: int = 2, dead_time: int = 30):
+def settings(
+    *peers: Peer, timeout: float = 1, tries: int = 2, dead_time: int = 30
+) -> RadiusSettings:
     return RadiusSettings(
         tuple(map(server, peers)), timeout=timeout, tries=tries, dead_time=dead_time
     )
@@ -228,7 +231,7 @@ def test_nobody_is_asked_for_longer_than_a_phone_waits(
     ],
 )
 def test_untrusted_reply_is_passed_over_and_remembered(
-    client: RadiusClient[str], peer: Peer, clock: Clock, how: dict[str, object], said: str
+    client: RadiusClient[str], peer: Peer, clock: Clock, how: dict[str, Any], said: str
 ) -> None:
     client.ask("t", QUESTION, settings(peer, tries=1))
     peer.answer(ACCEPT, **how)
