@@ -11,6 +11,7 @@ from sbcauth import __version__
 from sbcauth.cli import config, lockout, nonce_key, user
 from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
+from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.init import init
 from sbcauth.cli.kamailio_snippet import kamailio_snippet
 from sbcauth.cli.options import default_config
@@ -22,6 +23,7 @@ from sbcauth.exceptions import SbcAuthError
 
 _typer = typer.Typer(
     name="sbcauth",
+    cls=WithWholeSentences,
     help="An SBC's authentication server for Kamailio.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -2,27 +2,36 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 import yaml
 
+from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json
 from sbcauth.config.load import Config, load
 from sbcauth.config.show import effective, json_schema
+from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.membership import strays
 from sbcauth.users.table import UserTable
 
-commands = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
+commands = typer.Typer(
+    cls=WithWholeSentences, help="Check and show the configuration.", no_args_is_help=True
+)
 
 
 @commands.command()
-def check(context: typer.Context) -> None:
+def check(context: typer.Context, as_json: AsJSON = False) -> None:
     """Name every mistake in the configuration, and users that it no longer fits.
 
     Example: sbcauth --config /etc/sbcauth/sbcauth.yaml config check
     """
+    if as_json:
+        _check_as_json(context.obj)
+        return
     config = load(context.obj, os.environ)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -57,6 +66,32 @@ def schema() -> None:
     Example: sbcauth config schema > sbcauth.schema.json
     """
     print_json(json_schema())
+
+
+def _check_as_json(file: Path) -> None:
+    """Print all that is found, and exit 1 where it is a mistake."""
+    mistakes: list[Complaint] = []
+    warnings: Sequence[Complaint] = ()
+    unfit: list[str] = []
+    groups: list[str] = []
+    try:
+        config = load(file, os.environ)
+    except ConfigError as error:
+        mistakes = error.complaints
+    else:
+        groups = [group.name for group in config.ip_groups]
+        warnings, unfit = config.warnings, _strays(config)
+    print_json(
+        {
+            "file": str(file),
+            "ip_groups": groups,
+            "mistakes": [each._asdict() for each in mistakes],
+            "warnings": [each._asdict() for each in warnings],
+            "users": unfit,
+        }
+    )
+    if mistakes or unfit:
+        raise typer.Exit(1)
 
 
 def _strays(config: Config) -> list[str]:

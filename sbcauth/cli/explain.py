@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from sbcauth.cli.output import print_table
+from sbcauth.cli.options import AsJSON
+from sbcauth.cli.output import print_json, print_table
 from sbcauth.config.load import load
 from sbcauth.monitoring.explain import answer, steps
 from sbcauth.monitoring.sip_message import parse_request
@@ -25,6 +26,7 @@ def explain(
         str | None,
         typer.Option(help="The address that it came from, if not the one in its Via."),
     ] = None,
+    as_json: AsJSON = False,
 ) -> None:
     """Print the steps by which a request is decided; nothing is sent or counted.
 
@@ -38,6 +40,10 @@ def explain(
     keys = load_or_make_up(config.nonce_key_file)
     service = Service(config, LocalState(), keys, started_at=0)
     decision = service.decide(request, time.time())
+    if as_json:
+        way = [each._asdict() for each in steps(service.ip_groups, request, decision)]
+        print_json({"steps": way, "reason": decision.reason, "answer": answer(decision)})
+        return
     print_table(
         ("Step", "Name", "Outcome"),
         ((s.number, s.name, s.outcome) for s in steps(service.ip_groups, request, decision)),

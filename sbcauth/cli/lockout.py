@@ -7,13 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from sbcauth.cli import completion
+from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.lockouts import Lockout, Wanted, clear_all, lockouts
 from sbcauth.monitoring.lockouts import clear as clear_these
 
-commands = typer.Typer(help="Show who is locked out, and let them in again.", no_args_is_help=True)
+commands = typer.Typer(
+    cls=WithWholeSentences,
+    help="Show who is locked out, and let them in again.",
+    no_args_is_help=True,
+)
 
 
 def _source(text: str | None) -> str | None:
@@ -30,8 +36,14 @@ def _source(text: str | None) -> str | None:
     return text
 
 
-Username = Annotated[str | None, typer.Argument(help="The user name of the digest.")]
-IPGroupOption = Annotated[str | None, typer.Option("--ip-group", help="In this IP Group.")]
+Username = Annotated[
+    str | None,
+    typer.Argument(autocompletion=completion.users, help="The user name of the digest."),
+]
+IPGroupOption = Annotated[
+    str | None,
+    typer.Option("--ip-group", autocompletion=completion.ip_groups, help="In this IP Group."),
+]
 SourceOption = Annotated[
     str | None,
     typer.Option("--source", callback=_source, help="From this address or prefix."),

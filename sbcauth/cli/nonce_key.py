@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.output import counted
 from sbcauth.config.load import load
 from sbcauth.config.reload import LOOKS_EVERY, request_reload
 from sbcauth.nonce_keys import replace, rotate
 
-commands = typer.Typer(help="Change the keys that nonces are signed with.", no_args_is_help=True)
+commands = typer.Typer(
+    cls=WithWholeSentences,
+    help="Change the keys that nonces are signed with.",
+    no_args_is_help=True,
+)
 
 _TAKEN_UP = 5 * LOOKS_EVERY
 """Seconds after which every process works by a short file."""

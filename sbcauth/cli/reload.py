@@ -6,16 +6,18 @@ import time
 
 import typer
 
-from sbcauth.cli.options import Socket, rpc
-from sbcauth.cli.output import counted
-from sbcauth.config.load import load
+from sbcauth.cli.options import AsJSON, Socket, rpc
+from sbcauth.cli.output import counted, print_json
+from sbcauth.config.load import Config, load
 from sbcauth.config.reload import request_reload
 from sbcauth.config.versions import changes, kept, values, version
+from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.environment import unseen
 from sbcauth.monitoring.in_force import is_taken_up, running
+from sbcauth.monitoring.rpc import Rpc
 
 
-def reload(context: typer.Context, socket: Socket = None) -> None:
+def reload(context: typer.Context, socket: Socket = None, as_json: AsJSON = False) -> None:
     """Have the running server take up the configuration, and say what changes.
 
     Where it has a mistake, nothing changes. Exits 1 where no server takes it up.
@@ -26,29 +28,46 @@ def reload(context: typer.Context, socket: Socket = None) -> None:
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     server = rpc(context, socket)
-    if names := unseen(config.file, server):
-        print(
-            f"not taken up: the server has the environment that it was started with, in which "
-            f"{', '.join(names)} is another or missing; restart it, or write ${{file:…}} in place "
-            "of ${env:…}",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
+    _see_the_same_variables(config, server)
     new = values(config)
     before, old = running(server), kept(config)
     asked_at = int(time.time())
     request_reload(config)
-    print(f"{context.obj}: {counted(len(config.ip_groups), 'IP Group')}, version {version(new)}")
-    if before is None or old is None or version(old) != before.version:
-        print("what changes is not known: the server started with another version, or none")
-    else:
-        for line in list(changes(old, new)) or ["nothing changes"]:
-            print(line)
-    if is_taken_up(server, version(new), asked_at):
+    known = before is not None and old is not None and version(old) == before.version
+    lines = list(changes(old, new)) if known and old is not None else None
+    if not as_json:
+        groups = counted(len(config.ip_groups), "IP Group")
+        print(f"{context.obj}: {groups}, version {version(new)}")
+        _print_changes(lines)
+    taken_up = is_taken_up(server, version(new), asked_at)
+    if as_json:
+        found = {"version": version(new), "changes": lines, "taken_up": taken_up}
+        print_json({"file": str(context.obj), **found})
+    elif taken_up:
         print("taken up")
+    if not taken_up:
+        raise NotTakenUp(
+            "not taken up so far: the server's log says why, or no request has come yet"
+        )
+
+
+class NotTakenUp(SbcAuthError):
+    """No server works by the configuration after a reload."""
+
+
+def _see_the_same_variables(config: Config, server: Rpc) -> None:
+    """Raise NotTakenUp where `${env:…}` means something else to the server."""
+    if names := unseen(config.file, server):
+        raise NotTakenUp(
+            "not taken up: the server has the environment that it was started with, in which "
+            f"{', '.join(names)} is another or missing; restart it, or write ${{file:…}} in place "
+            "of ${env:…}"
+        )
+
+
+def _print_changes(lines: list[str] | None) -> None:
+    if lines is None:
+        print("what changes is not known: the server started with another version, or none")
         return
-    print(
-        "not taken up so far: the server's log says why, or no request has come yet",
-        file=sys.stderr,
-    )
-    raise typer.Exit(1)
+    for line in lines or ["nothing changes"]:
+        print(line)

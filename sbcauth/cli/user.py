@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sbcauth.cli import completion
+from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.cli.user_files import export, import_, import_kamailio
@@ -26,7 +28,9 @@ from sbcauth.users.membership import (
 from sbcauth.users.resealing import reseal as reseal_
 from sbcauth.users.table import UserTable, algorithms, check_names
 
-commands = typer.Typer(help="Manage the users of User Info.", no_args_is_help=True)
+commands = typer.Typer(
+    cls=WithWholeSentences, help="Manage the users of User Info.", no_args_is_help=True
+)
 
 _SHORTEST = 8
 _GENERATED_BYTES = 15  # 20 characters, 120 bits
@@ -39,9 +43,23 @@ def valid_name(parameter: typer.CallbackParam, name: str | None) -> str | None:
     return name
 
 
-Username = Annotated[str, typer.Argument(callback=valid_name, help="The user name of the digest.")]
+Username = Annotated[
+    str,
+    typer.Argument(
+        callback=valid_name, autocompletion=completion.users, help="The user name of the digest."
+    ),
+]
+NewUsername = Annotated[
+    str, typer.Argument(callback=valid_name, help="The user name of the digest.")
+]
 IPGroupOption = Annotated[
-    str | None, typer.Option("--ip-group", callback=valid_name, help="The user's IP Group.")
+    str | None,
+    typer.Option(
+        "--ip-group",
+        callback=valid_name,
+        autocompletion=completion.ip_groups,
+        help="The user's IP Group.",
+    ),
 ]
 RealmOption = Annotated[
     str | None, typer.Option(callback=valid_name, help="Where a user name has several realms.")
@@ -55,7 +73,7 @@ Generate = Annotated[bool, typer.Option("--generate", help="Make a password and 
 @commands.command()
 def add(
     context: typer.Context,
-    username: Username,
+    username: NewUsername,
     ip_group: IPGroupOption = None,
     local_user: Annotated[
         str | None, typer.Option(help="User part of the address of record, if another.")

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -14,17 +14,31 @@ from rich.progress import open as open_with_progress
 from rich.progress import track
 
 from sbcauth.cli.output import counted
-from sbcauth.config.load import load
+from sbcauth.config.load import Config, load
 from sbcauth.files import replacing
 from sbcauth.policy.accounts import User
+from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.users.files import UserFile, export_users, import_users
 from sbcauth.users.membership import (
     ip_group_named,
+    ip_group_of_users_named,
     only_ip_group_of_users,
     several_ip_groups,
 )
 from sbcauth.users.subscriber import as_csv
 from sbcauth.users.table import UserTable
+
+Realms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--realm",
+        metavar="REALM=IP_GROUP",
+        help="The IP Group of users of a realm; may be repeated.",
+    ),
+]
+Skip = Annotated[
+    bool, typer.Option("--skip", help="Name the rows that do not fit, and import the others.")
+]
 
 
 def import_(
@@ -36,6 +50,8 @@ def import_(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace the whole table: all others are removed.")
     ] = False,
+    realms: Realms = None,
+    skip: Skip = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")
     ] = False,
@@ -58,10 +74,11 @@ def import_(
             file, "rb", description="import", console=progress, disable=not progress.is_terminal
         ) as content,
     ):
-        source = UserFile(content, str(file), config.ip_groups, default)
+        by_realm = _by_realm(config, realms)
+        source = UserFile(content, str(file), config.ip_groups, default, by_realm, skip=skip)
         memory = config.old_password_memory
         counts = import_users(table, source, replace=replace, dry_run=dry_run, memory=memory)
-    _tell(counts, dry_run)
+    _tell(counts, source, dry_run)
 
 
 def import_kamailio(
@@ -70,6 +87,8 @@ def import_kamailio(
     ip_group: Annotated[
         str | None, typer.Option("--ip-group", help="The IP Group that they will belong to.")
     ] = None,
+    realms: Realms = None,
+    skip: Skip = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")
     ] = False,
@@ -82,17 +101,37 @@ def import_kamailio(
     group = only_ip_group_of_users(config.ip_groups)
     if ip_group:
         group = ip_group_named(config.ip_groups, ip_group)
-    if group is None:
+    by_realm = _by_realm(config, realms)
+    if group is None and not by_realm:
         raise several_ip_groups(config.ip_groups)
-    with as_csv(file, group) as content, UserTable(config.database, config.ha1_key_file) as table:
-        source = UserFile(content, f"{file}, table subscriber", config.ip_groups, group)
-        _tell(import_users(table, source, dry_run=dry_run), dry_run)
+    with (
+        as_csv(file, group, by_realm) as (content, unfit),
+        UserTable(config.database, config.ha1_key_file) as table,
+    ):
+        source = UserFile(content, f"{file}, table subscriber", config.ip_groups, skip=skip)
+        for number, message in unfit:
+            source.complain(number, message)
+        _tell(import_users(table, source, dry_run=dry_run), source, dry_run)
 
 
-def _tell(counts: Counter[str], dry_run: bool) -> None:
+def _by_realm(config: Config, realms: Sequence[str] | None) -> dict[str, IPGroup]:
+    """Return the IP Group for each realm, of `REALM=IP_GROUP`; raises UserInfoError."""
+    found = {}
+    for text in realms or ():
+        realm, equals, name = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text!a} is not REALM=IP_GROUP", param_hint="--realm")
+        found[realm] = ip_group_of_users_named(config.ip_groups, name)
+    return found
+
+
+def _tell(counts: Counter[str], source: UserFile, dry_run: bool) -> None:
+    for line in source.complaints():
+        print(line, file=sys.stderr)
     done = "would import" if dry_run else "imported"
     parts = ", ".join(f"{count} to {group}" for group, count in sorted(counts.items()))
-    print(f"{done} {counted(counts.total(), 'user')}{f': {parts}' if parts else ''}")
+    skipped = f"; skipped {counted(source.skipped, 'row')}" if source.skipped else ""
+    print(f"{done} {counted(counts.total(), 'user')}{f': {parts}' if parts else ''}{skipped}")
 
 
 def _progress(total: int) -> Callable[[Iterable[User]], Iterable[User]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sbcauth.cli import completion
 from sbcauth.cli.lockout import public_lockout
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
@@ -23,9 +24,17 @@ from sbcauth.users.table import UserTable
 def why(
     context: typer.Context,
     username: Annotated[
-        str, typer.Argument(callback=valid_name, help="The user name of the digest, or of From.")
+        str,
+        typer.Argument(
+            callback=valid_name,
+            autocompletion=completion.users,
+            help="The user name of the digest, or of From.",
+        ),
     ],
-    ip_group: Annotated[str | None, typer.Option("--ip-group", help="In this IP Group.")] = None,
+    ip_group: Annotated[
+        str | None,
+        typer.Option("--ip-group", autocompletion=completion.ip_groups, help="In this IP Group."),
+    ] = None,
     log: Annotated[
         str | None, typer.Option(help="A file of outcomes, or - for stdin; else as log_to says.")
     ] = None,

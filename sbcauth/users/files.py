@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import IO, Any, BinaryIO
 
 from sbcauth.exceptions import UserInfoError
@@ -32,7 +33,9 @@ class _BadRow(UserInfoError):
 class UserFile:
     """The users in a file; `name` is what complaints call it.
 
-    `ip_groups` are those of the configuration, `default` the one of rows that name none.
+    `ip_groups` are those of the configuration, `default` the one of rows that name none, and
+    `by_realm` those of rows that name only a realm. With `skip` the rows that fit are imported,
+    though others do not; without, none are.
     """
 
     def __init__(
@@ -41,11 +44,17 @@ class UserFile:
         name: str,
         ip_groups: Sequence[IPGroup],
         default: IPGroup | None = None,
+        by_realm: Mapping[str, IPGroup] = MappingProxyType({}),
+        *,
+        skip: bool = False,
     ) -> None:
         self._file = file
         self._name = name
         self._groups = {group.name: group for group in ip_groups}
         self._default = default
+        self._by_realm = by_realm
+        self._skip = skip
+        self._broken = False
         self._complaints: list[tuple[int, str]] = []
         self._more = 0
 
@@ -58,6 +67,7 @@ class UserFile:
                 except UserInfoError as error:
                     self.complain(row.line, str(error))
         except rows.BadFile as bad:
+            self._broken = True
             self.complain(bad.line, str(bad))
 
     def complain(self, line: int, message: str) -> None:
@@ -67,12 +77,21 @@ class UserFile:
         else:
             self._more += 1
 
-    def check(self) -> None:
-        """Raise BadUserFile where something was wrong."""
+    def complaints(self) -> list[str]:
+        """Return what was wrong, a line for each row; of many, the first and how many more."""
         said = [f"{self._name}:{line}: {message}" for line, message in sorted(self._complaints)]
         if self._more:
             said.append(f"{self._name}: {self._more} more rows are wrong")
-        if said:
+        return said
+
+    @property
+    def skipped(self) -> int:
+        """Return how many rows were wrong."""
+        return len(self._complaints) + self._more
+
+    def check(self) -> None:
+        """Raise BadUserFile where something was wrong that is not to be skipped."""
+        if (said := self.complaints()) and (self._broken or not self._skip):
             raise BadUserFile("\n".join(said))
 
     def _user(self, row: rows.Row) -> User:
@@ -102,8 +121,12 @@ class UserFile:
             return self._groups[names[int(place)]]
         if name := value.get("ip_group"):
             return self._groups.get(name) or ip_group_named(self._groups.values(), name)
+        if group := self._by_realm.get(value.get("realm", "")):
+            return group
         if self._default is None:
-            raise _BadRow("names no IP Group; --ip-group is for such rows")
+            raise _BadRow(
+                "names no IP Group; --ip-group, or --realm REALM=IP_GROUP, is for such rows"
+            )
         return self._default
 
 
@@ -119,7 +142,7 @@ def import_users(
 
     `replace` removes all others, and has passwords that change recognised for `memory` seconds;
     `dry_run` does everything, and then takes it back. Raises
-    BadUserFile where a row is wrong, or its user exists already.
+    BadUserFile where a row is wrong, or its user exists already, and is not to be skipped.
     """
     counts: Counter[str] = Counter()
     with table.transaction(keep=not dry_run):
@@ -134,11 +157,12 @@ def import_users(
                 line, user = batch[place]
                 where = f"the IP Group {user.ip_group}, realm {user.realm}"
                 source.complain(line, f"{user.username} exists already in {where}")
+                counts[user.ip_group] -= 1
             counts.update(user.ip_group for _, user in batch)
         source.check()
-        if replace and not counts:
+        if replace and not +counts:
             raise BadUserFile("the file has no users: the table is left as it is")
-    return counts
+    return +counts
 
 
 def export_users(

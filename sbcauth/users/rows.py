@@ -6,7 +6,8 @@ The first row names the columns, in any order. Two kinds of file of the box are 
     John,johnd,2798,ITSP                           FORMAT LocalUser,UserName,Password,IPGroupID
                                                    John,johnd,2798,2
 
-The older one, on the right, has no quotes and may have other sections, which are not ours.
+The older one, on the right, has no quotes and may have other sections, which are not ours. In the
+place of commas there may be semicolons, or tabs, as `mysql --batch` writes them.
 """
 
 import csv
@@ -70,7 +71,7 @@ class _Lines:
 
 
 def _csv_rows(lines: _Lines, first: str, text: Iterator[str]) -> Iterator[Row]:
-    delimiter = ";" if ";" in first and "," not in first else ","
+    delimiter = next((each for each in (",", "\t", ";") if each in first), ",")
     columns = _columns(next(csv.reader(first.splitlines(), delimiter=delimiter), []), lines.number)
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     while True:

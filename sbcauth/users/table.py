@@ -1,5 +1,6 @@
 """Changing User Info: what the commands do, each in one transaction."""
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ HA1_COLUMNS = {
     Algorithm.SHA_512_256: "ha1_sha512_256",
 }
 
+_NO_USER_PART = re.compile(r'[\s@:<>"]')
+"""What no user part of a SIP URI has, other than escaped (RFC 3261, 25.1)."""
 _SHOWN = 40  # characters of a name that cannot be one
 
 _FIELDS = ", ".join(User._fields)
@@ -116,6 +119,13 @@ class UserTable:
                 query = query.where(getattr(UserInfo, column) == value)
         with self.reading():
             yield from query.iterator()
+
+    def names(self, beginning: str) -> Iterator[str]:
+        """Yield the user names that begin so, in order."""
+        query = UserInfo.select(UserInfo.username).distinct().order_by(UserInfo.username)
+        with self.reading():
+            for row in query.where(UserInfo.username.startswith(beginning)).iterator():
+                yield row.username
 
     def count(self) -> int:
         """Return how many users there are."""
@@ -261,6 +271,12 @@ def check_names(names: Mapping[str, str]) -> None:
                 f"{column} {_shown(name)} is not a name of 1 to {LONGEST_NAME} bytes "
                 "without control characters"
             )
+    local_user = names.get("local_user", "")
+    if _NO_USER_PART.search(local_user):
+        raise UserInfoError(
+            f"local_user {_shown(local_user)} cannot stand in a SIP address: it has a space or one "
+            'of @ : < > "; --local-user gives the user another'
+        )
 
 
 def _shown(name: str) -> str:

@@ -704,3 +704,50 @@ def test_bash_completes_commands_and_options(words: str, completed: list[str]) -
         check=True,
     )
     assert sorted(done.stdout.split()) == sorted(completed)
+
+
+def test_check_and_explain_tell_programs_too(run: Run, config: Path) -> None:
+    found = json.loads(run("config", "check", "--json").stdout)
+    assert (found["ip_groups"], found["mistakes"]) == (["Phones", "Meeting Rooms", "Carrier"], [])
+    explained = json.loads(run("explain", "-", "--json", stdin=REGISTER).stdout)
+    assert (explained["reason"], explained["answer"]) == ("challenged", "401 with 1 challenge")
+    assert explained["steps"][1]["name"] == "Classification"
+    config.write_text(CONFIG.replace("type: user", "type: users", 1))
+    done = run("config", "check", "--json")
+    assert done.returncode == 1
+    (mistake,) = json.loads(done.stdout)["mistakes"]
+    assert (mistake["line"], mistake["key"]) == (4, "ip_groups[0].type")
+
+
+def completed(run: Run, line: str) -> list[str]:
+    """Return what bash would offer for a line."""
+    words = line.split(" ")
+    environment = {
+        "_SBCAUTH_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    return [each for each in run(**environment).stdout.split("\n") if each]
+
+
+def test_shell_completes_ip_groups_and_users(run: Run) -> None:
+    for user in ("1001", "1002", "2001"):
+        run("user", "add", user, "--ip-group", "Phones", "--password-stdin", stdin=PASSWORD)
+    assert completed(run, "sbcauth user show 10") == ["1001", "1002"]
+    assert completed(run, "sbcauth user list --ip-group M") == ["Meeting Rooms"]
+    assert completed(run, "sbcauth --config none.yaml user show 1") == []
+
+
+@pytest.mark.parametrize("group", [(), ("user",), ("config",), ("lockout",)])
+def test_list_of_commands_has_whole_sentences(run: Run, group: tuple[str, ...]) -> None:
+    commands = run(*group, "--help", COLUMNS="80").stdout.partition("Commands:")[2]
+    assert commands
+    assert "..." not in commands
+
+
+def test_user_that_no_address_can_name_is_refused(run: Run) -> None:
+    done = run("user", "add", "1 0", "--ip-group", "Phones", "--password-stdin", stdin=PASSWORD)
+    assert done.returncode == 1
+    assert "local_user '1 0' cannot stand in a SIP address" in done.stderr
+    arguments = ("--local-user", "10", "--ip-group", "Phones", "--password-stdin")
+    assert run("user", "add", "1 0", *arguments, stdin=PASSWORD).returncode == 0

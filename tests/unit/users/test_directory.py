@@ -173,7 +173,7 @@ def test_name_that_no_user_can_have_is_unknown_and_not_remembered(
 def test_name_that_a_user_can_have_is_found(
     name: str, directory: UserDirectory, table: UserTable
 ) -> None:
-    table.add("Phones", name, REALM, "secret")
+    table.add("Phones", name, REALM, "secret", "1001")
     user = find(directory, name)
     assert user is not None
     assert user.username == name

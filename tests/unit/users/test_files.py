@@ -363,3 +363,39 @@ def test_readers_see_the_old_users_until_all_are_there(table: UserTable, tmp_pat
     import_users(table, source, replace=True)
     assert reading.execute("SELECT count(*) FROM user_info").fetchone() == (3000,)
     reading.close()
+
+
+def test_rows_that_fit_are_imported_though_others_do_not(tmp_path: Path) -> None:
+    group = IPGroup(name="Phones", type=IPGroupType.USER, realm="example.com")
+    content = io.BytesIO(b"username\trealm\tpassword\n1\t\tx\n\t\ty\n1\t\tz\n2\t\tx\n")
+    source = UserFile(content, "users.tsv", [group], group, skip=True)
+    with UserTable(f"sqlite:///{tmp_path}/sbcauth.db") as table:
+        assert import_users(table, source) == {"Phones": 2}
+        assert [user.username for user in table.users()] == ["1", "2"]
+    assert source.skipped == 2
+    assert [line.partition(": ")[0] for line in source.complaints()] == [
+        "users.tsv:3",
+        "users.tsv:4",
+    ]
+
+
+def test_file_that_cannot_be_read_on_is_not_skipped(tmp_path: Path) -> None:
+    group = IPGroup(name="Phones", type=IPGroupType.USER, realm="example.com")
+    source = UserFile(
+        io.BytesIO(b"username,password\n1,x\n2,\xff\n"), "users.csv", [group], group, skip=True
+    )
+    with UserTable(f"sqlite:///{tmp_path}/sbcauth.db") as table:
+        with pytest.raises(BadUserFile, match="is not UTF-8"):
+            import_users(table, source)
+        assert table.count() == 0
+
+
+def test_realm_says_which_ip_group(tmp_path: Path) -> None:
+    groups = [
+        IPGroup(name=name, type=IPGroupType.USER, realm=realm)
+        for name, realm in (("Phones", "example.com"), ("Branch", "example.org"))
+    ]
+    content = io.BytesIO(b"username,realm,password\n1,example.com,x\n2,example.org,x\n")
+    source = UserFile(content, "users.csv", groups, None, {group.realm: group for group in groups})
+    with UserTable(f"sqlite:///{tmp_path}/sbcauth.db") as table:
+        assert import_users(table, source) == {"Phones": 1, "Branch": 1}

@@ -35,8 +35,11 @@ def kamailio(folder: Path, *rows: tuple[str, str, str, str]) -> Path:
 
 def imported(folder: Path, path: Path) -> list[tuple[object, ...]]:
     url = f"sqlite:///{folder}/sbcauth.db"
-    with as_csv(path, PHONES) as content, UserTable(url) as table:
-        import_users(table, UserFile(content, "subscriber", [PHONES], PHONES))
+    with as_csv(path, PHONES, {}) as (content, unfit), UserTable(url) as table:
+        source = UserFile(content, "subscriber", [PHONES], PHONES)
+        for line, message in unfit:
+            source.complain(line, message)
+        import_users(table, source)
         return [(u.username, u.local_user, u.realm, u.ha1_md5, u.ha1_sha256) for u in table.users()]
 
 
@@ -83,3 +86,33 @@ def test_file_that_is_missing_is_an_error_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(UserInfoError, match="No such file"):
         imported(tmp_path, path)
     assert not path.exists()
+
+
+BRANCH = IPGroup(name="Branch", type=IPGroupType.USER, realm="example.org")
+
+
+def test_domains_go_to_their_ip_groups_and_the_others_are_named(tmp_path: Path) -> None:
+    path = kamailio(
+        tmp_path,
+        ("1001", "example.com", "", "a" * 32),
+        ("1002", "nowhere.example", "", "b" * 32),
+        ("1003", "example.org", "", "c" * 32),
+    )
+    by_realm = {"example.com": PHONES, "example.org": BRANCH}
+    url = f"sqlite:///{tmp_path}/sbcauth.db"
+    with as_csv(path, None, by_realm) as (content, unfit), UserTable(url) as table:
+        assert unfit == [
+            (
+                3,
+                "1002 is of the domain nowhere.example: "
+                "--realm nowhere.example=IP_GROUP says where to",
+            )
+        ]
+        source = UserFile(content, "subscriber", [PHONES, BRANCH], skip=True)
+        for line, message in unfit:
+            source.complain(line, message)
+        assert import_users(table, source) == {"Phones": 1, "Branch": 1}
+        assert [(u.ip_group, u.username, u.realm) for u in table.users()] == [
+            ("Branch", "1003", "example.org"),
+            ("Phones", "1001", "example.com"),
+        ]
