@@ -9,7 +9,9 @@ from sbcauth.policy.as_client import ClientAccount, PeerChallenge, account_for
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
+from sbcauth.policy.dialogs import Cipher, Seals
 from sbcauth.policy.external_server import Verdict
+from sbcauth.policy.passages import Dialogs
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import SharedState
@@ -35,6 +37,7 @@ class Service:
 
     `keys` are those of its nonces. `started_at` (seconds since 1970) is the same in all processes
     of one server. `looked_up` is told of each look-up of a user whether the cache had the answer.
+    `ciphers` seal its dialogs, where it has any.
 
     `routes` says where requests of an IP Group go: by its name, and whether they stay here, as a
     REGISTER does that we have accepted ourselves.
@@ -47,6 +50,7 @@ class Service:
         keys: Sequence[NonceKey],
         started_at: int,
         looked_up: Callable[[bool], None] | None = None,
+        ciphers: Sequence[Cipher] = (),
     ) -> None:
         database, key_file = config.database, config.ha1_key_file
         self._users = (
@@ -57,6 +61,10 @@ class Service:
         self.websocket_origins = config.websocket_origins
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)
+        self.shared = shared
+        if ciphers:
+            seals = Seals(ciphers, self.ip_groups.by_name)
+            self.dialogs = Dialogs(seals, self.ip_groups)
         self.routes = dict(_routes(self.ip_groups))
         self.server = AuthServer(
             self.ip_groups,
@@ -86,6 +94,10 @@ class Service:
         Raises Unavailable.
         """
         self.server.give_back(ask, int(now))
+
+    def has_minted(self, nonce: str, now: float) -> bool:
+        """Tell whether a nonce is one of ours, whatever it was for, and however old."""
+        return self.server.has_minted(nonce, int(now))
 
     def refresh(self, now: float) -> None:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""

@@ -59,7 +59,7 @@ class Held(NamedTuple):
     answers: int
 
 
-def _routing_function(function: Callable[..., int]) -> Callable[..., int]:
+def routing_function(function: Callable[..., int]) -> Callable[..., int]:
     """Have a function return an int whatever happens: Kamailio loses the request otherwise."""
 
     @functools.wraps(function)
@@ -79,7 +79,7 @@ class ClientRoutes:
     def __init__(self, services: Reloaded[Service]) -> None:
         self.services = services
 
-    @_routing_function
+    @routing_function
     def client_branch(self, service: Service) -> int:
         """Give a request that leaves for a peer its CSeq there, and credentials where due."""
         held = _take_answer()
@@ -97,7 +97,7 @@ class ClientRoutes:
             _answer(service, held)
         return GO_ON
 
-    @_routing_function
+    @routing_function
     def client_reply(self, service: Service) -> int:
         """Give the sender its own CSeq back, and hold a challenge that we can answer."""
         status, sent = int(ksr.text("rs")), int(ksr.text("cs"))
@@ -114,7 +114,7 @@ class ClientRoutes:
                 _hold(service, status, branch)
         return GO_ON
 
-    @_routing_function
+    @routing_function
     def client_retry(self, service: Service) -> int:
         """Prepare the branch whose challenge was held to be sent again."""
         branch = _sent()
@@ -130,19 +130,19 @@ class ClientRoutes:
         KSR.pv.sets("$avp(sbcauth_answer)", held)
         return GO_ON
 
-    @_routing_function
+    @routing_function
     def client_within_dialog(self, service: Service) -> int:
-        """Give an ACK the CSeq of its INVITE; forget a call that its other side has ended."""
+        """Give an ACK the CSeq of its INVITE; forget a call that its other side has ended.
+
+        For a route block of one's own that does not call `within_dialog`, which does it as well.
+        """
         if ksr.text("rm") == "ACK":
-            own = int(ksr.text("cs"))
-            sent = service.cseqs.of_invite(_dialog_key(), own)
-            if sent != own:
-                _set_cseq(sent, "ACK")
+            acknowledge(service)
         else:
-            service.cseqs.forget(_dialog_key(backwards=True))
+            forget_call(service)
         return GO_ON
 
-    @_routing_function
+    @routing_function
     def client_late_reply(self, service: Service) -> int:
         """Give a 2xx that is sent again, after its transaction has ended, its CSeq back."""
         sent = int(ksr.text("cs"))
@@ -150,6 +150,19 @@ class ClientRoutes:
         if own != sent:
             _set_cseq(own, ksr.text("rm"))
         return GO_ON
+
+
+def acknowledge(service: Service) -> None:
+    """Give an ACK the CSeq that the peer knows its INVITE by."""
+    own = int(ksr.text("cs"))
+    sent = service.cseqs.of_invite(_dialog_key(), own)
+    if sent != own:
+        _set_cseq(sent, "ACK")
+
+
+def forget_call(service: Service) -> None:
+    """Forget the numbers of a call that the peer ends."""
+    service.cseqs.forget(_dialog_key(backwards=True))
 
 
 _HEADERS = {
@@ -238,7 +251,8 @@ def _answer(service: Service, held: Held) -> None:
 def _account(service: Service, challenge: PeerChallenge, peer: str) -> ClientAccount | None:
     """Return who answers a challenge for the sender of this request."""
     user = "tU" if ksr.text("rm") == "REGISTER" else "fU"
-    sender = unquote(ksr.text(user), errors="surrogateescape")
+    sender = ksr.text("avp(sbcauth_local_user)") or ksr.text(user)
+    sender = unquote(sender, errors="surrogateescape")
     source = ksr.text("avp(sbcauth_ip_group)")
     return service.account_for(challenge, sender, source, peer, time.time())
 

@@ -8,11 +8,14 @@ registered and changes nothing, whatever else somebody may have made of the requ
 """
 
 import re
+from operator import itemgetter
 from typing import Any
 
 import KSR
 
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.dialogs import Place
+from sbcauth.policy.targets import place_of
 from sbcauth_door import request as ksr
 
 TABLE = ksr.definition("SBCAUTH_REGISTRAR")
@@ -22,6 +25,7 @@ _MODULES = ("registrar", "textopsx")
 _PROFILE = "sbcauth"
 _PORT = re.compile(r":\d+\Z", re.ASCII).search
 _TRANSPORT = re.compile(r";transport=(\w+)", re.ASCII).search
+_WHERE = "sbcauth_where"
 _MOST_BINDINGS = 32
 
 
@@ -93,6 +97,37 @@ def _is_at(number: int, flow: tuple[str, str], connection: int) -> bool:
         return False
     its = of_binding("conid") or 0
     return connection <= 0 or its <= 0 or its == connection
+
+
+def places(local_user: str, realm: str) -> list[Place]:
+    """Return where a user is registered now, the newest first; `local_user` as in a URI."""
+    if (
+        not TABLE
+        or KSR.registrar.reg_fetch_contacts(TABLE, f"sip:{local_user}@{realm}", _WHERE) < 0
+    ):
+        return []
+    get = KSR.pv.get
+    try:
+        bindings = min(get(f"$(ulc({_WHERE}=>count))") or 0, _MOST_BINDINGS)
+        found = [
+            (get(f"$(ulc({_WHERE}=>modified)[{number}])") or 0, place)
+            for number in range(bindings)
+            if (place := _place_of(number))
+        ]
+        return [place for _, place in sorted(found, key=itemgetter(0), reverse=True)]
+    except UnicodeDecodeError:
+        return []
+    finally:
+        KSR.registrar.reg_free_contacts(_WHERE)
+
+
+def _place_of(number: int) -> Place | None:
+    """Return where the phone of a binding is reached: by its Path, or where it registered from."""
+    for name in ("path", "received", "addr"):
+        uri = KSR.pv.get(f"$(ulc({_WHERE}=>{name})[{number}])")
+        if uri:
+            return place_of(uri.partition(";g=")[0].strip("<").partition(">")[0])
+    return None
 
 
 def make_query() -> int:

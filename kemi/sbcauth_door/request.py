@@ -38,6 +38,8 @@ class ReturnCode(IntEnum):
     ANSWERED = 0
     PASSED = 1
     ACCEPTED = 2
+    FROM_PHONE = 3
+    """Passed within a dialog, from a phone whose word alone asserts no identity."""
 
 
 # Each look-up of one of these costs half as much as the call.
@@ -74,6 +76,7 @@ def refuse(decision: Reject) -> None:
     send_reply(decision.status, decision.phrase)
 
 
+has_totag = KSR.siputils.has_totag
 PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
 
 
@@ -181,10 +184,10 @@ def definition(name: str) -> str:
     return str(KSR.kx.get_def(name) or "").strip('"')
 
 
-def fields(name: str) -> tuple[str, ...]:
+def fields(name: str, at_most: int = _MAX_FIELDS) -> tuple[str, ...]:
     """Return the values of all header fields of this name."""
     found = []
-    for index in range(_MAX_FIELDS):
+    for index in range(at_most):
         try:
             value = _field(name, index)
         except UnicodeDecodeError:
@@ -223,6 +226,15 @@ def body() -> bytes:
 
 def _signed(number: int) -> int:
     return number - (1 << 32) if number >= 1 << 31 else number
+
+
+def is_unreadable(field: str) -> bool:
+    """Tell whether a header field's value is no credentials at all."""
+    try:
+        parse_credentials(field)
+    except BadCredentials:
+        return True
+    return False
 
 
 def is_for(realm: str, field: str) -> bool:

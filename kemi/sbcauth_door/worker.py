@@ -19,6 +19,7 @@ import KSR
 from sbcauth.config import versions
 from sbcauth.config.load import Config, load
 from sbcauth.config.reload import Reloaded, stamp
+from sbcauth.dialog_keys import ciphers
 from sbcauth.exceptions import Absorbed, ConfigError, SbcAuthError, Unavailable
 from sbcauth.external_process import Question, Ticket, Waiting
 from sbcauth.monitoring.in_force import InForce
@@ -27,16 +28,17 @@ from sbcauth.monitoring.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.external_server import LONGEST_WAIT, ExternalServer, Verdict
+from sbcauth.policy.passages import Passage
 from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import SharedState
 from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
+from sbcauth_door import dialogs, outcomes, ready, registrations
 from sbcauth_door import log as sbcauth_log
-from sbcauth_door import outcomes, ready, registrations
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
-from sbcauth_door.client import ClientRoutes
 from sbcauth_door.current import read_request, take_place
+from sbcauth_door.dialogs import DialogRoutes
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.state import (
     ExternalRecord,
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from sbcauth_door.metrics import Metrics
 
 
-class Worker(ClientRoutes):
+class Worker(DialogRoutes):
     """Kamailio's view of the authentication server; every process has its own copy."""
 
     def __init__(
@@ -110,6 +112,38 @@ class Worker(ClientRoutes):
         except Exception:
             return _fail()
 
+    def within_dialog(self, msg: object = None, *_: object) -> int:
+        """Decide on a request within a dialog, and on an ACK; returns a ReturnCode.
+
+        Above zero it goes to the other party, which is set; else it ends here.
+        """
+        try:
+            now = _now()
+            if not 0 <= self._next_look - now <= FRESHNESS:
+                self._look(now)
+            service = self._service
+            method = ksr.text("rm").upper()
+            passage = dialogs.find(service, int(now))
+            if passage is None:
+                return _unknown_dialog(service, method)
+            if method == "ACK" and dialogs.was_refused(service):
+                return ReturnCode.ANSWERED
+            party = dialogs.party_of(passage, method)
+            if not dialogs.needs_decision(service, party, method):
+                dialogs.count_pass(party, method)
+                return dialogs.send_on(service, passage, method)
+            request = read_request(msg, party=party)
+            decision = service.decide(request, now)
+            if isinstance(decision, Ask):
+                return self._ask(decision, request, now)
+            return _apply_within(decision, request, service, passage)
+        except Absorbed:
+            return ReturnCode.ANSWERED
+        except Unavailable as cause:
+            return _refuse(cause)
+        except Exception:
+            return _fail()
+
     def _look(self, now: float) -> None:
         """Take up what has changed, in the configuration and in User Info."""
         self._next_look = now + FRESHNESS
@@ -149,9 +183,11 @@ class Worker(ClientRoutes):
         """Decide again, with the verdict, on the request that waited for it."""
         try:
             ksr.resume()
-            request = read_request(msg, has_transaction=True)
             ticket, verdict = self._verdict
             service = self.services.value(time.time())
+            if ksr.has_totag() > 0:
+                return self._verdict_within(service, ticket, verdict, msg)
+            request = read_request(msg, has_transaction=True)
             decision = service.decide(request, ticket.arrived_at, verdict)
             ksr.log(decision, request)
             return _apply(decision, request, service, waited=True)
@@ -159,6 +195,19 @@ class Worker(ClientRoutes):
             return _refuse(cause)
         except Exception:
             return _fail()
+
+    def _verdict_within(
+        self, service: Service, ticket: Ticket, verdict: Verdict, msg: object
+    ) -> int:
+        """Decide again on a request within a dialog."""
+        method = ksr.text("rm").upper()
+        passage = dialogs.find(service, int(ticket.arrived_at))
+        if passage is None:
+            return _unknown_dialog(service, method)
+        party = dialogs.party_of(passage, method)
+        request = read_request(msg, has_transaction=True, party=party)
+        decision = service.decide(request, ticket.arrived_at, verdict)
+        return _apply_within(decision, request, service, passage)
 
     def serve_metrics(self, msg: object = None, *_: object) -> int:
         """Answer a scrape; called by the process for metrics, which has nothing else to do."""
@@ -256,7 +305,8 @@ def _service(
     keys = load_or_create(config.nonce_key_file)
     looked_up = measures.looked_up if measures else None
     _tell_what_is_in_force(config, keys[0].id)
-    service = Service(config, shared, keys, started_at, looked_up)
+    sealing = ciphers(config.nonce_key_file)
+    service = Service(config, shared, keys, started_at, looked_up, sealing)
     outcomes.follow(config)
     return service
 
@@ -312,6 +362,34 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
         case Drop():
             pass
     return ReturnCode.ANSWERED
+
+
+def _unknown_dialog(service: Service, method: str) -> int:
+    """Answer a request within a dialog that we do not know; an ACK has no answer."""
+    if method != "ACK":
+        request = read_request()
+        decision = service.unknown_dialog(request)
+        ksr.log(decision, request)
+        _apply(decision, request, service)
+    return ReturnCode.ANSWERED
+
+
+def _apply_within(decision: Decision, request: Request, service: Service, passage: Passage) -> int:
+    """Do with a request within a dialog what was decided; returns a ReturnCode.
+
+    An INVITE is refused by its transaction, so that its ACK is known and ends here.
+    """
+    method = request.method
+    if isinstance(decision, Pass | Accept):
+        ksr.log(decision, request)
+        if method == "INVITE":
+            dialogs.forget_refusal(service)
+        return dialogs.send_on(service, passage, method)
+    if method == "INVITE":
+        request.begin_transaction()
+        dialogs.note_refusal(service)
+    ksr.log(decision, request)
+    return _apply(decision, request, service)
 
 
 def _refuse(cause: Unavailable, ip_group: str = "", username: str = "") -> int:

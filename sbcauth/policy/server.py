@@ -302,6 +302,11 @@ class AuthServer:
             if verdict:
                 self._reservations.give_back(claim.places, now)
 
+    def has_minted(self, nonce: str, now: int) -> bool:
+        """Tell whether a nonce is one of ours, whatever it was for, and however old."""
+        judged = (gate.judge_of_another_algorithm(nonce, now) for gate in self._gates.values())
+        return any(state is not _FOREIGN for state in judged)
+
     def give_back(self, ask: Ask, now: int) -> None:
         """Give back the attempt that was reserved at `now` for a question that was not asked."""
         self._reservations.give_back(ask.reserved, now)

@@ -187,7 +187,7 @@ def test_call_from_the_trunk_reaches_the_phone(phone, server):
     theirs.send("BYE")
     trunk.reply(trunk.incoming("BYE"), 200)
     assert callee.response().status == 200
-    assert server.reasons(trunk.call_id) == ["challenged", "accepted"]
+    assert server.reasons(trunk.call_id) == ["challenged", "accepted", "within-dialog"]
     callee.expires = 0
     assert callee.register().status == 200
 

@@ -164,8 +164,9 @@ class Endpoint:
         phrase: str = "OK",
         headers: Iterable[str] = (),
         tag: str = "peer",
+        contact: str = "",
     ) -> None:
-        """Answer a request that came in."""
+        """Answer a request that came in; `contact` is a whole header field, ours unless given."""
         lines = [f"SIP/2.0 {status} {phrase}"]
         lines += [f"Via: {value}" for value in request.all("via")]
         lines += [f"Record-Route: {value}" for value in request.all("record-route")]
@@ -175,7 +176,7 @@ class Endpoint:
             f"To: {to}" if ";tag=" in to else f"To: {to};tag={tag}",
             f"Call-ID: {request.header('call-id')}",
             f"CSeq: {request.header('cseq')}",
-            f"Contact: {self.contact}",
+            contact or f"Contact: {self.contact}",
             *headers,
             "Content-Length: 0",
         ]
