@@ -22,7 +22,7 @@ from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.membership import strays
-from sbcauth.users.resealing import count_plain
+from sbcauth.users.resealing import plain_users
 from sbcauth.users.table import UserTable
 
 _LISTEN = Listen("udp", "127.0.0.1", 5060)
@@ -180,9 +180,10 @@ def _sealing(table: UserTable) -> Iterator[Finding]:
     except Unavailable as error:
         yield Finding(Grade.ERROR, "sealing keys", str(error))
         return
-    if plain := count_plain(table):
-        text = f"{plain} users have a plain H(A1), not written by sbcauth: sbcauth user reseal"
-        yield Finding(Grade.WARNING, "sealing keys", text)
+    if plain := plain_users(table):
+        text = f"H(A1) of {', '.join(plain)}: not written by sbcauth, and lets nobody in; "
+        text += "`sbcauth user set-password` or `remove`"
+        yield Finding(Grade.ERROR, "sealing keys", text)
     if _is_open(path):
         text = f"{path} is open to others, who could open what is sealed: chmod 600"
         yield Finding(Grade.ERROR, "sealing keys", text)

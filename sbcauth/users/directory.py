@@ -126,9 +126,10 @@ class UserDirectory:
             hint = _missing_right(self._path)
             raise Unavailable(f"User Info {self._path}: {error}{hint}") from error
         if not rows and self._decoy and query is _BY_USERNAME:
-            opened(self._decoy, self._seals)
+            opened(self._decoy, self._seals, all_sealed=True)
         found = (User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
-        return tuple(opened(user, self._seals) for user in found)
+        is_sealed = self._decoy is not None
+        return tuple(opened(user, self._seals, all_sealed=is_sealed) for user in found)
 
     def _get_to_know(self, connection: sqlite3.Connection) -> None:
         """See once, after every change, of what schema the database is, and whether it is sealed.
@@ -142,6 +143,8 @@ class UserDirectory:
         proof = read_proof(connection)
         if proof:
             self._seals.check(proof)
+        elif self._seals.stamp():
+            raise self._seals.missing_proof(self._path)
         self._decoy = sealed(_DECOY, self._seals) if proof else None
         self._is_known = True
 

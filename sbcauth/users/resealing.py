@@ -1,5 +1,7 @@
 """Sealing what is in User Info already: the plain H(A1) of an older version, or with a new key."""
 
+import sqlite3
+
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.users.database import write_proof
@@ -10,9 +12,14 @@ _FIELDS = ", ".join(User._fields)
 # S608: constants only
 _BATCH = f"SELECT id, {_FIELDS} FROM user_info WHERE id > ? ORDER BY id LIMIT 1000"  # noqa: S608
 _CHANGE = f"UPDATE user_info SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE id = ?"  # noqa: S608
-_COUNT_PLAIN = f"""
-    SELECT count(*) FROM user_info
+_PLAIN = f"""
+    SELECT username, ip_group FROM user_info
     WHERE {" OR ".join(f"{name} NOT GLOB 'v1:*'" for name in COLUMNS)}
+    ORDER BY ip_group, username LIMIT 10
+"""  # noqa: S608
+_ANY_SEALED = f"""
+    SELECT 1 FROM user_info
+    WHERE {" OR ".join(f"{name} GLOB 'v1:*'" for name in COLUMNS)} LIMIT 1
 """  # noqa: S608
 
 
@@ -24,14 +31,19 @@ def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
     """
     count = last = 0
     with table.transaction():
-        table.is_sealed()  # by the right keys, where it is
         connection, seals = table.connection(), table.seals
+        is_sealed = table.has_proof() or bool(connection.execute(_ANY_SEALED).fetchone())
+        if is_sealed and (plain := _plain(connection)):
+            raise Unavailable(
+                f"not written by sbcauth: H(A1) of {', '.join(plain)}; `sbcauth user set-password` "
+                "or `remove`, then do the same again"
+            )
         key = seals.make(anew=rotate)
         while rows := connection.execute(_BATCH, (last,)).fetchall():
             last = rows[-1][0]
             users = [(number, User(*fields)) for number, *fields in rows]
             changes = [
-                (*ha1s(sealed(opened(user, seals), seals)), number)
+                (*ha1s(sealed(opened(user, seals, all_sealed=is_sealed), seals)), number)
                 for number, user in users
                 if not all(map(seals.is_newest, ha1s(user)))
             ]
@@ -42,11 +54,14 @@ def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
     return key, count
 
 
-def count_plain(table: UserTable) -> int:
-    """Return how many users have an H(A1) that is not sealed; raises Unavailable."""
+def plain_users(table: UserTable) -> list[str]:
+    """Return who has an H(A1) that is not sealed, the first ten; raises Unavailable."""
     with table.reading():
-        (count,) = table.connection().execute(_COUNT_PLAIN).fetchone()
-    return int(count)
+        return _plain(table.connection())
+
+
+def _plain(connection: sqlite3.Connection) -> list[str]:
+    return [f"{username} in {ip_group}" for username, ip_group in connection.execute(_PLAIN)]
 
 
 def _erase(table: UserTable) -> None:

@@ -11,7 +11,8 @@ random; one key is good for 2^32 values (NIST SP 800-38D, 8.3).
 
 A database whose H(A1) are sealed holds a proof, sealed as well: it shows before any row is read or
 written whether the file is the right one. The database of an older version has no proof, and its
-rows stay plain until all are sealed at once.
+rows stay plain until all are sealed at once. Beside a proof, and beside a file of keys, nothing
+plain is taken: who can write to the database, but has not the keys, would let himself in with it.
 """
 
 import os
@@ -79,8 +80,17 @@ class Seals:
             for ha1, place in zip(ha1s, _PLACES, strict=True)
         ]
 
-    def open(self, names: Names, ha1s: HA1s) -> list[str | None]:
-        """Return H(A1) in hexadecimal; what is not sealed stays as it is."""
+    def open(self, names: Names, ha1s: HA1s, *, all_sealed: bool) -> list[str | None]:
+        """Return H(A1) in hexadecimal; what is not sealed stays as it is.
+
+        Where `all_sealed` are, such a value was written by somebody who has not the keys, and
+        Unavailable is raised.
+        """
+        if all_sealed and not all(map(_is_sealed, ha1s)):
+            raise Unavailable(
+                f"H(A1) of the user {names[1]} in {names[0]} is not sealed, and so not written by "
+                "sbcauth: it lets nobody in; `sbcauth user set-password` or `remove`"
+            )
         row = "\0".join(names).encode()
         try:
             return [
@@ -89,6 +99,13 @@ class Seals:
             ]
         except _DOES_NOT_OPEN as error:
             raise self._unopened(names, error) from error
+
+    def missing_proof(self, database: Path) -> Unavailable:
+        """Return the error: there are keys, and the database does not say that it is sealed."""
+        return Unavailable(
+            f"User Info {database} does not show that it is sealed, though there are keys in "
+            f"{self.path}: somebody may have changed it; `sbcauth user reseal`"
+        )
 
     def check(self, proof: str) -> None:
         """Read the keys again; raise Unavailable unless they are those that `proof` is of."""
@@ -165,14 +182,23 @@ def sealed(user: User, seals: Seals) -> User:
     return _with_ha1s(user, seals.seal(_names(user), ha1s(user)))
 
 
-def opened(user: User, seals: Seals) -> User:
+def opened(user: User, seals: Seals, *, all_sealed: bool) -> User:
     """Return the user with every H(A1) opened; raises Unavailable."""
-    return _with_ha1s(user, seals.open(_names(user), ha1s(user)))
+    return _with_ha1s(user, seals.open(_names(user), ha1s(user), all_sealed=all_sealed))
+
+
+def without_plain(user: User) -> User:
+    """Return the user without what is not sealed."""
+    return _with_ha1s(user, [ha1 if _is_sealed(ha1) else None for ha1 in ha1s(user)])
 
 
 def ha1s(user: User) -> HA1s:
     """Return every H(A1), in the order of COLUMNS."""
     return user[5:11]
+
+
+def _is_sealed(ha1: str | None) -> bool:
+    return ha1 is None or ha1.startswith(_SEALED)
 
 
 def _names(user: User) -> Names:

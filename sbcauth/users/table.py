@@ -14,7 +14,7 @@ from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoErro
 from sbcauth.policy.accounts import User
 from sbcauth.users.database import UserInfo, open_for_writing, read_proof, sqlite_path
 from sbcauth.users.directory import LONGEST_NAME, may_be_a_name
-from sbcauth.users.sealing import COLUMNS, Seals, key_file_beside, opened, sealed
+from sbcauth.users.sealing import COLUMNS, Seals, key_file_beside, opened, sealed, without_plain
 
 HA1_COLUMNS = {
     Algorithm.MD5: "ha1_md5",
@@ -48,7 +48,8 @@ class UserTable:
     """
 
     def __init__(self, url: str, key_file: Path | None = None) -> None:
-        self.seals = Seals(key_file or key_file_beside(sqlite_path(url)))
+        self._path = sqlite_path(url)
+        self.seals = Seals(key_file or key_file_beside(self._path))
         self._database = open_for_writing(url, self.seals)
 
     def __enter__(self) -> Self:
@@ -135,13 +136,13 @@ class UserTable:
 
     def users(self) -> Iterator[User]:
         """Yield all users, every H(A1) opened, in the order of IP Group and user name."""
-        self.is_sealed()
+        is_sealed = self.is_sealed()
         for row in self.all():
-            yield self.opened(row)
+            yield opened(_user(row), self.seals, all_sealed=is_sealed)
 
     def opened(self, row: UserInfo) -> User:
         """Return the user of a row, every H(A1) opened."""
-        return opened(_user(row), self.seals)
+        return opened(_user(row), self.seals, all_sealed=self.is_sealed())
 
     def set_password(self, row: UserInfo, password: str, memory: int = 0) -> None:
         """Replace the password; the old one is recognised for `memory` seconds.
@@ -149,8 +150,7 @@ class UserTable:
         The same password again changes nothing about the one before it.
         """
         with self.transaction():
-            self.is_sealed()
-            before = self.opened(row)
+            before = self._before(_user(row))
             until = self._now() + memory if memory else None
             user = _remembering(_with_password(before, password), before, until)
             (kept,) = self._for_keeping([user])
@@ -181,17 +181,32 @@ class UserTable:
         Those are recognised for `memory` seconds; one that is the same again changes nothing
         about the one before it.
         """
-        self.is_sealed()
         until = self._now() + memory
         return [self._with_old_password(user, until) for user in users]
 
     def _with_old_password(self, user: User, until: int) -> User:
         names = (user.ip_group, user.username, user.realm)
         row = self.connection().execute(_PUT_ASIDE, names).fetchone()
-        return _remembering(user, opened(User(*row), self.seals), until) if row else user
+        return _remembering(user, self._before(User(*row)), until) if row else user
+
+    def _before(self, user: User) -> User:
+        """Return a user who is about to change, opened; what others have written is forgotten."""
+        is_sealed = self.is_sealed()
+        ours = without_plain(user) if is_sealed else user
+        return opened(ours, self.seals, all_sealed=is_sealed)
 
     def is_sealed(self) -> bool:
-        """Tell whether H(A1) are sealed; if so, see to it that the keys are the right ones."""
+        """Tell whether H(A1) are sealed; if so, see to it that the keys are the right ones.
+
+        Raises Unavailable where the database does not say so although there are keys.
+        """
+        has_proof = self.has_proof()
+        if not has_proof and self.seals.stamp():
+            raise self.seals.missing_proof(self._path)
+        return has_proof
+
+    def has_proof(self) -> bool:
+        """Tell whether the database has a proof of its keys, which has to be of these."""
         with self.reading():
             proof = read_proof(self.connection())
         if proof:

@@ -11,9 +11,10 @@ import pytest
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
+from sbcauth.users.database import sqlite_path
 from sbcauth.users.directory import UserDirectory
 from sbcauth.users.files import export_users
-from sbcauth.users.resealing import count_plain, reseal
+from sbcauth.users.resealing import plain_users, reseal
 from sbcauth.users.sealing import COLUMNS, Seals
 from sbcauth.users.table import UserTable, hashes
 
@@ -74,16 +75,18 @@ def test_sealed_values_open_to_what_they_were(seals: Seals) -> None:
     sealed = seals.seal(NAMES, HA1S)
     assert [value is None for value in sealed] == [value is None for value in HA1S]
     assert not any(ha1 in value for ha1, value in zip(HA1S, sealed, strict=True) if ha1 and value)
-    assert seals.open(NAMES, sealed) == list(HA1S)
-    assert Seals(seals.path).open(NAMES, sealed) == list(HA1S)
+    assert seals.open(NAMES, sealed, all_sealed=True) == list(HA1S)
+    assert Seals(seals.path).open(NAMES, sealed, all_sealed=True) == list(HA1S)
 
 
 def test_the_same_value_is_never_sealed_twice_alike(seals: Seals) -> None:
     assert seals.seal(NAMES, HA1S)[0] != seals.seal(NAMES, HA1S)[0]
 
 
-def test_plain_values_stay_as_they_are(seals: Seals) -> None:
-    assert seals.open(NAMES, HA1S) == list(HA1S)
+def test_plain_values_stay_as_they_are_where_all_may_be(seals: Seals) -> None:
+    assert seals.open(NAMES, HA1S, all_sealed=False) == list(HA1S)
+    with pytest.raises(Unavailable, match="of the user 1001 in Phones is not sealed"):
+        seals.open(NAMES, HA1S, all_sealed=True)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_plain_values_stay_as_they_are(seals: Seals) -> None:
 def test_value_opens_nowhere_but_in_its_place(seals: Seals, names: tuple[str, str, str]) -> None:
     sealed = seals.seal(NAMES, HA1S)
     with pytest.raises(Unavailable):
-        seals.open(names, sealed)
+        seals.open(names, sealed, all_sealed=True)
 
 
 @pytest.mark.parametrize("column", COLUMNS[1:])
@@ -106,7 +109,7 @@ def test_value_opens_in_no_other_column(seals: Seals, column: str) -> None:
     moved: list[str | None] = [None] * len(COLUMNS)
     moved[COLUMNS.index(column)] = sealed[0]
     with pytest.raises(Unavailable):
-        seals.open(NAMES, moved)
+        seals.open(NAMES, moved, all_sealed=True)
 
 
 def test_value_that_was_changed_does_not_open(seals: Seals) -> None:
@@ -116,17 +119,19 @@ def test_value_that_was_changed_does_not_open(seals: Seals) -> None:
     for place in (len("v1:0:"), len(value) // 2, len(value) - 4):
         other = "A" if value[place] != "A" else "B"
         with pytest.raises(Unavailable, match="1001"):
-            seals.open(NAMES, [value[:place] + other + value[place + 1 :], *sealed[1:]])
+            seals.open(
+                NAMES, [value[:place] + other + value[place + 1 :], *sealed[1:]], all_sealed=True
+            )
     for broken in ("v1:", "v1:0", "v1:0:", "v1:0:!", "v1:x:AAAA"):
         with pytest.raises(Unavailable):
-            seals.open(NAMES, [broken, *sealed[1:]])
+            seals.open(NAMES, [broken, *sealed[1:]], all_sealed=True)
 
 
 def test_value_does_not_open_with_another_key(seals: Seals, tmp_path: Path) -> None:
     other = Seals(tmp_path / "other.seal")
     other.make()
     with pytest.raises(Unavailable):
-        other.open(NAMES, seals.seal(NAMES, HA1S))
+        other.open(NAMES, seals.seal(NAMES, HA1S), all_sealed=True)
 
 
 def test_no_complaint_shows_a_key_or_a_value(seals: Seals, tmp_path: Path) -> None:
@@ -134,7 +139,7 @@ def test_no_complaint_shows_a_key_or_a_value(seals: Seals, tmp_path: Path) -> No
     other.make()
     sealed = seals.seal(NAMES, HA1S)
     with pytest.raises(Unavailable) as refusal:
-        other.open(NAMES, sealed)
+        other.open(NAMES, sealed, all_sealed=True)
     secrets = [line.split()[1] for line in seals.path.read_text().splitlines() if line[0] != "#"]
     for secret in (*secrets, *filter(None, sealed), *filter(None, HA1S)):
         assert secret not in str(refusal.value)
@@ -145,7 +150,11 @@ def test_older_keys_open_and_the_newest_seals(seals: Seals) -> None:
     assert seals.make(anew=True) == 1
     after = seals.seal(NAMES, HA1S)
     assert [value[:5] for value in (before[0], after[0]) if value] == ["v1:0:", "v1:1:"]
-    assert seals.open(NAMES, before) == seals.open(NAMES, after) == list(HA1S)
+    assert (
+        seals.open(NAMES, before, all_sealed=True)
+        == seals.open(NAMES, after, all_sealed=True)
+        == list(HA1S)
+    )
 
 
 def test_keys_are_their_owners_alone(seals: Seals) -> None:
@@ -186,10 +195,10 @@ def test_keys_that_are_gone_let_nobody_be_found(url: str, tmp_path: Path) -> Non
 def test_database_of_an_older_version_stays_plain_until_it_is_resealed(older: str) -> None:
     with UserTable(older) as table:
         table.add("Phones", "1002", "example.com", "secret")
-        assert count_plain(table) == 2
+        assert plain_users(table) == ["1001 in Phones", "1002 in Phones"]
         assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
         assert reseal(table) == (0, 2)
-        assert count_plain(table) == 0
+        assert plain_users(table) == []
         assert reseal(table) == (0, 0)
     assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
 
@@ -226,3 +235,52 @@ def test_group_of_the_file_keeps_its_right_to_read(seals: Seals) -> None:
     seals.path.chmod(0o640)
     seals.make(anew=True)
     assert seals.path.stat().st_mode & 0o777 == 0o640
+
+
+def tamper(url: str, statement: str, *values: object) -> None:
+    """Do what somebody does who can write to the database, but has not the keys."""
+    with closing(sqlite3.connect(sqlite_path(url))) as connection, connection:
+        assert connection.execute(statement, values).rowcount > 0
+
+
+@pytest.mark.parametrize("column", ["ha1_md5", "old_ha1_md5"])
+def test_value_that_is_not_sealed_lets_nobody_in_where_all_are(url: str, column: str) -> None:
+    with UserTable(url) as table:
+        table.add("Phones", "1001", "example.com", "secret")
+        table.add("Phones", "1002", "example.com", "secret")
+    known = hashes("1001", "example.com", "of-the-attacker")["ha1_md5"]
+    tamper(url, f"UPDATE user_info SET {column} = ? WHERE username = '1001'", known)  # noqa: S608
+    with pytest.raises(Unavailable, match="1001 in Phones is not sealed"):
+        found(url)
+    with UserTable(url) as table:
+        assert plain_users(table) == ["1001 in Phones"]
+        with pytest.raises(Unavailable, match=r"not written by sbcauth: H.A1. of 1001 in Phones"):
+            reseal(table, rotate=True)
+        with pytest.raises(Unavailable):
+            list(table.users())
+        table.set_password(table.find("1001"), "anew", 3600)
+        assert plain_users(table) == []
+        assert reseal(table)
+    user = found(url)
+    assert user.ha1_md5 == hashes("1001", "example.com", "anew")["ha1_md5"]
+    assert known not in user
+
+
+def test_proof_that_was_taken_away_does_not_open_the_database(url: str) -> None:
+    with UserTable(url) as table:
+        table.add("Phones", "1001", "example.com", "secret")
+        table.add("Phones", "1002", "example.com", "secret")
+    known = hashes("1001", "example.com", "of-the-attacker")["ha1_md5"]
+    tamper(url, "UPDATE user_info SET ha1_md5 = ? WHERE username = '1001'", known)
+    tamper(url, "DELETE FROM sealing")
+    with pytest.raises(Unavailable, match="does not show that it is sealed"):
+        found(url)
+    with UserTable(url) as table:
+        with pytest.raises(Unavailable, match="does not show that it is sealed"):
+            table.add("Phones", "1003", "example.com", "secret")
+        with pytest.raises(Unavailable, match="not written by sbcauth"):
+            reseal(table)
+        table.remove(table.find("1001"))
+        reseal(table)
+        table.add("Phones", "1001", "example.com", "secret")
+    assert found(url).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
