@@ -163,7 +163,7 @@ def test_three_rejects_are_403_and_lock_out(user, radius):
 def test_unknown_user_is_as_a_wrong_password(user, server):
     phone = user("eve")
     assert phone.register().status == 401
-    assert server.reasons(phone.call_id) == ["challenged", "wrong-credentials"]
+    assert server.reasons(phone.call_id) == ["challenged", "asked", "wrong-credentials"]
 
 
 def test_several_guesses_at_once_are_counted_one_by_one(user, radius):
@@ -379,7 +379,7 @@ def test_call_is_put_through_and_completes(user, transport):
 
 
 def test_others_are_served_while_200_requests_wait(user, phone, server, silent):
-    waiting = [user(address="127.44.0.1") for _ in range(200)]
+    waiting = [user(f"u{number}", address=f"127.44.0.{number + 1}") for number in range(200)]
     drain(silent)
     asked: list[bytes] = []
     for each in waiting:
