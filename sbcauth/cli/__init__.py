@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sbcauth import __version__
-from sbcauth.cli import config, lockout, nonce_key, user
+from sbcauth.cli import config, lockout, nonce_key, registered, user
 from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
 from sbcauth.cli.help import WithWholeSentences
@@ -33,6 +33,7 @@ _typer = typer.Typer(
 _typer.add_typer(user.commands, name="user")
 _typer.add_typer(config.commands, name="config")
 _typer.add_typer(lockout.commands, name="lockout")
+_typer.add_typer(registered.commands, name="registered")
 _typer.add_typer(nonce_key.commands, name="nonce-key")
 _typer.command()(init)
 _typer.command()(run)

@@ -22,7 +22,7 @@ commands = typer.Typer(
 )
 
 
-def _source(text: str | None) -> str | None:
+def source_or_prefix(text: str | None) -> str | None:
     """Refuse what is no source: nobody would be found under a mistyped address.
 
     Besides addresses and prefixes, the list has `*`, and `nonce:…` for one known by its nonces.
@@ -46,7 +46,7 @@ IPGroupOption = Annotated[
 ]
 SourceOption = Annotated[
     str | None,
-    typer.Option("--source", callback=_source, help="From this address or prefix."),
+    typer.Option("--source", callback=source_or_prefix, help="From this address or prefix."),
 ]
 
 

@@ -19,6 +19,7 @@ from sbcauth.files import make_folder
 from sbcauth.installation import kamailio_cfg, script
 from sbcauth.monitoring import modules
 from sbcauth.monitoring.ports import Listen, owner_of
+from sbcauth.monitoring.registrations import beside
 from sbcauth.monitoring.servers import SOCKET, lock, refuse_a_second
 from sbcauth.users.database import open_for_writing, sqlite_path
 from sbcauth.users.sealing import Seals
@@ -39,7 +40,7 @@ def command(
     listen: list[str],
     *,
     runtime: Path | None = None,
-    registrations: Path | None = None,
+    registered_in: Path | None = None,
     cfg: Path | None = None,
     workers: int = 4,
     shared_memory: int = 256,
@@ -50,7 +51,7 @@ def command(
     """Return the command line that runs Kamailio; sizes are in megabytes.
 
     `runtime` is the folder of its socket, `run` beside the configuration where none is given;
-    `registrations` is the file in which registrations are kept, else one beside the configuration.
+    `registered_in` is the file in which registrations are kept, else one beside the configuration.
     Raises NotStarted where Kamailio is missing, and BadParameter where an address is not
     `udp|tcp|tls|ws|wss:ADDRESS:PORT`. A WebSocket is opened on a TCP address, a secure one on a TLS
     address (RFC 7118).
@@ -63,7 +64,7 @@ def command(
             message = f"{address!a} is not udp:ADDRESS:PORT, tcp:…, tls:…, ws:… or wss:…"
             raise typer.BadParameter(message, param_hint="--listen")
     runtime = runtime or config_file.parent / "run"
-    registrations = registrations or registrations_beside(config_file)
+    registered_in = registered_in or beside(config_file)
     options = [kamailio, "-f", str(cfg or kamailio_cfg()), "-DD", "-E"]
     # TLSF: with Debian's default memory manager Kamailio spends most of its time in malloc.
     options += ["-x", "tlsf", "-X", "tlsf", "-m", str(shared_memory), "-n", str(workers)]
@@ -81,7 +82,7 @@ def command(
         "SBCAUTH_SCRIPT": script(),
         "SBCAUTH_LOG": "stderr",  # as -E has Kamailio do
         "SBCAUTH_RPC_SOCKET": runtime / SOCKET,
-        "SBCAUTH_REGISTRATIONS": f"sqlite:///{registrations}",
+        "SBCAUTH_REGISTRATIONS": f"sqlite:///{registered_in}",
     }
     if metrics:
         definitions["SBCAUTH_METRICS"] = metrics
@@ -92,11 +93,6 @@ def command(
     for address in dict.fromkeys(listen):
         options += ["-l", address]
     return [*options, "-ddd"] if verbose else options
-
-
-def registrations_beside(database: Path) -> Path:
-    """Return the file in which registrations survive a restart, beside that of the users."""
-    return database.with_name(f"{database.stem}-registrations.db")
 
 
 def _below_websocket(address: str) -> str:
@@ -179,10 +175,8 @@ def run(
         file,
         listen,
         runtime=runtime,
-        registrations=(
-            registrations.resolve()
-            if registrations
-            else registrations_beside(sqlite_path(settings.database))
+        registered_in=(
+            registrations.resolve() if registrations else beside(sqlite_path(settings.database))
         ),
         cfg=cfg,
         workers=workers,

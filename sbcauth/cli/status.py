@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sbcauth.cli.options import AsJSON, Socket, rpc
-from sbcauth.cli.output import print_json, print_table
+from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.monitoring.measures import Times
 from sbcauth.monitoring.prometheus import text
 from sbcauth.monitoring.status import Status
@@ -81,6 +81,8 @@ def _print(found: Status, before: Status | None) -> None:
     used, total = found.memory_used // _MEBIBYTE, found.memory_total // _MEBIBYTE
     print(f"shared memory: {used} of {total} MB")
     print(", ".join(f"{what.replace('_', ' ')}: {count}" for what, count in found.entries.items()))
+    contacts = counted(found.registered_contacts, "contact")
+    print(f"registered: {counted(found.registered_users, 'user')} with {contacts}")
     print(f"failed attempts: {found.failed_attempts}")
     for line in (*_lockouts(found), *_external(found), *_measured(found)):
         print(line)

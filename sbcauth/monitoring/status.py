@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sbcauth.monitoring import counts
+from sbcauth.monitoring import counts, registrations
 from sbcauth.monitoring.counts import ExternalAnswers, Lockouts, Outcome
 from sbcauth.monitoring.in_force import InForce, running
 from sbcauth.monitoring.measures import Totals
@@ -36,6 +36,7 @@ class Status(NamedTuple):
     `measured` is there where its metrics are switched on. `failed_attempts` are those that were
     counted, one for each wrong answer; `entries` what the tables hold now. `outcomes_lost` have
     been decided and counted, but the log did not take them.
+    `registered_users` have `registered_contacts` between them.
     """
 
     version: str
@@ -53,6 +54,8 @@ class Status(NamedTuple):
     measured: Totals | None
     failed_attempts: int = 0
     outcomes_lost: int = 0
+    registered_users: int = 0
+    registered_contacts: int = 0
 
 
 def status(rpc: Rpc) -> Status:
@@ -69,6 +72,7 @@ def status(rpc: Rpc) -> Status:
         )
     processes: list[dict[str, Any]] = rpc.call("core.psx")
     counted = counts.read(rpc)
+    users, contacts = registrations.count(rpc)
     servers = sorted({each.server for each in counted.external})
     measured = counts.value(rpc, counts.MEASURES)
     return Status(
@@ -90,6 +94,8 @@ def status(rpc: Rpc) -> Status:
         measured=Totals.decode(str(measured)) if measured else None,
         failed_attempts=counted.failed_attempts,
         outcomes_lost=int(counts.value(rpc, counts.LOST) or 0),
+        registered_users=users,
+        registered_contacts=contacts,
     )
 
 

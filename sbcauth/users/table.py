@@ -121,6 +121,13 @@ class UserTable:
         with self.reading():
             yield from query.iterator()
 
+    def owners(self) -> dict[tuple[str, str], str]:
+        """Return the IP Group of each address of record, by its user part and realm."""
+        columns = (UserInfo.local_user, UserInfo.realm, UserInfo.ip_group)
+        with self.reading():
+            rows = UserInfo.select(*columns).tuples().iterator()
+            return {(user, realm): ip_group for user, realm, ip_group in rows}
+
     def names(self, beginning: str) -> Iterator[str]:
         """Yield the user names that begin so, in order."""
         query = UserInfo.select(UserInfo.username).distinct().order_by(UserInfo.username)

@@ -19,7 +19,7 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield each command with its full name."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, f"{path} {name}")
-    if not hasattr(command, "commands"):
+    if not hasattr(command, "commands") or command.invoke_without_command:
         yield path, command
 
 

@@ -1,0 +1,174 @@
+"""Who is registered at a running server, and letting a user register anew.
+
+Kamailio's answer must fit a datagram. So many registrations are read from the file in which they
+survive a restart, which is a few seconds behind.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sbcauth.monitoring.rpc import Rpc, RpcError
+from sbcauth.policy.classification import host_of
+
+TABLE = "location"
+_AT_ONCE = 60
+"""So many contacts fit an answer, of some hundred bytes each."""
+_EPOCH = 2440587.5
+_DAY = 86400
+"""db_sqlite keeps times as Julian days: 1970 began at that one."""
+_NOTHING = ("[not set]", "n/a", "")
+_PORT = re.compile(r":(\d{1,5})(?:[;?>]|$)")
+Owners = Mapping[tuple[str, str], str]
+"""The IP Group of each user part and realm of an address of record."""
+_QUERY = """
+    SELECT username, domain, contact, received, user_agent, socket, last_modified, expires
+    FROM location WHERE expires > julianday('now') ORDER BY domain, username
+"""
+
+
+class Registration(NamedTuple):
+    """A contact of an address of record, `user`@`realm`.
+
+    `source` is where it registered from, as ADDRESS:PORT; `transport` how. `since` is when it
+    registered last, `until` when that ends (seconds since 1970).
+    """
+
+    user: str
+    realm: str
+    ip_group: str
+    contact: str
+    source: str
+    transport: str
+    user_agent: str
+    since: int
+    until: int
+
+
+def beside(database: Path) -> Path:
+    """Return the file in which registrations survive a restart, beside that of the users."""
+    return database.with_name(f"{database.stem}-registrations.db")
+
+
+def count(rpc: Rpc) -> tuple[int, int]:
+    """Return how many users are registered and with how many contacts; raises as Rpc.call.
+
+    Both are 0 where kamailio.cfg has no registrar.
+    """
+    try:
+        lines = rpc.call("stats.get_statistics", "usrloc:")
+    except RpcError:
+        return 0, 0
+    found = dict(line.removeprefix("usrloc:").split(" = ") for line in lines)
+    return int(found.get("registered_users", 0)), int(found.get(f"{TABLE}_contacts", 0))
+
+
+def registrations(rpc: Rpc, file: Path, ip_groups: Owners, now: float) -> list[Registration]:
+    """Return all registrations at `now` (seconds since 1970), in the order of realm and user.
+
+    `file` is where the server writes them behind. Raises NotRunning, and RpcError where there are
+    too many to be told at once and there is no such file.
+    """
+    users, contacts = count(rpc)
+    if contacts <= _AT_ONCE:
+        rows = _asked(rpc, now)
+    elif file.exists():
+        rows = _written(file)
+    else:
+        raise RpcError(
+            f"{users} users are registered, more than the server can tell at once: name one"
+        )
+    found = [_registration(row, ip_groups) for row in rows]
+    return sorted(found, key=lambda each: (each.realm, each.user, each.since))
+
+
+def of_user(rpc: Rpc, user: str, realm: str, ip_group: str, now: float) -> list[Registration]:
+    """Return where one user is registered at `now`; raises NotRunning."""
+    try:
+        found = rpc.call("ul.lookup", TABLE, f"{user}@{realm}")
+    except RpcError:  # has no contacts
+        return []
+    owners = {(user, realm): ip_group}
+    return [_registration(row, owners) for row in _contacts(found, now)]
+
+
+def drop(rpc: Rpc, user: str, realm: str) -> bool:
+    """Forget where a user is registered; tell whether there was anything. Raises NotRunning."""
+    try:
+        rpc.call("ul.lookup", TABLE, f"{user}@{realm}")  # `ul.rm` takes what has no contact, too
+        rpc.call("ul.rm", TABLE, f"{user}@{realm}")
+    except RpcError:
+        return False
+    return True
+
+
+class _Row(NamedTuple):
+    user: str
+    realm: str
+    contact: str
+    received: str
+    user_agent: str
+    socket: str
+    since: int
+    until: int
+
+
+def _asked(rpc: Rpc, now: float) -> Iterator[_Row]:
+    for domain in rpc.call("ul.dump")["Domains"]:
+        for each in domain["Domain"].get("AoRs", ()):
+            yield from _contacts(each["Info"], now)
+
+
+def _contacts(info: Mapping[str, Any], now: float) -> Iterator[_Row]:
+    user, _, realm = str(info["AoR"]).rpartition("@")
+    for each in info.get("Contacts", ()):
+        contact = each["Contact"]
+        if not isinstance(contact["Expires"], int):  # "expired", "deleted", "permanent"
+            continue
+        since = int(contact["Last-Modified"])
+        yield _Row(
+            user,
+            realm,
+            str(contact["Address"]),
+            _given(contact["Received"]),
+            _given(contact["User-Agent"]),
+            _given(contact["Socket"]),
+            since,
+            int(now) + contact["Expires"],
+        )
+
+
+def _written(file: Path) -> Iterator[_Row]:
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        for user, realm, contact, received, agent, socket, since, until in database.execute(_QUERY):
+            received, agent, socket = map(_given, (received, agent, socket))
+            times = _seconds(since), _seconds(until)
+            yield _Row(user, realm or "", contact, received, agent, socket, *times)
+
+
+def _seconds(julian_day: float) -> int:
+    return round((julian_day - _EPOCH) * _DAY)
+
+
+def _given(value: object) -> str:
+    text = str(value or "")
+    return "" if text in _NOTHING else text
+
+
+def _registration(row: _Row, ip_groups: Owners) -> Registration:
+    reached_at = row.received or row.contact
+    port = _PORT.search(reached_at.partition("@")[2] or reached_at)
+    return Registration(
+        row.user,
+        row.realm,
+        ip_groups.get((row.user, row.realm), ""),
+        row.contact,
+        f"{host_of(reached_at)}:{port[1] if port else 5060}",
+        row.socket.partition(":")[0] or "udp",
+        row.user_agent,
+        row.since,
+        row.until,
+    )

@@ -1,0 +1,71 @@
+"""`sbcauth registered`: who is registered at a real server, few and many."""
+
+import json
+import time
+from contextlib import ExitStack
+
+from kamailio import Server, wait_for
+from phone import Phone
+
+CONFIG = """\
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{address: 127.0.0.0/8}]
+"""
+USERS = {f"{number}": "secret" for number in range(1001, 1004)}
+
+
+def registered(server: Server, *options: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(server.administer("registered", "--json", *options))
+    return found
+
+
+def test_who_is_registered_is_told_with_source_and_times(server: Server) -> None:
+    assert registered(server) == []
+    assert "registered: 0 users with 0 contacts" in server.administer("status")
+    with Phone(server, "1001") as phone, Phone(server, "1002", address="127.0.0.2") as other:
+        assert phone.register().status == other.register().status == 200
+        first, second = registered(server)
+        assert (first["user"], first["realm"], first["ip_group"]) == (
+            "1001",
+            "example.com",
+            "Phones",
+        )
+        assert str(first["source"]).startswith("127.0.0.1:")
+        assert abs(int(str(first["since"])) - time.time()) < 30
+        assert 0 < int(str(first["until"])) - time.time() <= 3600
+        assert registered(server, "--source", "127.0.0.2/32") == [second]
+        assert registered(server, "--user", "1001", "--ip-group", "Phones") == [first]
+        assert registered(server, "--ip-group", "Others") == []
+        assert "registered: 2 users with 2 contacts" in server.administer("status")
+        table = server.administer("registered")
+        assert "1001@example.com\tPhones\t127.0.0.1:" in table
+
+
+def test_registration_is_dropped(server: Server) -> None:
+    with Phone(server, "1003") as phone:
+        assert phone.register().status == 200
+        assert server.administer("registered", "drop", "1003") == "dropped sip:1003@example.com\n"
+        assert registered(server, "--user", "1003") == []
+    done = server.sbcauth("registered", "drop", "1003")
+    assert done.returncode == 1
+    assert "1003 is not registered" in done.stderr
+
+
+def test_many_are_read_from_the_file_that_they_are_written_to(start_server, monkeypatch) -> None:
+    server = start_server(CONFIG)
+    server.administer(
+        "user", "import", "/dev/stdin", stdin="username,password\n" + "".join(
+            f"{number},secret\n" for number in range(1001, 1071)
+        ),
+    )  # fmt: skip
+    with ExitStack() as stack:
+        for number in range(1001, 1071):
+            phone = stack.enter_context(Phone(server, str(number)))
+            assert phone.register().status == 200
+        assert wait_for(lambda: len(registered(server)) == 70, 15)
+        assert registered(server, "--user", "1042")[0]["ip_group"] == "Phones"
