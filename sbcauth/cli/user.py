@@ -210,7 +210,7 @@ def reseal(
     context: typer.Context,
     rotate: Annotated[bool, typer.Option("--rotate", help="Make a new key first.")] = False,
 ) -> None:
-    """Seal every H(A1) in the database with the newest key, plain ones too.
+    """Seal every H(A1) in the database with the newest key.
 
     Older keys stay in the file, for backups of the database.
 
