@@ -100,7 +100,10 @@ def _is_at(number: int, flow: tuple[str, str], connection: int) -> bool:
 
 
 def places(local_user: str, realm: str) -> list[Place]:
-    """Return where a user is registered now, the newest first; `local_user` as in a URI."""
+    """Return where a user is registered now, the newest first; `local_user` as in a URI.
+
+    A binding whose connection has gone is nowhere.
+    """
     if (
         not TABLE
         or KSR.registrar.reg_fetch_contacts(TABLE, f"sip:{local_user}@{realm}", _WHERE) < 0
@@ -112,13 +115,19 @@ def places(local_user: str, realm: str) -> list[Place]:
         found = [
             (get(f"$(ulc({_WHERE}=>modified)[{number}])") or 0, place)
             for number in range(bindings)
-            if (place := _place_of(number))
+            if (place := _place_of(number)) and not _has_hung_up(number)
         ]
         return [place for _, place in sorted(found, key=itemgetter(0), reverse=True)]
     except UnicodeDecodeError:
         return []
     finally:
         KSR.registrar.reg_free_contacts(_WHERE)
+
+
+def _has_hung_up(number: int) -> bool:
+    """Tell whether the connection of a binding has gone."""
+    connection = KSR.pv.get(f"$(ulc({_WHERE}=>conid)[{number}])") or 0
+    return connection > 0 and hasattr(KSR, "tcpops") and KSR.tcpops.tcp_conid_alive(connection) < 0
 
 
 def _place_of(number: int) -> Place | None:

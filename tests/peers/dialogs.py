@@ -17,6 +17,13 @@ NOBODY = 0.15
 """Seconds for which nothing must arrive."""
 
 
+def uri_of(contact: str) -> str:
+    """Return the URI of a Contact in angle brackets."""
+    found = re.search(r"<([^<>]*:[^<>]*)>", contact)
+    assert found, contact
+    return found[1]
+
+
 class Side:
     """One side of a dialog (RFC 3261, 12): what its requests are made of."""
 
@@ -31,7 +38,7 @@ class Side:
     def learns(self, message: Request | Response, *, backwards: bool) -> None:
         """Take target and route set from what has come."""
         contact = message.header("contact") or message.header("m")
-        self.target = re.sub(r"^[^<]*<|>.*$", "", contact)
+        self.target = uri_of(contact)
         routes = message.all("record-route")
         self.routes = routes[::-1] if backwards else routes
 
