@@ -11,6 +11,7 @@ from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
 from sbcauth.policy.dialogs import Cipher, Seals
 from sbcauth.policy.external_server import Verdict
+from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.policy.passages import Dialogs
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
@@ -59,6 +60,10 @@ class Service:
             else UserDirectory(database, key_file)
         )
         self.websocket_origins = config.websocket_origins
+        self.unproved_connection_lifetime = config.unproved_connection_lifetime
+        self.server_groups = frozenset(
+            group.name for group in config.ip_groups if group.type is IPGroupType.SERVER
+        )
         self.ip_groups = IPGroups(config.ip_groups)
         self.cseqs = CSeqSpaces(shared)
         self.shared = shared

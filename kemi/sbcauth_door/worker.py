@@ -33,7 +33,7 @@ from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import SharedState
 from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
-from sbcauth_door import dialogs, outcomes, ready, registrations
+from sbcauth_door import connections, dialogs, outcomes, ready, registrations
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
@@ -229,6 +229,7 @@ class Worker(DialogRoutes):
             request.begin_transaction()
             ksr.log(decision, request)
             ksr.remove_credentials(request, decision.realm)
+            connections.keep_while_waiting(request, self._service.unproved_connection_lifetime)
             ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
         except BaseException as cause:
@@ -355,9 +356,13 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
                 ksr.set_origin(found.ip_group, found.realm)
                 ksr.set_route(found)
             return ReturnCode.PASSED
-        case Challenge():
+        case Challenge(ip_group=ip_group):
+            if ip_group in service.server_groups:
+                connections.keep_of_server_group(request)
             ksr.challenge(decision.status, decision.headers)
-        case Reject():
+        case Reject(ip_group=ip_group):
+            if ip_group in service.server_groups:
+                connections.keep_of_server_group(request)
             ksr.refuse(decision)
         case Drop():
             pass

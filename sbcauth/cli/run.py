@@ -46,6 +46,7 @@ def command(
     shared_memory: int = 256,
     tls_config: Path | None = None,
     metrics: str = "",
+    unproved_connection_lifetime: int = 30,
     verbose: bool = False,
 ) -> list[str]:
     """Return the command line that runs Kamailio; sizes are in megabytes.
@@ -90,6 +91,7 @@ def command(
         definitions["TLS_CONFIG"] = tls_config.resolve()
     for name, value in definitions.items():
         options += ["-A", f'{name}="{value}"']
+    options += ["-A", f"UNPROVED_CONNECTION_LIFETIME={unproved_connection_lifetime}"]
     for address in dict.fromkeys(listen):
         options += ["-l", address]
     return [*options, "-ddd"] if verbose else options
@@ -183,6 +185,7 @@ def run(
         shared_memory=shared_memory,
         tls_config=tls_config,
         metrics=metrics,
+        unproved_connection_lifetime=settings.unproved_connection_lifetime,
         verbose=verbose,
     )
     if cfg is None:

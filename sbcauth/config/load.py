@@ -44,6 +44,7 @@ class Config:
     old_password_memory: int
     unclassified_requests: UnclassifiedRequests
     websocket_origins: tuple[str, ...]
+    unproved_connection_lifetime: int
     log: LogDetail
     log_to: str
     ip_groups: tuple[IPGroup, ...]
@@ -75,6 +76,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         old_password_memory=keys.old_password_memory,
         unclassified_requests=keys.unclassified_requests,
         websocket_origins=keys.websocket_origins,
+        unproved_connection_lifetime=keys.unproved_connection_lifetime,
         log=keys.log,
         log_to=str(folder / keys.log_to) if "/" in keys.log_to else keys.log_to,
         ip_groups=tuple(_ip_group(group, keys, folder) for group in keys.ip_groups),

@@ -243,6 +243,7 @@ class FileKeys(SharedKeys):
         tuple[str, ...],
         BeforeValidator(values.origins, json_schema_input_type=str | list[str]),
     ] = ()
+    unproved_connection_lifetime: Annotated[int, values.seconds(5, 300)] = 30
     log: Annotated[LogDetail, values.words(LogDetail)] = LogDetail.CHANGES
     log_to: Annotated[str, BeforeValidator(values.log_to, json_schema_input_type=str)] = (
         values.LOG_TO_AUTO

@@ -30,6 +30,7 @@ def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
         "old_password_memory": config.old_password_memory,
         "unclassified_requests": str(config.unclassified_requests),
         "websocket_origins": list(config.websocket_origins),
+        "unproved_connection_lifetime": config.unproved_connection_lifetime,
         "log": str(config.log),
         "log_to": config.log_to,
         "ip_groups": [_effective(group, hide) for group in config.ip_groups],

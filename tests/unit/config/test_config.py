@@ -95,9 +95,10 @@ def test_sample_serves_phones_of_this_machine_and_challenges_what_outsiders_coul
     assert group.methods >= {"REGISTER", "INVITE", "SUBSCRIBE", "MESSAGE", "PUBLISH", "REFER"}
 
 
-def test_sample_with_its_trunk_uncommented_routes_calls_there(loaded: Load) -> None:
+def test_sample_with_its_trunk_uncommented_routes_calls_there(loaded: Load, tmp_path: Path) -> None:
+    (tmp_path / "carrier.secret").write_text("secret\n")
     text = re.sub(r"# (- name:|  \w+:|route_to:)", r"\1", SAMPLE.read_text("utf-8"))
-    config = loaded(text, {"CARRIER_PASSWORD": "secret"})
+    config = loaded(text)
     group, carrier = config.ip_groups
     assert config.warnings == ()
     assert (group.route_to, carrier.name) == ("Carrier", "Carrier")
@@ -122,6 +123,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
         old_password_memory=604800,
         unclassified_requests=UnclassifiedRequests.REJECT,
         websocket_origins=(),
+        unproved_connection_lifetime=30,
         log=LogDetail.CHANGES,
         log_to="auto",
         ip_groups=(

@@ -1,0 +1,183 @@
+"""TCP and TLS connections: those without a word end, and an address has a share of them."""
+
+import json
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from kamailio import free_port, wait_for
+from phone import Endpoint, Phone
+from repository import REPOSITORY
+
+CONFIG = """
+realm: example.com
+unproved_connection_lifetime: 5s
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{address: 127.0.0.1}]
+  - name: Carrier
+    type: server
+    authentication_mode: sbc-as-server
+    authentication_method_list: [INVITE]
+    username_as_server: carrier
+    password_as_server: secret
+    classification: [{address: 127.0.0.2}]
+"""
+LIFETIME = 5
+NOTICED = 12
+"""Seconds until Kamailio has ended them: the process that reads one keeps it for five more."""
+
+
+def is_open(endpoint: Endpoint) -> bool:
+    """Tell whether the server has not closed the connection."""
+    readable, _, _ = select.select([endpoint.socket], [], [], 0)
+    return not readable
+
+
+def test_connection_without_a_word_ends_and_others_do_not(start_server, tls_config):
+    tls = free_port()
+    server = start_server(
+        CONFIG, listen=[f"tls:127.0.0.1:{tls}"], options=["--tls-config", str(tls_config)]
+    )
+    server.add_user("1001", "secret")
+    with ExitStack() as stack:
+
+        def phone(*who: str, **how: Any) -> Phone:
+            return stack.enter_context(Phone(server, *who, **how))
+
+        silent = {
+            "tcp": stack.enter_context(Endpoint(server, transport="tcp")),
+            "tls": stack.enter_context(Endpoint(server, transport="tls", home=tls)),
+            "unclassified": stack.enter_context(Endpoint(server, "127.0.0.3", transport="tcp")),
+        }
+        challenged = phone("1001", "secret", transport="tcp")
+        assert challenged.request("REGISTER").status == 401
+        registered = phone("1001", "secret", transport="tcp")
+        assert registered.register().status == 200
+        over_tls = phone("1001", "secret", transport="tls", home=tls)
+        assert over_tls.register().status == 200
+        carrier = phone("carrier", "secret", address="127.0.0.2", transport="tcp")
+        assert carrier.request("INVITE").status == 401
+        time.sleep(LIFETIME)
+        unproved = [*silent.values(), challenged]
+        assert wait_for(lambda: not any(map(is_open, unproved)), NOTICED), silent
+        assert is_open(carrier)
+        for kept in (registered, over_tls):
+            assert is_open(kept)
+            assert kept.register().status == 200
+
+
+def test_connection_that_we_opened_is_kept(start_server):
+    with socket.create_server(("127.0.0.2", 0)) as listening:
+        port = listening.getsockname()[1]
+        config = CONFIG.replace("[REGISTER, INVITE]", "[REGISTER, MESSAGE]\n    route_to: Carrier")
+        server = start_server(f'{config}    proxy_set: ["sip:127.0.0.2:{port};transport=tcp"]\n')
+        server.add_user("1001", "secret")
+        opened: list[socket.socket] = []
+        peer = threading.Thread(target=lambda: opened.append(answered(listening)))
+        peer.start()
+        with Phone(server, "1001", "secret") as phone:
+            challenge = phone.request("MESSAGE")
+            assert phone.request("MESSAGE", answering=challenge).status == 200
+        peer.join()
+        (connection,) = opened
+        time.sleep(LIFETIME + NOTICED)
+        readable, _, _ = select.select([connection], [], [], 0)
+        connection.close()
+        assert not readable
+
+
+def answered(listening: socket.socket) -> socket.socket:
+    """Accept a connection, and answer the request that comes by it, 200."""
+    listening.settimeout(20)
+    connection, _ = listening.accept()
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(65535)
+    head = request.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    wanted = (b"via", b"from", b"to", b"call-id", b"cseq")
+    echoed = [line for line in head if line.partition(b":")[0].strip().lower() in wanted]
+    lines = [b"SIP/2.0 200 OK", *echoed, b"Content-Length: 0", b"", b""]
+    connection.sendall(b"\r\n".join(lines))
+    return connection
+
+
+KERNEL = """
+import json, socket, sys, time
+sys.path[:0] = json.loads(sys.argv[1])
+
+def listen(kind):
+    listening = socket.socket(socket.AF_INET, kind)
+    listening.bind(("127.0.0.1", 5060))
+    return listening
+
+tcp, udp = listen(socket.SOCK_STREAM), listen(socket.SOCK_DGRAM)
+tcp.listen(1000)
+udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+
+def connected(source, wanted):
+    made = []
+    for _ in range(wanted):
+        client = socket.socket()
+        client.bind((source, 0))
+        client.settimeout(2)
+        try:
+            client.connect(("127.0.0.1", 5060))
+        except OSError:
+            continue
+        made.append(client)
+    return made
+
+def arrived(source, wanted):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((source, 0))
+        for _ in range(wanted):
+            client.sendto(b"OPTIONS", ("127.0.0.1", 5060))
+    found = 0
+    udp.settimeout(0.2)
+    try:
+        while udp.recvfrom(100):
+            found += 1
+    except TimeoutError:
+        return found
+
+guilty = connected("127.0.0.2", 300)
+other = connected("127.0.0.3", 10)
+spared = connected("127.0.0.4", 300)
+packets = [arrived(source, 1000) for source in ("127.0.0.2", "127.0.0.3", "127.0.0.4")]
+for each in guilty:
+    each.close()
+time.sleep(0.2)
+print(json.dumps([len(guilty), len(other), len(spared), packets]))
+"""
+
+
+def test_kernel_bounds_the_connections_and_packets_of_an_address(tmp_path):
+    """Loaded twice, as at a restart of the firewall, in a network namespace of its own."""
+    rules = REPOSITORY / "contrib" / "nftables" / "sbcauth.nft"
+    script = (
+        'ip link set lo up; nft -f "$0"; nft -f "$0";'
+        "nft add element inet sbcauth spared4 '{ 127.0.0.4 }';"
+        'exec "$@"'
+    )
+    done = subprocess.run(
+        [
+            *("unshare", "--net", "sh", "-ec", script, str(rules)),
+            *(sys.executable, "-c", KERNEL, json.dumps(sys.path)),
+        ],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    guilty, other, spared, packets = json.loads(done.stdout)
+    assert (guilty, other, spared) == (256, 10, 300)
+    assert 400 <= packets[0] < 700
+    assert 400 <= packets[1] < 700
+    assert packets[2] == 1000
