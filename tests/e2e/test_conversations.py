@@ -71,8 +71,10 @@ class Stage:
         The IP Group is that of the first socket that presents the account's credentials.
         """
         for line in script.about.get("account", ()):
-            user, ip_group = line.split(" in ")
-            yield f"{user},{user},pw,{ip_group}"
+            user, _, rest = line.partition(" in ")
+            ip_group, _, local_user = rest.partition(" as ")
+            quoted = user.replace('"', '""')
+            yield f'{local_user or user},"{quoted}",pw,{ip_group}'
         for letter, user in names.items():
             for step in script.steps:
                 if f"user={{{letter}}}" in "\n".join(step.block):
