@@ -28,6 +28,9 @@ modparam("htable", "htable", "sbcauth_attempts=>size=14;autoexpire=90000;updatee
 modparam("htable", "htable", "sbcauth_lockouts=>size=12;autoexpire=90000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_trusted=>size=14;autoexpire=2592000;updateexpire=0;")
 modparam("htable", "htable", "sbcauth_cseq=>size=10;autoexpire=86400;updateexpire=0;")
+modparam("htable", "htable", "sbcauth_flows=>size=14;autoexpire=7200;")
+modparam("htable", "htable", "sbcauth_registered=>size=10;autoexpire=7200;")
+modparam("htable", "htable", "sbcauth_limits=>size=4;")
 modparam("htable", "htable", "sbcauth_outcomes=>size=8;initval=0;")
 modparam("htable", "htable", "sbcauth_keys=>size=2;")
 """  # noqa: E501 - a parameter of Kamailio's is one line

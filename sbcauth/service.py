@@ -11,8 +11,9 @@ from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
 from sbcauth.policy.dialogs import Cipher, Seals
 from sbcauth.policy.external_server import Verdict
-from sbcauth.policy.ip_groups import IPGroupType
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
 from sbcauth.policy.passages import Dialogs
+from sbcauth.policy.registrations import Registrations
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import SharedState
@@ -23,7 +24,8 @@ class Route(NamedTuple):
     """Where a request of an IP Group goes: the realm that it finds users in, and next hops.
 
     `next_hops` are the servers of the IP Group `route_to`; both are empty for what stays here.
-    `peer` is that IP Group, where we answer its challenges.
+    `peer` is that IP Group, where we answer its challenges. `reached` are the realms in which users
+    are found, and `apart` all that there are, in lower case, where there are several.
     """
 
     ip_group: str
@@ -31,6 +33,18 @@ class Route(NamedTuple):
     next_hops: tuple[str, ...] = ()
     route_to: str = ""
     peer: str = ""
+    reached: tuple[str, ...] = ()
+    apart: frozenset[str] = frozenset()
+
+    def realms_of(self, host: str) -> tuple[str, ...]:
+        """Return the realms in which to find a user who is called at `host`.
+
+        Where that is a realm of ours which is not reached, there is none.
+        """
+        name = host.lower()
+        if name in self.apart:
+            return tuple(realm for realm in self.reached if realm.lower() == name)
+        return self.reached
 
 
 class Service:
@@ -41,7 +55,8 @@ class Service:
     `ciphers` seal its dialogs, where it has any.
 
     `routes` says where requests of an IP Group go: by its name, and whether they stay here, as a
-    REGISTER does that we have accepted ourselves.
+    REGISTER does that we have accepted ourselves. `registrations` is the registrar, where there is
+    one.
     """
 
     def __init__(
@@ -52,6 +67,7 @@ class Service:
         started_at: int,
         looked_up: Callable[[bool], None] | None = None,
         ciphers: Sequence[Cipher] = (),
+        registrations: Registrations | None = None,
     ) -> None:
         database, key_file = config.database, config.ha1_key_file
         self._users = (
@@ -71,6 +87,7 @@ class Service:
             seals = Seals(ciphers, self.ip_groups.by_name)
             self.dialogs = Dialogs(seals, self.ip_groups)
         self.routes = dict(_routes(self.ip_groups))
+        self.emergency_routes = dict(_emergency_routes(self.ip_groups))
         self.server = AuthServer(
             self.ip_groups,
             self._users,
@@ -78,6 +95,7 @@ class Service:
             keys,
             config.unclassified_requests,
             started_at,
+            registrations,
         )
 
     def decide(self, request: Request, now: float, verdict: Verdict | None = None) -> Decision:
@@ -104,6 +122,10 @@ class Service:
         """Tell whether a nonce is one of ours, whatever it was for, and however old."""
         return self.server.has_minted(nonce, int(now))
 
+    def bad_request(self, request: Request) -> Decision:
+        """Return what becomes of a request that is refused before any decision."""
+        return self.server.bad_request(request)
+
     def refresh(self, now: float) -> None:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""
         self._users.refresh(now)
@@ -125,10 +147,32 @@ class Service:
 
 
 def _routes(ip_groups: IPGroups) -> Iterator[tuple[tuple[str, bool], Route]]:
-    """Yield the route for each IP Group, and for whether the request stays here."""
-    for name in ip_groups.by_name:
-        realm = ip_groups.realm_of_users(name)
-        peer = ip_groups.peer_answered(name)
-        yield (name, True), Route(name, realm)
-        hops, route_to = ip_groups.next_hops(name), ip_groups.by_name[name].route_to or ""
-        yield (name, False), Route(name, realm, hops, route_to, peer.name if peer else "")
+    """Yield the route for each IP Group, and for whether the request stays here.
+
+    What a peer server registers never does.
+    """
+    realms = frozenset(group.realm.lower() for group in ip_groups.by_name.values())
+    for name, group in ip_groups.by_name.items():
+        reached, peer = ip_groups.realms_reached(name), ip_groups.peer_answered(name)
+        route = Route(
+            name,
+            reached[0] if reached else group.realm,
+            ip_groups.next_hops(name),
+            group.route_to or "",
+            peer.name if peer else "",
+            reached,
+            realms if len(realms) > 1 else frozenset(),
+        )
+        yield (name, False), route
+        is_server = group.type is IPGroupType.SERVER
+        yield (name, True), route if is_server else Route(name, group.realm)
+
+
+def _emergency_routes(ip_groups: IPGroups) -> Iterator[tuple[str, Route]]:
+    for name, group in ip_groups.by_name.items():
+        if group.emergency:
+            route_to = group.emergency.route_to
+            peer = ip_groups.by_name[route_to]
+            answered = peer.authentication_mode is AuthenticationMode.SBC_AS_CLIENT
+            hops = ip_groups.servers_of(route_to)
+            yield name, Route(name, "", hops, route_to, route_to if answered else "")

@@ -6,7 +6,7 @@ from typing import Any, cast
 import KSR
 
 from sbcauth.exceptions import Absorbed
-from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Party, Request
+from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Party, Request, phone_behind
 from sbcauth_door import registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.in_progress import InProgress
@@ -31,6 +31,8 @@ class CurrentRequest:
         "_begun",
         "_first",
         "_has_transaction",
+        "_told",
+        "edge",
         "in_progress",
         "method",
         "party",
@@ -40,6 +42,9 @@ class CurrentRequest:
     claimed_user = Request.claimed_user
     fields = Request.fields
     flow = Request.flow
+    is_anonymous = Request.is_anonymous
+    sender_hosts = Request.sender_hosts
+    sender_user = Request.sender_user
 
     def __init__(self) -> None:
         self.in_progress = InProgress()
@@ -52,6 +57,8 @@ class CurrentRequest:
         """
         self._has_transaction = has_transaction
         self.party = party
+        self._told: tuple[int, str] | None = None
+        self.edge = ""
         self.source_address = _get_source_address()
         self._first = message.getHeader if message else _first
         try:
@@ -99,18 +106,31 @@ class CurrentRequest:
     authorization = property(lambda _: ksr.fields(AUTHORIZATION))
     proxy_authorization = property(lambda _: ksr.fields(PROXY_AUTHORIZATION))
     request_uri = property(lambda _: ksr.text("ou"))
-    source_port = property(lambda _: int(KSR.pv.get("$sp")))
-    transport = property(lambda _: _get_transport().lower())
+    source_port = property(lambda self: self._told[0] if self._told else int(KSR.pv.get("$sp")))
+    transport = property(lambda self: self._told[1] if self._told else _get_transport().lower())
     from_user = property(lambda _: _text(_get_from_user, "fU"))
     from_host = property(lambda _: ksr.text("fd"))
     to_user = property(lambda _: _text(_get_to_user, "tU"))
     in_dialog = property(lambda _: _has_totag() > 0)
     call_id = property(lambda _: _text(_get_call_id, "ci"))
     body = property(lambda _: ksr.body())
+    event = property(lambda _: ksr.first("Event"))
+    preferred_identity = property(lambda _: ksr.first("P-Preferred-Identity"))
+    has_route = property(lambda _: KSR.hdr.is_present("Route") > 0)
+    connection = property(lambda _: int(KSR.pv.get("$conid") or 0))
+    vias = property(lambda _: ksr.fields("Via"))
+
+    def as_told_by_edge(self) -> "CurrentRequest":
+        """Be the request of the phone behind the edge proxy that has relayed it."""
+        address, port, transport = phone_behind(self.vias)
+        self.edge = self.source_address
+        if address:
+            self.source_address, self._told = address, (port, transport)
+        return self
 
     def comes_from_where_registered(self, local_user: str, realm: str) -> bool:
         """Tell whether it comes by the very flow from which a user is registered."""
-        return registrar.is_registered_here(ksr.escaped(local_user), realm)
+        return registrar.is_registered_here(cast(Request, self), local_user, realm)
 
     def begin_transaction(self) -> None:
         """Have the request absorbed when it comes again; raises Absorbed where it has."""

@@ -8,14 +8,26 @@ registered and changes nothing, whatever else somebody may have made of the requ
 """
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2s
+from math import inf
 from operator import itemgetter
+from time import time
 from typing import Any
 
 import KSR
 
+from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import Unavailable
+from sbcauth.policy.decision import Reject
 from sbcauth.policy.dialogs import Place
+from sbcauth.policy.ip_groups import IPGroup
+from sbcauth.policy.registration import MOST_FIELDS, fault
+from sbcauth.policy.registrations import Binding
+from sbcauth.policy.request import Request
 from sbcauth.policy.targets import place_of
+from sbcauth.policy.unproved import unescaped
 from sbcauth_door import request as ksr
 
 TABLE = ksr.definition("SBCAUTH_REGISTRAR")
@@ -23,10 +35,8 @@ TABLE = ksr.definition("SBCAUTH_REGISTRAR")
 
 _MODULES = ("registrar", "textopsx")
 _PROFILE = "sbcauth"
-_PORT = re.compile(r":\d+\Z", re.ASCII).search
-_TRANSPORT = re.compile(r";transport=(\w+)", re.ASCII).search
 _WHERE = "sbcauth_where"
-_MOST_BINDINGS = 32
+_MOST_BINDINGS = 64
 
 
 def check() -> None:
@@ -38,65 +48,202 @@ def check() -> None:
         )
 
 
+class KamailioRegistrations:
+    """Registrations in the table of Kamailio's registrar."""
+
+    def of(self, user: str, realm: str) -> Sequence[Binding]:
+        """Return the Contacts of an address of record, where the route block keeps them."""
+        if not TABLE:
+            return ()
+        with _fetched(f"sip:{ksr.escaped(user)}@{realm}") as numbers:
+            return tuple(filter(None, map(_binding, numbers)))
+
+    def owner_of(self, address: str, port: int, transport: str) -> tuple[str, str]:
+        """Return the address of record that registered from there last, and its IP Group."""
+        flow = f"{address}:{port}" if transport == "udp" else address
+        try:
+            owner = str(KSR.htable.sht_get(_FLOWS, flow) or "")
+        except UnicodeDecodeError:
+            return "", ""
+        account, _, ip_group = owner.partition(" ")
+        return (unescaped(account), ip_group) if "@" in account else ("", "")
+
+
+_FLOWS = "sbcauth_flows"
+
+
+@contextmanager
+def _fetched(aor: str, profile: str = _PROFILE) -> Iterator[list[int]]:
+    """Have the bindings of an address of record at hand, and yield their numbers.
+
+    One that was taken away stays in the list, expired, until the database has been told.
+    """
+    if KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
+        yield []
+        return
+    try:
+        count = min(KSR.pv.get(f"$(ulc({profile}=>count))") or 0, _MOST_BINDINGS)
+        now = time()
+        yield [number for number in range(count) if _expiry(number, profile) > now]
+    finally:
+        KSR.registrar.reg_free_contacts(profile)
+
+
+def _expiry(number: int, profile: str) -> float:
+    return float(_attribute("expires", number, profile) or inf)
+
+
+def _attribute(name: str, number: int, profile: str = _PROFILE) -> Any:
+    try:
+        return KSR.pv.get(f"$(ulc({profile}=>{name})[{number}])")
+    except UnicodeDecodeError:
+        return None
+
+
+def _binding(number: int) -> Binding | None:
+    """Return where a binding is reached: by its flow, if it has no Path."""
+    received = str(_attribute("received", number) or _attribute("addr", number) or "")
+    found = _RECEIVED.match(received)
+    if not found:
+        return None
+    address, port, transport = found.groups()
+    return Binding(
+        address.strip("[]"),
+        int(port or 5060),
+        (transport or "udp").lower(),
+        max(0, int(_attribute("conid", number) or 0)),
+        bool(_attribute("path", number)),
+    )
+
+
+_RECEIVED = re.compile(
+    r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;>]*)(?::(\d+))?(?:.*?;transport=(\w+))?", re.IGNORECASE
+)
+
+
+def refusal(group: IPGroup, username: str) -> Reject | None:
+    """Return how the REGISTER at hand is refused that cannot be kept as it is, None if it can."""
+    contacts, required = ksr.fields("Contact", MOST_FIELDS), ksr.fields("Require")
+    user = ksr.text("tU")
+    return fault(user, contacts, required, _is_ours, group.name, username)
+
+
+def _is_ours(uri: str) -> bool:
+    return bool(KSR.is_myself(uri))
+
+
+def settle_path(group: IPGroup) -> None:
+    """Believe the Path of an edge proxy, and nobody else's (RFC 3327, 6.1).
+
+    A phone is reached where it registered from, or by its edge proxy.
+    """
+    if KSR.hdr.is_present("Path") < 0:
+        return
+    if group.is_edge(ksr.text("si")):
+        KSR.pv.sets("$avp(sbcauth_by_path)", "1")
+    elif KSR.textops.remove_hf("Path") > 0 and KSR.textopsx.msg_apply_changes() < 0:
+        raise Unavailable("the Path of a stranger cannot be taken out")
+
+
+def make_room(aor: str) -> bool:
+    """Take one binding away for another: of the same instance, of a lost connection, the oldest."""
+    instance = _INSTANCE.search(ksr.first("Contact"))
+    with _fetched(aor) as numbers:
+        bindings = [
+            (
+                not (instance and _attribute("instance", number) == instance[1]),
+                _is_connected(_attribute("conid", number)),
+                int(_attribute("modified", number) or 0),
+                str(_attribute("ruid", number)),
+            )
+            for number in numbers
+        ]
+    if not bindings:
+        return False
+    return bool(KSR.registrar.unregister_ruid(TABLE, aor, min(bindings)[3]) > 0)
+
+
+_INSTANCE = re.compile(r'\+sip\.instance\s*=\s*"([^"]*)"', re.IGNORECASE)
+
+
+def _is_connected(connection: object) -> bool:
+    """Tell whether a binding can still be reached; over UDP nobody knows better."""
+    number = int(str(connection or 0))
+    return number <= 0 or bool(KSR.tcpops.tcp_conid_alive(number) > 0)
+
+
+def set_limits(group: IPGroup) -> None:
+    """Tell the registrar how many Contacts the address of record may have."""
+    if group.max_contacts != _USUAL_CONTACTS:
+        KSR.pv.seti("$xavp(sbcauth_registrar=>max_contacts)", group.max_contacts)
+    if group.max_registered_users:
+        KSR.pv.sets("$avp(sbcauth_limited)", "1")
+
+
+def tell_limits(groups: Iterable[IPGroup]) -> None:
+    """Have the route block ask for IP Groups whose registrations have limits of their own."""
+    KSR.htable.sht_reset(_LIMITS)
+    for group in groups:
+        if group.max_contacts != _USUAL_CONTACTS or group.max_registered_users:
+            KSR.htable.sht_seti(_LIMITS, group.name, 1)
+
+
+def has_room_for(aor: str, group: IPGroup) -> bool:
+    """Tell whether one more address of record may be registered in an IP Group, or is already."""
+    if not group.max_registered_users:
+        return True
+    prefix = _prefix(group.name)
+    if KSR.htable.sht_get(_REGISTERED, f"{prefix}{_short(aor)}"):
+        return True
+    count = int(KSR.pv.get(f"$shtcn({_REGISTERED}=>~%{prefix})") or 0)
+    return count < group.max_registered_users
+
+
+def note_registered(aor: str, ip_group: str) -> None:
+    """Keep in mind whether an address of record is registered, for as long as it may be."""
+    key = f"{_prefix(ip_group)}{_short(aor)}"
+    with _fetched(f"sip:{aor}") as numbers:
+        if numbers:
+            KSR.htable.sht_seti(_REGISTERED, key, 1)
+        else:
+            KSR.htable.sht_rm(_REGISTERED, key)
+
+
+def _prefix(ip_group: str) -> str:
+    return f"{_short(ip_group)}."
+
+
+def _short(name: str) -> str:
+    """Return a short key without what means something to Kamailio."""
+    return blake2s(to_bytes(name), digest_size=12).hexdigest()
+
+
+_LIMITS, _REGISTERED = "sbcauth_limits", "sbcauth_registered"
+_USUAL_CONTACTS = 10
+"""How many Contacts kamailio.cfg lets an address of record have."""
+
+
 def has_carried_out(local_user: str, realm: str) -> bool:
     """Tell whether the registrar has a binding of the user by the very request at hand.
 
     `local_user` is as it stands in a URI.
     """
     aor = f"sip:{local_user}@{realm}"
-    if KSR.registrar.reg_fetch_contacts(TABLE, aor, _PROFILE) < 0:
-        return False
     try:
-        request = KSR.kx.get_callid(), int(KSR.pv.get("$cs") or 0)
-        bindings = min(KSR.pv.get(f"$(ulc({_PROFILE}=>count))") or 0, _MOST_BINDINGS)
-        return any(_request_of(number) == request for number in range(bindings))
+        with _fetched(aor) as numbers:
+            request = KSR.kx.get_callid(), int(KSR.pv.get("$cs") or 0)
+            return any(_request_of(number) == request for number in numbers)
     except UnicodeDecodeError:
         return False
-    finally:
-        KSR.registrar.reg_free_contacts(_PROFILE)
 
 
-def is_registered_here(local_user: str, realm: str) -> bool:
-    """Tell whether a user is registered from the very flow that the request at hand comes by.
+def is_registered_here(request: Request, local_user: str, realm: str) -> bool:
+    """Tell whether a user is registered from the very flow that the request comes by.
 
-    That is the same address, port and transport, and the same connection where there is one. What
-    is behind an edge proxy (a Path) has no flow of its own here. `local_user` is as it stands in a
-    URI. Without a registrar in kamailio.cfg nobody is.
+    What is behind an edge proxy (a Path) has no flow of its own here. Without a registrar in
+    kamailio.cfg nobody is.
     """
-    aor = f"sip:{local_user}@{realm}"
-    if not TABLE or KSR.registrar.reg_fetch_contacts(TABLE, aor, _PROFILE) < 0:
-        return False
-    get = KSR.pv.get
-    try:
-        host = get("$si")
-        host = f"[{host}]" if ":" in host and host[0] != "[" else host
-        here = f"{host}:{get('$sp')}", (get("$proto") or "").lower()
-        connection = get("$conid") or 0
-        bindings = min(get(f"$(ulc({_PROFILE}=>count))") or 0, _MOST_BINDINGS)
-        return any(_is_at(number, here, connection) for number in range(bindings))
-    except UnicodeDecodeError:
-        return False
-    finally:
-        KSR.registrar.reg_free_contacts(_PROFILE)
-
-
-def _is_at(number: int, flow: tuple[str, str], connection: int) -> bool:
-    """Tell whether a binding is of this flow: address with port, transport."""
-
-    def of_binding(what: str) -> Any:
-        return KSR.pv.get(f"$(ulc({_PROFILE}=>{what})[{number}])")
-
-    if of_binding("path"):
-        return False
-    uri, _, parameters = (of_binding("received") or of_binding("addr") or "").partition(";")
-    address = uri.partition(":")[2].rpartition("@")[2]
-    if not _PORT(address):
-        address += ":5060"
-    transport = _TRANSPORT(f";{parameters}".lower())
-    if (address, transport[1] if transport else "udp") != flow:
-        return False
-    its = of_binding("conid") or 0
-    return connection <= 0 or its <= 0 or its == connection
+    return any(each.is_flow_of(request) for each in KamailioRegistrations().of(local_user, realm))
 
 
 def places(local_user: str, realm: str) -> list[Place]:
@@ -104,24 +251,18 @@ def places(local_user: str, realm: str) -> list[Place]:
 
     A binding whose connection has gone is nowhere.
     """
-    if (
-        not TABLE
-        or KSR.registrar.reg_fetch_contacts(TABLE, f"sip:{local_user}@{realm}", _WHERE) < 0
-    ):
+    if not TABLE:
         return []
-    get = KSR.pv.get
     try:
-        bindings = min(get(f"$(ulc({_WHERE}=>count))") or 0, _MOST_BINDINGS)
-        found = [
-            (get(f"$(ulc({_WHERE}=>modified)[{number}])") or 0, place)
-            for number in range(bindings)
-            if (place := _place_of(number)) and not _has_hung_up(number)
-        ]
-        return [place for _, place in sorted(found, key=itemgetter(0), reverse=True)]
+        with _fetched(f"sip:{local_user}@{realm}", _WHERE) as numbers:
+            found = [
+                (_attribute("modified", number, _WHERE) or 0, place)
+                for number in numbers
+                if (place := _place_of(number)) and not _has_hung_up(number)
+            ]
     except UnicodeDecodeError:
         return []
-    finally:
-        KSR.registrar.reg_free_contacts(_WHERE)
+    return [place for _, place in sorted(found, key=itemgetter(0), reverse=True)]
 
 
 def _has_hung_up(number: int) -> bool:

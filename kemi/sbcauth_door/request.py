@@ -12,12 +12,14 @@ from urllib.parse import quote
 
 import KSR
 
-from sbcauth.digest.credentials import parse_credentials
+from sbcauth.digest.credentials import parse_credentials, scheme
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.monitoring.log_line import outcome, word
 from sbcauth.policy.decision import Accept, Decision, Drop, Reject, outcome_key
+from sbcauth.policy.ip_groups import IPGroup, IPGroupType
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
+from sbcauth.policy.words import Word
 from sbcauth.service import Route
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import outcomes
@@ -25,6 +27,8 @@ from sbcauth_door.state import count
 
 _MAX_FIELDS = 8
 """How many header fields of one name are looked at."""
+_MOST_FIELDS = 64
+"""How many header fields with credentials are looked at one by one; more are all taken out."""
 _USER_UNRESERVED = "-_.!~*'()&=+$,?/"
 """What stands unescaped in the user part of a URI (RFC 3261, 25.1), but for `;`."""
 _LONG_BODY = 49149
@@ -73,10 +77,19 @@ def refuse(decision: Reject) -> None:
     retry_after = decision.retry_after
     if retry_after:
         append_to_reply(f"Retry-After: {retry_after}\r\n")
+    for header in decision.headers:
+        append_to_reply(f"{header}\r\n")
     send_reply(decision.status, decision.phrase)
 
 
 has_totag = KSR.siputils.has_totag
+
+
+def keep_alive() -> None:
+    """Answer the request with 200: that we are there is all that it asks."""
+    send_reply(200, "OK")
+
+
 PHRASES = {401: "Unauthorized", 407: "Proxy Authentication Required"}
 
 
@@ -102,6 +115,36 @@ def resume() -> None:
     KSR.tm.t_reset_fr()
 
 
+def clean(group: IPGroup) -> None:
+    """Take out of a request what its sender cannot vouch for, and what must not leave.
+
+    Those are the credentials for a realm that we challenge in, what cannot be read included, and
+    who the sender says the network says he is.
+    """
+    if not group.asks:
+        return
+    for name in (AUTHORIZATION, PROXY_AUTHORIZATION):
+        values = fields(name, _MOST_FIELDS)
+        if len(values) == _MOST_FIELDS:
+            KSR.hdr.remove(name)
+            continue
+        for index, value in enumerate(values):
+            if is_for(group.realm, value, doubtful=True):
+                KSR.textops.remove_hf_idx(name, index)
+    if group.type is IPGroupType.USER:
+        remove_assertions()
+
+
+def remove_assertions() -> None:
+    """Take out who the network says the sender is (RFC 3325, 5): a phone is not the network."""
+    for name in _ASSERTIONS:
+        _remove(name)
+
+
+_remove = KSR.hdr.remove
+_ASSERTIONS = ("P-Asserted-Identity", "Remote-Party-ID")
+
+
 def remove_credentials(request: Request, realm: str) -> None:
     """Take the credentials for our realm out of the request; others stay as they are.
 
@@ -116,13 +159,22 @@ def remove_credentials(request: Request, realm: str) -> None:
                 KSR.textops.remove_hf_idx(name, index)
 
 
-def admit(username: str, local_user: str, ip_group: str, realm: str) -> None:
+def set_word(word: Word | None) -> None:
+    """Tell the route block on whose word the request goes on; raises Unavailable."""
+    if word and _set("$avp(sbcauth_word)", word) != 1:
+        raise _half_told()
+
+
+def admit(
+    username: str, local_user: str, ip_group: str, realm: str, word: str = Word.DIGEST
+) -> None:
     """Tell the route block who the sender is; raises Unavailable.
 
     `local_user` is as it stands in a URI.
     """
     if (
-        _set("$avp(sbcauth_username)", username) != 1
+        _set("$avp(sbcauth_word)", word) != 1
+        or _set("$avp(sbcauth_username)", username) != 1
         or _set("$avp(sbcauth_local_user)", local_user) != 1
         or _set("$avp(sbcauth_ip_group)", ip_group) != 1
         or _set("$avp(sbcauth_realm)", realm) != 1
@@ -131,11 +183,17 @@ def admit(username: str, local_user: str, ip_group: str, realm: str) -> None:
 
 
 def escaped(user: str) -> str:
-    """Return the user part of a URI for `user` (RFC 3261, 25.1).
+    """Return the user part of a URI for `user` (RFC 3261, 25.1), as Kamailio can read it.
 
-    `1001%40other` must not become another user's address of record.
+    `1001%40other` must not become another user's address of record. Letters of UTF-8 stay as they
+    are: Kamailio's registrar refuses them escaped.
     """
-    return quote(to_bytes(user), safe=_USER_UNRESERVED)
+    if user.isascii():
+        return quote(user, safe=_USER_UNRESERVED)
+    return "".join(
+        letter if "\x80" <= letter < "\ud800" or letter > "\udfff" else quote(to_bytes(letter), "")
+        for letter in user
+    )
 
 
 def set_origin(ip_group: str, realm: str) -> None:
@@ -146,6 +204,11 @@ def set_origin(ip_group: str, realm: str) -> None:
 
 def set_route(route: Route) -> None:
     """Tell the route block where the request may go; raises Unavailable."""
+    if route.apart:
+        KSR.pv.unset("$avp(sbcauth_realm)")
+        for realm in reversed(route.realms_of(text("rd"))):  # the last one is the first
+            if _set("$avp(sbcauth_realm)", realm) != 1:
+                raise _half_told()
     if not route.route_to:
         return
     avps = [("route_to", route.route_to), ("peer", route.peer)]
@@ -198,6 +261,11 @@ def fields(name: str, at_most: int = _MAX_FIELDS) -> tuple[str, ...]:
     return tuple(found)
 
 
+def first(name: str) -> str:
+    """Return the value of the first header field of this name, empty where there is none."""
+    return next(iter(fields(name, 1)), "")
+
+
 def text(name: str) -> str:
     """Return a pseudo-variable as text, empty where it is not set."""
     try:
@@ -237,9 +305,12 @@ def is_unreadable(field: str) -> bool:
     return False
 
 
-def is_for(realm: str, field: str) -> bool:
-    """Tell whether a header field's value has credentials for this realm."""
+def is_for(realm: str, field: str, *, doubtful: bool = False) -> bool:
+    """Tell whether a header field's value has credentials for this realm.
+
+    `doubtful` is what is said of a digest that cannot be read.
+    """
     try:
         return parse_credentials(field).realm == realm
     except BadCredentials:
-        return False
+        return doubtful and scheme(field) == "digest"

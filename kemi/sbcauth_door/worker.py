@@ -26,12 +26,24 @@ from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.log_line import NOTICE, record
 from sbcauth.monitoring.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create
-from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.policy.decision import (
+    Accept,
+    Ask,
+    Challenge,
+    Decision,
+    Drop,
+    Pass,
+    Reason,
+    Reject,
+    Reply,
+)
 from sbcauth.policy.external_server import LONGEST_WAIT, ExternalServer, Verdict
+from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.policy.passages import Passage
 from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import SharedState
-from sbcauth.service import Service
+from sbcauth.policy.words import Word
+from sbcauth.service import Route, Service
 from sbcauth.users.directory import FRESHNESS
 from sbcauth_door import connections, dialogs, outcomes, ready, registrations
 from sbcauth_door import log as sbcauth_log
@@ -39,6 +51,7 @@ from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.current import read_request, take_place
 from sbcauth_door.dialogs import DialogRoutes
+from sbcauth_door.registering import RegistrarRoutes
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.state import (
     ExternalRecord,
@@ -55,7 +68,7 @@ if TYPE_CHECKING:
     from sbcauth_door.metrics import Metrics
 
 
-class Worker(DialogRoutes):
+class Worker(DialogRoutes, RegistrarRoutes):
     """Kamailio's view of the authentication server; every process has its own copy."""
 
     def __init__(
@@ -229,6 +242,8 @@ class Worker(DialogRoutes):
             request.begin_transaction()
             ksr.log(decision, request)
             ksr.remove_credentials(request, decision.realm)
+            if _is_of_users(self._service, decision.ip_group):
+                ksr.remove_assertions()
             connections.keep_while_waiting(request, self._service.unproved_connection_lifetime)
             ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
@@ -306,8 +321,11 @@ def _service(
     keys = load_or_create(config.nonce_key_file)
     looked_up = measures.looked_up if measures else None
     _tell_what_is_in_force(config, keys[0].id)
+    registered = sbcauth_registrar.KamailioRegistrations()
+    if sbcauth_registrar.TABLE:
+        sbcauth_registrar.tell_limits(config.ip_groups)
     sealing = ciphers(config.nonce_key_file)
-    service = Service(config, shared, keys, started_at, looked_up, sealing)
+    service = Service(config, shared, keys, started_at, looked_up, sealing, registered)
     outcomes.follow(config)
     return service
 
@@ -343,19 +361,28 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
     """
     match decision:
         case Accept(ip_group, username, local_user, realm):
+            registers = request.method == "REGISTER"
             # What has not waited is the current request.
-            if not waited and not request.is_kept_here:  # type: ignore[attr-defined]
+            kept_here = not waited and request.is_kept_here  # type: ignore[attr-defined]
+            if not waited and not (kept_here and decision.word is Word.DIGEST):
                 ksr.remove_credentials(request, realm)
-            route = service.routes[ip_group, request.method == "REGISTER"]
-            ksr.admit(username, ksr.escaped(local_user), route.ip_group, route.realm)
+                if not registers and _is_of_users(service, ip_group):
+                    ksr.remove_assertions()
+            route = service.routes[ip_group, registers]
+            user = ksr.escaped(local_user)
+            ksr.admit(username, user, route.ip_group, route.realm, decision.word)
             ksr.set_route(route)
             return ReturnCode.ACCEPTED
         case Pass(ip_group=ip_group):
-            found = service.routes.get((ip_group, False))
+            found = _route_of(decision, service)
             if found:
+                ksr.clean(service.ip_groups.by_name[ip_group])
+                ksr.set_word(decision.word)
                 ksr.set_origin(found.ip_group, found.realm)
                 ksr.set_route(found)
             return ReturnCode.PASSED
+        case Reply():
+            ksr.keep_alive()
         case Challenge(ip_group=ip_group):
             if ip_group in service.server_groups:
                 connections.keep_of_server_group(request)
@@ -395,6 +422,17 @@ def _apply_within(decision: Decision, request: Request, service: Service, passag
         dialogs.note_refusal(service)
     ksr.log(decision, request)
     return _apply(decision, request, service)
+
+
+def _route_of(decision: Pass, service: Service) -> Route | None:
+    """Return where a request goes that passes; None for one of no IP Group."""
+    if decision.reason is Reason.EMERGENCY:
+        return service.emergency_routes.get(decision.ip_group)
+    return service.routes.get((decision.ip_group, False))
+
+
+def _is_of_users(service: Service, ip_group: str) -> bool:
+    return service.ip_groups.by_name[ip_group].type is IPGroupType.USER
 
 
 def _refuse(cause: Unavailable, ip_group: str = "", username: str = "") -> int:

@@ -5,11 +5,25 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from sbcauth.config.schema import FileKeys, HttpKeys, IPGroupKeys, RadiusKeys, setting
+from sbcauth.config.schema import (
+    EmergencyKeys,
+    FileKeys,
+    HttpKeys,
+    IPGroupKeys,
+    RadiusKeys,
+    client_realms,
+    setting,
+)
 from sbcauth.config.source import Path
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.external_server import LONGEST_WAIT
-from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType, RuleAction, ServerAuthMode
+from sbcauth.policy.ip_groups import (
+    AuthenticationMode,
+    IPGroupType,
+    RuleAction,
+    ServerAuthMode,
+    UserSecurityMode,
+)
 
 _METHODS = [
     "INVITE",
@@ -46,6 +60,8 @@ def check(keys: FileKeys) -> Iterator[Finding]:
     servers = {g.name: g for g in keys.ip_groups if g.type is IPGroupType.SERVER}
     if not keys.database.startswith("sqlite:///"):
         yield Finding(("database",), "must be sqlite:///PATH", True)
+    if keys.emergency:
+        yield from _check_emergency(("emergency", "route_to"), keys.emergency, servers)
     for place, group in enumerate(keys.ip_groups):
         path: Path = ("ip_groups", place)
         if group.name in seen:
@@ -56,6 +72,8 @@ def check(keys: FileKeys) -> Iterator[Finding]:
         yield from _check_route(path, group, servers)
         yield from _check_credentials(path, group)
         yield from _check_classification(path, group)
+        yield from _check_words(path, group, keys, servers)
+        yield from _check_client_realms(path, group, keys)
         if group.authentication_mode is AuthenticationMode.SBC_AS_CLIENT:
             yield from _check_as_client(path, group)
         if group.authentication_mode is AuthenticationMode.SBC_AS_SERVER:
@@ -112,7 +130,7 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
         elif method not in _METHODS and method != "setup-invite":
             near = get_close_matches(method, _METHODS, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            yield Finding(where, f"{method} is no method that we know{hint}", False)
+            yield Finding(where, f"{method} is no method that we know{hint}", bool(near))
     mode = setting(group, keys, "server_auth_mode")
     if mode is not ServerAuthMode.LOCAL:
         yield from _check_external(path, group, keys, mode)
@@ -121,11 +139,81 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
         yield Finding((*path, "username_as_server"), message, True)
 
 
+def _check_words(
+    path: Path, group: IPGroupKeys, keys: FileKeys, servers: Mapping[str, IPGroupKeys]
+) -> Iterator[Finding]:
+    """Find what lets more pass than it seems to, or can have no effect."""
+    is_user = group.type is IPGroupType.USER
+    if not is_user:
+        for key in ("reaches", "edge_proxies", "max_registered_users", "user_security_mode"):
+            if getattr(group, key):
+                yield Finding((*path, key), "is for IP Groups of type user", True)
+    users = {g.name for g in keys.ip_groups if g.type is IPGroupType.USER}
+    for name in group.reaches if is_user else ():
+        if name not in users:
+            known = ", ".join(sorted(users - {group.name})) or "there is none"
+            message = f"{name!r} is no IP Group of type user ({known})"
+            yield Finding((*path, "reaches"), message, True)
+    if group.emergency:
+        yield from _check_emergency((*path, "emergency", "route_to"), group.emergency, servers)
+    asked = group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
+    if not is_user:
+        return
+    realm = setting(group, keys, "realm")
+    if not asked and group.route_to is None and realm in _realms_of_users(keys):
+        message = (
+            "registrations are kept that nobody proves, but for addresses that User Info has: "
+            "use sbc-as-server, or route_to"
+        )
+        yield Finding((*path, "authentication_mode"), message, False)
+    mode = setting(group, keys, "user_security_mode")
+    if asked and not group.shadow and mode is UserSecurityMode.ACCEPT_ALL:
+        message = "lets requests pass whoever sent them, where their method is not listed"
+        yield Finding((*path, "user_security_mode"), message, False)
+
+
+def _realms_of_users(keys: FileKeys) -> set[str]:
+    """Return the realms in which phones are challenged."""
+    return {
+        setting(group, keys, "realm")
+        for group in keys.ip_groups
+        if group.type is IPGroupType.USER
+        and group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
+    }
+
+
+def _check_emergency(
+    where: Path, emergency: EmergencyKeys, servers: Mapping[str, IPGroupKeys]
+) -> Iterator[Finding]:
+    if not getattr(servers.get(emergency.route_to), "proxy_set", ()):
+        message = f"{emergency.route_to!r} is no IP Group of type server with a proxy_set"
+        yield Finding(where, message, True)
+
+
+def _check_client_realms(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+    """Refuse to answer challenges that may be ours, and warn of those that may be anybody's."""
+    ours = {
+        setting(each, keys, "realm")
+        for each in keys.ip_groups
+        if each.authentication_mode is AuthenticationMode.SBC_AS_SERVER
+    }
+    for realm in group.client_realms or ():
+        if realm in ours:
+            message = f"{realm} is a realm that we challenge with: whoever asks for it is no peer"
+            yield Finding((*path, "client_realms"), message, True)
+    if group.username_as_client is not None and client_realms(group) is None:
+        message = "answers challenges in any realm: name those of the peer in client_realms"
+        yield Finding((*path, "username_as_client"), message, False)
+
+
 def _check_shadow(where: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
     if group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER:
         yield Finding(where, "has no effect but in mode sbc-as-server", False)
     elif setting(group, keys, "server_auth_mode") is not ServerAuthMode.LOCAL:
         yield Finding(where, "is for server_auth_mode local: no external server is asked", True)
+    elif group.type is IPGroupType.USER and group.route_to is None:
+        message = "needs a route_to: what nobody has proved is not kept here"
+        yield Finding(where, message, True)
     else:
         yield Finding(where, "is on: every request passes, whoever sent it", False)
 

@@ -13,6 +13,7 @@ from sbcauth.config import source as yaml_source
 from sbcauth.config.check import check
 from sbcauth.config.schema import (
     CheckDigestURI,
+    EmergencyKeys,
     FileKeys,
     HttpKeys,
     IPGroupKeys,
@@ -20,12 +21,13 @@ from sbcauth.config.schema import (
     RadiusKeys,
     RadiusServerKeys,
     RuleKeys,
+    client_realms,
     setting,
 )
 from sbcauth.config.source import Source
 from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.policy.attempt_limit import AttemptLimit
-from sbcauth.policy.ip_groups import IPGroup, ServerAuthMode, UnclassifiedRequests
+from sbcauth.policy.ip_groups import Emergency, IPGroup, ServerAuthMode, UnclassifiedRequests
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.sealing import key_file_beside
 
@@ -161,6 +163,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "radius": RadiusKeys,
     "http": HttpKeys,
     "servers": RadiusServerKeys,
+    "emergency": EmergencyKeys,
 }
 
 
@@ -196,6 +199,7 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
     asked: RadiusKeys | HttpKeys | None = in_force(
         "http" if in_force("server_auth_mode") is ServerAuthMode.HTTP else "radius"
     )
+    emergency: EmergencyKeys | None = in_force("emergency")
     return IPGroup(
         name=group.name,
         type=group.type,
@@ -229,6 +233,14 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
         check_digest_uri=in_force("check_digest_uri") is CheckDigestURI.STRICT,
         reject_invalid_nonce=in_force("reject_invalid_nonce"),
         external_server=asked.value(folder) if asked else None,
+        user_security_mode=in_force("user_security_mode"),
+        unlisted_without_word=in_force("unlisted_without_word"),
+        reaches=group.reaches,
+        max_contacts=in_force("max_contacts"),
+        max_registered_users=group.max_registered_users or 0,
+        client_realms=client_realms(group),
+        edge_proxies=group.edge_proxies,
+        emergency=Emergency(emergency.numbers, emergency.route_to) if emergency else None,
     )
 
 

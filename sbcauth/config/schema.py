@@ -21,6 +21,8 @@ from sbcauth.policy.ip_groups import (
     RuleAction,
     ServerAuthMode,
     UnclassifiedRequests,
+    UnlistedWithoutWord,
+    UserSecurityMode,
 )
 from sbcauth.radius.attributes import RadiusAttributes
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
@@ -132,6 +134,18 @@ class RuleKeys(_Strict):
         return ClassificationRule(**dict(self))
 
 
+class EmergencyKeys(_Strict):
+    """The keys of `emergency`."""
+
+    numbers: Annotated[
+        frozenset[str],
+        BeforeValidator(
+            values.emergency_numbers, json_schema_input_type=str | int | list[str | int]
+        ),
+    ]
+    route_to: str
+
+
 class SharedKeys(_Strict):
     """The keys that stand at the top for all IP Groups, and that each may set for itself."""
 
@@ -176,6 +190,25 @@ class SharedKeys(_Strict):
     http: HttpKeys | None = None
     check_digest_uri: Annotated[CheckDigestURI, values.words(CheckDigestURI)] | None = None
     reject_invalid_nonce: Annotated[bool, BeforeValidator(values.flag)] | None = None
+    user_security_mode: (
+        Annotated[
+            UserSecurityMode,
+            values.words(
+                UserSecurityMode,
+                {
+                    0: "accept-all",
+                    1: "accept-registered-users",
+                    2: "accept-registered-users-from-same-source",
+                },
+            ),
+        ]
+        | None
+    ) = None
+    unlisted_without_word: (
+        Annotated[UnlistedWithoutWord, values.words(UnlistedWithoutWord)] | None
+    ) = None
+    max_contacts: Annotated[int, values.number(1, 50)] | None = None
+    emergency: EmergencyKeys | None = None
 
 
 DEFAULTS = SharedKeys(
@@ -194,6 +227,9 @@ DEFAULTS = SharedKeys(
     server_auth_mode=ServerAuthMode.LOCAL,
     check_digest_uri=CheckDigestURI.LENIENT,
     reject_invalid_nonce=False,
+    user_security_mode=UserSecurityMode.ACCEPT_REGISTERED_USERS_FROM_SAME_SOURCE,
+    unlisted_without_word=UnlistedWithoutWord.REJECT,
+    max_contacts=10,
 )
 """What holds where neither the IP Group nor the top of the file says otherwise."""
 
@@ -227,6 +263,20 @@ class IPGroupKeys(SharedKeys):
     password_as_client: _Secret | None = Field(default=None, repr=False)
     route_to: str | None = None
     shadow: Annotated[bool, BeforeValidator(values.flag)] = False
+    max_registered_users: Annotated[int, values.number(1, 1_000_000)] | None = None
+    reaches: Annotated[
+        tuple[str, ...], BeforeValidator(values.names, json_schema_input_type=str | list[str])
+    ] = ()
+    edge_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...],
+        BeforeValidator(values.networks, json_schema_input_type=str | list[str]),
+    ] = ()
+    client_realms: (
+        Annotated[
+            tuple[str, ...], BeforeValidator(values.realms, json_schema_input_type=str | list[str])
+        ]
+        | None
+    ) = None
 
 
 class FileKeys(SharedKeys):
@@ -258,3 +308,13 @@ def setting(group: IPGroupKeys, file: FileKeys, name: str) -> Any:
         if value is not None:
             return value
     return None
+
+
+def client_realms(group: IPGroupKeys) -> tuple[str, ...] | None:
+    """Return the realms in which the client pair of an IP Group answers; None for any.
+
+    Without `client_realms` it is the IP Group's own realm, where it has one.
+    """
+    if group.client_realms is not None:
+        return group.client_realms
+    return (group.realm,) if group.realm and group.username_as_client else None

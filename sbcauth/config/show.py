@@ -6,7 +6,7 @@ from typing import Any
 from sbcauth.config.load import Config
 from sbcauth.config.schema import FileKeys
 from sbcauth.http.settings import HttpSettings
-from sbcauth.policy.ip_groups import IPGroup
+from sbcauth.policy.ip_groups import IPGroup, IPGroupType
 from sbcauth.radius.settings import RadiusSettings
 
 Hide = Callable[[str], str]
@@ -71,7 +71,24 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
         "trusted_sources": [str(prefix) for prefix in group.attempt_limit.trusted_sources],
         "check_digest_uri": "strict" if group.check_digest_uri else "lenient",
         "reject_invalid_nonce": group.reject_invalid_nonce,
+        "max_contacts": group.max_contacts,
     }
+    if group.type is IPGroupType.USER:
+        values |= {
+            "user_security_mode": str(group.user_security_mode),
+            "unlisted_without_word": str(group.unlisted_without_word),
+            "reaches": list(group.reaches),
+            "edge_proxies": [str(prefix) for prefix in group.edge_proxies],
+        }
+        if group.max_registered_users:
+            values["max_registered_users"] = group.max_registered_users
+    if group.client_realms:
+        values["client_realms"] = list(group.client_realms)
+    if group.emergency:
+        values["emergency"] = {
+            "numbers": sorted(group.emergency.numbers),
+            "route_to": group.emergency.route_to,
+        }
     for side in ("server", "client"):
         username = getattr(group, f"username_as_{side}")
         if username:

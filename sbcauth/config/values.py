@@ -208,6 +208,45 @@ def origins(value: Any) -> tuple[str, ...]:
     return tuple(item.lower() for item in items)
 
 
+def networks(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return addresses or prefixes; one may stand without a list."""
+    return tuple(map(prefix, value if isinstance(value, list) else [value]))
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """Return names of what stands elsewhere in the file; one may stand without a list."""
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, str) or not item:
+            raise ValueError(f"{_shown(item)} is not a name")
+    return tuple(items)
+
+
+def realms(value: Any) -> tuple[str, ...]:
+    """Return realms of other servers, as their challenges have them."""
+    found = names(value)
+    if not found:
+        raise ValueError("must name a realm at least")
+    return found
+
+
+def emergency_numbers(value: Any) -> frozenset[str]:
+    """Return the user parts and URNs of emergency calls, in lower case."""
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        raise ValueError("must name a number at least, such as 112")
+    found = set()
+    for item in items:
+        number = str(item) if type(item) in (int, str) else ""
+        if not _NUMBER.fullmatch(number):
+            raise ValueError(f"{_shown(item)} is not a number or URN, such as 112, urn:service:sos")
+        found.add(number.lower())
+    return frozenset(found)
+
+
+_NUMBER = re.compile(r"[+]?[0-9*#]{1,20}|urn:service:[a-z][a-z0-9.-]{0,60}", re.IGNORECASE)
+
+
 def address(value: Any) -> str:
     """Return an IPv4 or IPv6 address in its one spelling."""
     if isinstance(value, str):

@@ -9,7 +9,17 @@ from typing import NamedTuple
 
 from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.classification import IPGroups
-from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.policy.decision import (
+    Accept,
+    Ask,
+    Challenge,
+    Decision,
+    Drop,
+    Pass,
+    Reason,
+    Reject,
+    Reply,
+)
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.policy.request import Request
 from sbcauth.radius.settings import RadiusSettings
@@ -40,6 +50,11 @@ _FALLS_AT = {
     Reason.UNCLASSIFIED: 2,
     Reason.PASS_THROUGH: 3,
     Reason.METHOD_NOT_LISTED: 4,
+    Reason.KEEP_ALIVE: 3,
+    Reason.EMERGENCY: 3,
+    Reason.REGISTERED_SENDER: 4,
+    Reason.NOT_REGISTERED: 4,
+    Reason.REGISTRATION_UNPROVED: 4,
     Reason.CHALLENGED: 5,
     Reason.MALFORMED_CREDENTIALS: 5,
     Reason.LOCKED_OUT: 6,
@@ -59,6 +74,17 @@ MEANINGS = {
     Reason.NEVER_CHALLENGED: "ACK and CANCEL cannot be sent again with credentials, so they pass",
     Reason.PASS_THROUGH: "the IP Group is not in mode sbc-as-server, so the request passes",
     Reason.METHOD_NOT_LISTED: "the method is not on the IP Group's list, so the request passes",
+    Reason.REGISTERED_SENDER: "the method is not listed, and the sender is registered from there",
+    Reason.NOT_REGISTERED: "the method is not listed, and the sender is not registered from there",
+    Reason.KEEP_ALIVE: "it asks whether we are there: answered here, and relayed to nobody",
+    Reason.EMERGENCY: "an emergency call, which needs no credentials",
+    Reason.REGISTRATION_UNPROVED: "nothing is registered unproved for addresses of User Info, by "
+    "peer servers, or where REGISTER is not on the list",
+    Reason.BAD_REGISTRATION: "the registration cannot be kept as it is",
+    Reason.UNKNOWN_EXTENSION: "it requires an extension of SIP that we do not have",
+    Reason.TOO_MANY_USERS: "the IP Group has as many registered users as it may",
+    Reason.NOT_KEPT: "the registrar has refused a registration that was let in",
+    Reason.BAD_REQUEST: "refused before anything was decided: it is malformed, or went too far",
     Reason.WITHIN_DIALOG: "the request goes from one party of its dialog to the other",
     Reason.ACCEPTED: "the response is right, and the sender speaks for itself",
     Reason.CHALLENGED: "no credentials for our realm: a challenge is sent",
@@ -116,6 +142,8 @@ def answer(decision: Decision) -> str:
             return f"{status} with {len(headers)} challenge{'s' * (len(headers) > 1)}"
         case Reject(status, phrase):
             return f"{status} {phrase}"
+        case Reply():
+            return "200 OK, and it goes nowhere"
         case Drop():
             return "no answer"
         case Ask():

@@ -11,9 +11,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sbcauth.config.schema import LogDetail
-from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.policy.decision import (
+    Accept,
+    Ask,
+    Challenge,
+    Decision,
+    Drop,
+    Pass,
+    Reason,
+    Reject,
+    Reply,
+)
 from sbcauth.policy.request import Request
-from sbcauth.policy.words import Word
 
 MAX_VALUE = 80
 """The longest value, in characters; a longer one ends in `~`."""
@@ -29,6 +38,8 @@ _PRIORITIES = {
     Reason.PASS_THROUGH: INFO,
     Reason.METHOD_NOT_LISTED: INFO,
     Reason.WITHIN_DIALOG: INFO,
+    Reason.REGISTERED_SENDER: INFO,
+    Reason.KEEP_ALIVE: INFO,
     Reason.ASKED: INFO,
     Reason.ACCEPTED: INFO,
     Reason.CHALLENGED: INFO,
@@ -37,12 +48,6 @@ _PRIORITIES = {
 """The priority of an outcome; that of all others is NOTICE."""
 _USUAL = {reason for reason, priority in _PRIORITIES.items() if priority == INFO}
 """What happens all day where nothing is wrong."""
-_WORDS = {
-    Reason.PASS_THROUGH: Word.CONFIGURED,
-    Reason.WITHIN_DIALOG: Word.DIALOG,
-    Reason.ACCEPTED: Word.DIGEST,
-}
-"""On whose word a request goes on."""
 
 _PLAIN = re.compile(r"[!#-\[\]-~]+").fullmatch
 
@@ -114,11 +119,13 @@ def _verdict(decision: Decision) -> Iterator[tuple[str, str]]:
             yield from (("decision", "reject"), ("status", str(status)))
         case Ask():
             yield "decision", "ask"
+        case Reply():
+            yield from (("decision", "reply"), ("status", "200"))
         case Drop():  # pragma: no branch - the set is closed
             yield "decision", "drop"
     yield "reason", decision.reason
-    if decision.reason in _WORDS and isinstance(decision, Accept | Pass):
-        yield "word", _WORDS[decision.reason]
+    if isinstance(decision, Accept | Pass) and decision.word:
+        yield "word", decision.word
 
 
 def escaped(text: str, longest: int = MAX_VALUE) -> str:

@@ -127,6 +127,16 @@ _ADVICE: dict[str, str] = {
     Reason.IDENTITY_MISMATCH: "The user name may not speak for this address of record: `sbcauth "
     "user show {user}` shows for which it may.",
     Reason.UNCLASSIFIED: "No IP Group's classification takes requests from this source.",
+    Reason.NOT_REGISTERED: "The phone sends from elsewhere than it registered from, or does not "
+    "register: put the method on the IP Group's authentication_method_list, or set its "
+    "unlisted_without_word: challenge.",
+    Reason.REGISTRATION_UNPROVED: "Put REGISTER on the authentication_method_list of the IP Group, "
+    "or have its requests go to another server (route_to).",
+    Reason.BAD_REGISTRATION: "The detail says what is wrong with the phone's Contact or To.",
+    Reason.UNKNOWN_EXTENSION: "Switch the extension that the detail names off in the phone.",
+    Reason.BAD_REQUEST: "The device sends what is no SIP, or in circles: a trace shows it.",
+    Reason.TOO_MANY_USERS: "max_registered_users of the IP Group says how many there may be.",
+    Reason.NOT_KEPT: "The detail says why; the log of Kamailio may say more.",
     Reason.UNKNOWN_DIALOG: "The call or subscription is over, or its key was forgotten: the phone "
     "ends it by itself. If it goes on, a device on the way takes our Record-Route away.",
     Reason.STALE_NONCE: "Nothing, unless it goes on: a phone answers with the new nonce by itself.",

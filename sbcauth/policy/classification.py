@@ -50,7 +50,7 @@ class _Candidate:
     def fits(self, request: Request) -> bool:
         return (
             self.fits_place(request.source_port, request.transport)
-            and (self.from_host is None or bool(self.from_host.match(request.from_host)))
+            and (self.from_host is None or any(map(self.from_host.match, request.sender_hosts)))
             and (
                 self.request_uri_host is None
                 or bool(self.request_uri_host.match(host_of(request.request_uri)))
@@ -94,23 +94,28 @@ class IPGroups:
             return None
         return candidates[0].group
 
-    def realm_of_users(self, name: str) -> str:
-        """Return the realm in which requests of the IP Group `name` find users.
+    def realms_reached(self, name: str) -> tuple[str, ...]:
+        """Return the realms in which requests of the IP Group `name` find users, its own first.
 
-        A peer server's are for the users who are routed to it.
+        A `user` group reaches its own and those that it names, a `server` group those of the IP
+        Groups that are routed to it.
         """
         group = self.by_name[name]
         if group.type is IPGroupType.SERVER:
-            routed = (each.realm for each in self.by_name.values() if each.route_to == name)
-            return next(routed, group.realm)
-        return group.realm
+            routed = [each for each in self.by_name.values() if each.route_to == name]
+        else:
+            routed = [group]
+        routed += [self.by_name[each] for each in group.reaches if each in self.by_name]
+        return tuple(dict.fromkeys(each.realm for each in routed))
 
     def next_hops(self, name: str) -> tuple[str, ...]:
         """Return the URIs of the servers that requests of the IP Group `name` are routed to."""
         group = self.by_name[name]
-        if group.route_to is None:
-            return ()
-        return tuple(server.uri for server in self.by_name[group.route_to].proxy_set)
+        return self.servers_of(group.route_to) if group.route_to else ()
+
+    def servers_of(self, name: str) -> tuple[str, ...]:
+        """Return the URIs of the servers of the IP Group `name`."""
+        return tuple(server.uri for server in self.by_name[name].proxy_set)
 
     def peer_answered(self, name: str) -> IPGroup | None:
         """Return the IP Group whose challenges we answer for senders of `name`, if any.
@@ -183,6 +188,9 @@ class IPGroups:
             if server.port is not None:
                 any_port = _Candidate(group, None, None, None, None)
                 self._insert(host, (1, -host.prefixlen, 1), any_port)
+        for edge in group.edge_proxies:
+            behind = _Candidate(group, None, None, None, None)
+            self._insert(edge, (1, -edge.prefixlen, 1), behind)
         for rule in group.classification:
             allowed = group if rule.action is RuleAction.ALLOW else None
             candidate = _Candidate(

@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from sbcauth.policy.words import Word
+
 
 class Reason(StrEnum):
     """Why a request was decided as it was: the `reason` of its log line.
@@ -15,6 +17,10 @@ class Reason(StrEnum):
     PASS_THROUGH = "pass-through"
     METHOD_NOT_LISTED = "method-not-listed"
     WITHIN_DIALOG = "within-dialog"
+    REGISTERED_SENDER = "registered"
+    EMERGENCY = "emergency"
+    # answered here, and goes nowhere
+    KEEP_ALIVE = "keep-alive"
     # accepted
     ACCEPTED = "accepted"
     # challenged; none of these counts as an attempt, but `wrong credentials` do
@@ -42,6 +48,13 @@ class Reason(StrEnum):
     UNCLASSIFIED = "unclassified"
     UNKNOWN_DIALOG = "unknown-dialog"
     MALFORMED_CREDENTIALS = "malformed-credentials"
+    NOT_REGISTERED = "not-registered"
+    REGISTRATION_UNPROVED = "registration-unproved"
+    BAD_REGISTRATION = "bad-registration"
+    UNKNOWN_EXTENSION = "unknown-extension"
+    TOO_MANY_USERS = "too-many-users"
+    NOT_KEPT = "not-kept"
+    BAD_REQUEST = "bad-request"
     # no verdict
     ASKED = "asked"
     UNAVAILABLE = "unavailable"
@@ -54,8 +67,9 @@ def outcome_key(ip_group: str, reason: Reason) -> str:
 
 
 class Pass(NamedTuple):
-    """The request goes on as it is; nothing is known of who sent it.
+    """The request goes on as it is, on the `word` of somebody but its sender.
 
+    Without a word it goes nowhere, unless it belongs to a dialog.
     `shadow` is the decision that it would have been, in an IP Group where none is carried out:
     `accept`, `challenge` or `reject`; `username`, `detail` and `is_first` are of that.
     """
@@ -66,6 +80,7 @@ class Pass(NamedTuple):
     shadow: str = ""
     detail: str = ""
     is_first: bool = False
+    word: Word | None = None
 
 
 class Accept(NamedTuple):
@@ -82,6 +97,7 @@ class Accept(NamedTuple):
     reason: Reason = Reason.ACCEPTED
     is_first: bool = False
     is_repeat: bool = False
+    word: Word = Word.DIGEST
 
 
 class Challenge(NamedTuple):
@@ -97,7 +113,7 @@ class Challenge(NamedTuple):
 class Reject(NamedTuple):
     """Reply `status` and `phrase`; `retry_after` in seconds, 0 for none.
 
-    `detail` says more, in words for the log only.
+    `detail` says more, in words for the log only. `headers` are further lines of the answer.
     """
 
     status: int
@@ -107,6 +123,15 @@ class Reject(NamedTuple):
     username: str = ""
     retry_after: int = 0
     detail: str = ""
+    headers: tuple[str, ...] = ()
+
+
+class Reply(NamedTuple):
+    """Answer the request here, with 200; it goes nowhere."""
+
+    reason: Reason
+    ip_group: str
+    username: str = ""
 
 
 class Drop(NamedTuple):
@@ -131,4 +156,4 @@ class Ask(NamedTuple):
     reason: Reason = Reason.ASKED
 
 
-Decision = Pass | Accept | Challenge | Reject | Drop | Ask
+Decision = Pass | Accept | Challenge | Reject | Reply | Drop | Ask

@@ -20,7 +20,7 @@ from sbcauth.digest.nonces import NonceKey, NonceSigner, NonceState
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.accounts import Users
-from sbcauth.policy.decision import Challenge, Pass, Reason
+from sbcauth.policy.decision import Challenge, Reason
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
 
@@ -52,10 +52,10 @@ class Gate:
     """What is known of one IP Group.
 
     `answered_in` has the header field that answers a challenge, for each method that is
-    challenged; `unchallenged` is the decision on all others. With one algorithm, the first
-    credentials for our realm are those that count, whatever follows. Where a gate
-    `challenges_replays`, a request that is taken for its own replay costs the phone no more than
-    another challenge.
+    challenged, and `asked_at_once` for those of which nothing else has to be looked at before. With
+    one algorithm, the first credentials for our realm are those that count, whatever follows. Where
+    a gate `challenges_replays`, a request that is taken for its own replay costs the phone no more
+    than another challenge.
     """
 
     def __init__(
@@ -77,14 +77,15 @@ class Gate:
         self._qop = group.auth_qop.offered
         self.usual_qop = self._qop[0] if self._qop else ""
         is_server = group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
-        self.unchallenged = Pass(
-            Reason.METHOD_NOT_LISTED if is_server else Reason.PASS_THROUGH, group.name
-        )
+        self.is_peer = group.type is IPGroupType.SERVER
         listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
         self.asks = is_server and not group.shadow
         self.answered_in = {
             method: self.would_be_answered_in(method) for method in (listed if is_server else ())
         }
+        if self.is_peer and not group.route_to:
+            self.answered_in.pop("REGISTER", None)  # it is refused, whoever can answer
+        self.asked_at_once = self._asked_at_once()
         self.signers = {
             algorithm.value: NonceSigner(
                 keys,
@@ -98,6 +99,16 @@ class Gate:
             header: (status, self._offer(status)) for status, header in _ANSWERED_IN.items()
         }
         self.phones: dict[str, KnownPhone] = users.notes()
+
+    def _asked_at_once(self) -> dict[str, str]:
+        """Return what `answered_in` has of methods whose requests are no exception of any kind.
+
+        A NOTIFY may be a keep-alive; an edge proxy speaks for another source; anybody may make an
+        emergency call.
+        """
+        if self.group.edge_proxies or self.group.emergency:
+            return {}
+        return {method: header for method, header in self.answered_in.items() if method != "NOTIFY"}
 
     def header_for(self, request: Request) -> str | None:
         """Return the header field that answers the challenge to a request, None for no challenge.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.attempt_limit import AttemptLimit
@@ -76,6 +76,21 @@ class UnclassifiedRequests(StrEnum):
     DROP = "drop"
 
 
+class UserSecurityMode(StrEnum):
+    """Whose requests of a method that is not on the list go on (the box: 0, 1, 2)."""
+
+    ACCEPT_ALL = "accept-all"
+    ACCEPT_REGISTERED_USERS = "accept-registered-users"
+    ACCEPT_REGISTERED_USERS_FROM_SAME_SOURCE = "accept-registered-users-from-same-source"
+
+
+class UnlistedWithoutWord(StrEnum):
+    """What a request gets that nobody vouches for: 403, or a challenge."""
+
+    REJECT = "reject"
+    CHALLENGE = "challenge"
+
+
 class RuleAction(StrEnum):
     """What a classification rule does with a request that it fits."""
 
@@ -107,12 +122,22 @@ class ProxyAddress:
     port: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """The numbers (user parts) and URNs that anybody may call, and the IP Group they go to."""
+
+    numbers: frozenset[str]
+    route_to: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IPGroup:
     """A peer server or a population of users, and what is asked of their requests.
 
     `methods` and `setup_invite` are the Authentication Method List. `auth_nonce_duration` is
-    in seconds. In `shadow`, all requests pass, whatever is decided and logged.
+    in seconds. In `shadow`, all requests pass, whatever is decided and logged. `client_realms` are
+    those in which the client pair answers, None for any. `reaches` are IP Groups whose users can
+    be called beside one's own. What comes from one of `edge_proxies` is of a phone behind it.
     """
 
     name: str
@@ -138,6 +163,26 @@ class IPGroup:
     check_digest_uri: bool = False
     reject_invalid_nonce: bool = False
     external_server: ExternalServer | None = None
+    user_security_mode: UserSecurityMode = UserSecurityMode.ACCEPT_REGISTERED_USERS_FROM_SAME_SOURCE
+    unlisted_without_word: UnlistedWithoutWord = UnlistedWithoutWord.REJECT
+    reaches: tuple[str, ...] = ()
+    max_contacts: int = 10
+    max_registered_users: int = 0
+    client_realms: tuple[str, ...] | None = None
+    edge_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    emergency: Emergency | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether anybody in the IP Group is ever asked to prove who he is."""
+        return self.authentication_mode is AuthenticationMode.SBC_AS_SERVER and not self.shadow
+
+    def is_edge(self, address: str) -> bool:
+        """Tell whether an edge proxy of the IP Group has this address."""
+        if not self.edge_proxies:
+            return False
+        parsed = ip_address(address.strip("[]"))
+        return any(parsed in network for network in self.edge_proxies)
 
     def challenges(self, request: Request) -> bool:
         """Tell whether the Authentication Method List has the request's method."""

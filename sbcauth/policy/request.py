@@ -1,10 +1,49 @@
 """What comes in: one SIP request, as far as authentication is concerned."""
 
-from ipaddress import IPv6Address, ip_network
+import re
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
 AUTHORIZATION, PROXY_AUTHORIZATION = "Authorization", "Proxy-Authorization"
 """The header fields that have credentials: the answers to 401 and to 407 (RFC 3261, 22.1)."""
+
+
+_NOWHERE = "anonymous.invalid"
+_ADDRESS = re.compile(r"sips?:(?:([^@<>\s]*)@)?(\[[^]]*\]|[^@:;?<>\s]*)", re.IGNORECASE)
+
+
+def user_and_host(text: str) -> tuple[str, str]:
+    """Return the user part and the host of the first SIP URI in `text`; empty where there is none.
+
+    A password in the user part is left out (RFC 3261, 19.1.1).
+    """
+    found = _ADDRESS.search(text)
+    return ((found[1] or "").partition(":")[0], found[2]) if found else ("", "")
+
+
+_VIA = re.compile(
+    r"\s*SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[^]]*\]|[^;:,\s]*)(?:\s*:\s*(\d{1,5}))?([^,]*)"
+)
+_RECEIVED = re.compile(r";\s*received\s*=\s*\[?([0-9A-Fa-f.:]+)")
+_RPORT = re.compile(r";\s*rport\s*=\s*(\d{1,5})")
+
+
+def phone_behind(vias: tuple[str, ...]) -> tuple[str, int, str]:
+    """Return address, port and transport of who sent a request to the proxy of the first Via.
+
+    The address is empty where no proxy stands between, or where it tells none.
+    """
+    found = _VIA.findall(", ".join(vias))
+    if len(found) < 2:
+        return "", 0, ""
+    transport, host, port, parameters = found[1]
+    received, rport = _RECEIVED.search(parameters), _RPORT.search(parameters)
+    try:
+        address = str(ip_address(received[1] if received else host.strip("[]")))
+    except ValueError:
+        return "", 0, ""
+    number = int(rport[1] if rport else port or 5060)
+    return address, number if number < 65536 else 0, transport.lower()
 
 
 class Party(NamedTuple):
@@ -30,6 +69,11 @@ class Request(NamedTuple):
     several values. `body` holds the exact bytes where the credentials ask for
     `auth-int`, and is empty otherwise. `party` is known of requests within a dialog.
 
+    `connection` is the number of the connection that it came by, 0 over UDP; `has_route` tells of a
+    Route. `event` and
+    `preferred_identity` are header fields, empty where there are none, and `vias` are those of Via.
+    `edge` is the address of the edge proxy that it came by, if any.
+
     `leaves_binding` tells of a REGISTER that this server's own registrar keeps: its repetition is
     known by the binding.
     """
@@ -49,11 +93,41 @@ class Request(NamedTuple):
     body: bytes = b""
     party: Party | None = None
     leaves_binding: bool = False
+    event: str = ""
+    preferred_identity: str = ""
+    connection: int = 0
+    has_route: bool = False
+    vias: tuple[str, ...] = ()
+    edge: str = ""
 
     @property
     def claimed_user(self) -> str:
         """Return the user part of the address of record that the request speaks for."""
         return self.to_user if self.method == "REGISTER" else self.from_user
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Tell whether the From is nobody's (RFC 3323, 4.1): it may be anybody's call."""
+        host = self.from_host.lower()
+        anonymous = host in ("", _NOWHERE) or self.from_user.lower() == "anonymous"
+        return anonymous and self.method != "REGISTER"
+
+    @property
+    def sender_user(self) -> str:
+        """Return the user part of who sends the request, as far as it says so.
+
+        An anonymous From is that of the P-Preferred-Identity (RFC 3325, 9.2); empty for nobody.
+        """
+        if not self.is_anonymous:
+            return self.claimed_user
+        return user_and_host(self.preferred_identity)[0]
+
+    @property
+    def sender_hosts(self) -> tuple[str, ...]:
+        """Return the hosts by which the sender is classified, the first that fits any rule."""
+        if not self.is_anonymous:
+            return (self.from_host,)
+        return (user_and_host(self.preferred_identity)[1], user_and_host(self.request_uri)[1])
 
     def fields(self, name: str) -> tuple[str, ...]:
         """Return the values of the header fields `name`, one of the two that have credentials."""
@@ -78,6 +152,19 @@ class Request(NamedTuple):
         `local_user` is without escapes. A request of no server comes from nowhere.
         """
         return False
+
+    def as_told_by_edge(self) -> "Request":
+        """Return the request as of the phone behind the edge proxy that has relayed it.
+
+        Where that is, the edge proxy's neighbour in Via says (RFC 3261, 18.2.1).
+        """
+        address, port, transport = phone_behind(self.vias)
+        return self._replace(
+            edge=self.source_address,
+            source_address=address or self.source_address,
+            source_port=port or self.source_port,
+            transport=transport or self.transport,
+        )
 
     def begin_transaction(self) -> None:
         """Have the request absorbed when it comes again; called before any of it is remembered.

@@ -9,7 +9,6 @@ caches, so that each function and each object costs half a microsecond to touch,
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from sbcauth.digest.credentials import Credentials, keep_layout, usual_credentials
 from sbcauth.digest.nonces import TAG, UNIQUE, NonceKey, NonceState, SourceTags
@@ -19,15 +18,29 @@ from sbcauth.policy.accounts import Account, Accounts, Users
 from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.classification import IPGroups
-from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
+from sbcauth.policy.decision import (
+    Accept,
+    Ask,
+    Challenge,
+    Decision,
+    Drop,
+    Pass,
+    Reason,
+    Reject,
+    Reply,
+)
+from sbcauth.policy.emergency import Emergencies
 from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.gate import Gate, KnownPhone
-from sbcauth.policy.ip_groups import UnclassifiedRequests
+from sbcauth.policy.ip_groups import UnclassifiedRequests, UnlistedWithoutWord
 from sbcauth.policy.nonce_counts import NonceCounts
 from sbcauth.policy.pace import MOST_ACCEPTED, Pace
+from sbcauth.policy.registrations import Nobody, Registrations
 from sbcauth.policy.request import Party, Request, source_of
 from sbcauth.policy.reservations import Reservations, places
 from sbcauth.policy.shared_state import SharedState
+from sbcauth.policy.unproved import Unproved, is_keep_alive, unescaped
+from sbcauth.policy.words import Word
 
 _REMEMBERED_ORIGINS = 100_000
 _TOO_FAST = 60
@@ -102,8 +115,7 @@ class Claim(NamedTuple):
         """
         if self.request.party:
             return self.request.party.account
-        user = self.request.claimed_user
-        return unquote(user, errors="surrogateescape") if "%" in user else user
+        return unescaped(self.request.claimed_user)
 
     def is_right(self, ha1: str) -> bool:
         """Tell whether the response was computed with this H(A1)."""
@@ -143,8 +155,11 @@ class AuthServer:
         keys: Sequence[NonceKey],
         unclassified_requests: UnclassifiedRequests = UnclassifiedRequests.REJECT,
         started_at: int = 0,
+        registrations: Registrations | None = None,
     ) -> None:
         self._ip_groups = ip_groups
+        self._unproved = Unproved(ip_groups.by_name.values(), users, registrations or Nobody())
+        self._emergencies = Emergencies(shared)
         self._gates = {
             name: Gate(group, users, keys, started_at) for name, group in ip_groups.by_name.items()
         }
@@ -184,12 +199,61 @@ class AuthServer:
             return self._unclassified
 
         # 3. Authentication Mode, 4. Authentication Method List
-        header = gate.answered_in.get(method)
+        header = gate.asked_at_once.get(method)
         if header is None or (method == "INVITE" and gate.header_for(request) is None):
-            return gate.unchallenged
+            return self._decide_otherwise(gate, request, now, verdict)
 
         decision = self._authenticate(gate, origin, request, header, now, verdict)
-        return _in_shadow(decision) if gate.shadow else decision
+        return _in_shadow(decision, gate, request) if gate.shadow else decision
+
+    def _decide_otherwise(
+        self, gate: Gate, request: Request, now: int, verdict: Verdict | None
+    ) -> Decision:
+        """Return what becomes of a request that is not just asked for credentials.
+
+        Emergency calls and keep-alives come before the Authentication Method List. Who shows
+        credentials for our realm unasked is judged by them.
+        """
+        if gate.group.is_edge(request.source_address):
+            request = request.as_told_by_edge()
+        emergency = gate.group.emergency
+        if emergency and self._emergencies.admits(emergency, request, now):
+            return Pass(Reason.EMERGENCY, gate.name, word=Word.CONFIGURED)
+        header = gate.header_for(request)
+        if is_keep_alive(request, gate.group) and (header is None or request.method == "NOTIFY"):
+            return Reply(Reason.KEEP_ALIVE, gate.name)
+        if header is None and gate.asks:
+            header = _shown_in(gate, request)
+        origin = self._origins.get(request.source_address) or self._origin_of(
+            request.source_address
+        )
+        if header is None:
+            return self._without_digest(gate, origin, request, now)
+        decision = self._authenticate(gate, origin, request, header, now, verdict)
+        return _in_shadow(decision, gate, request) if gate.shadow else decision
+
+    def _without_digest(self, gate: Gate, origin: Origin, request: Request, now: int) -> Decision:
+        """Return what becomes of a request that nobody asks to prove anything."""
+        try:
+            found = self._unproved.decide(gate.group, request)
+        except Unavailable as cause:
+            return _unavailable(gate, cause)
+        if isinstance(found, Pass):
+            return found
+        if gate.asks and gate.group.unlisted_without_word is UnlistedWithoutWord.CHALLENGE:
+            header = gate.would_be_answered_in(request.method)
+            return gate.challenge(header, origin.tags[0], now, found)
+        return Reject(403, "Forbidden", found, gate.name)
+
+    def bad_request(self, request: Request) -> Decision:
+        """Return what becomes of a request that cannot be read, or has gone too far.
+
+        How it is refused is known to who has read it; whether it is answered, is known here.
+        """
+        gate = self._classify(request)
+        if gate is None and isinstance(self._unclassified, Drop):
+            return self._unclassified
+        return Reject(400, "Bad Request", Reason.BAD_REQUEST, gate.name if gate else "")
 
     def unknown_dialog(self, request: Request) -> Decision:
         """Return what becomes of a request within a dialog that we do not know.
@@ -218,11 +282,11 @@ class AuthServer:
         elif party.must_answer and self._classify(request) is not gate:
             return self.unknown_dialog(request)
         if header is None:
-            return Pass(Reason.WITHIN_DIALOG, gate.name, party.account)
+            return Pass(Reason.WITHIN_DIALOG, gate.name, party.account, word=Word.DIALOG)
         address = request.source_address
         origin = self._origins.get(address) or self._origin_of(address)
         decision = self._authenticate(gate, origin, request, header, now, verdict)
-        return _in_shadow(decision) if gate.shadow else decision
+        return _in_shadow(decision, gate, request) if gate.shadow else decision
 
     def _authenticate(
         self,
@@ -295,7 +359,7 @@ class AuthServer:
 
         # 9. Doubt never lets a request pass
         except Unavailable as cause:
-            return _unavailable(claim, cause)
+            return _unavailable(gate, cause, username)
 
         # A verdict is counted before its place is given back.
         finally:
@@ -322,8 +386,13 @@ class AuthServer:
         return origin
 
     def _classify(self, request: Request) -> Gate | None:
-        """Return the gate of a request whose IP Group depends on more than its address."""
+        """Return the gate of a request whose IP Group depends on more than its address.
+
+        Who hides his name may be known by the flow that he has registered by.
+        """
         group = self._ip_groups.classify(request)
+        if group is None and request.is_anonymous:
+            group = self._ip_groups.by_name.get(self._unproved.group_of_flow(request))
         return self._gates[group.name] if group else None
 
     def _lock_out(self, claim: Claim) -> tuple[Claim, Reject | None]:
@@ -497,7 +566,11 @@ class AuthServer:
         if is_ours and not self._nonce_counts.use(credentials.nonce, credentials.nonce_count):
             return _used_before(claim, claimed if traced else None)
         if local_user != claimed and local_user is not None:
-            return claim.forbid(Reason.IDENTITY_MISMATCH)
+            if request.party or not request.is_anonymous:
+                return claim.forbid(Reason.IDENTITY_MISMATCH)
+            claimed = local_user
+        if gate.is_peer:
+            return Accept(gate.name, credentials.username, claimed, gate.realm, word=Word.PEER)
         return Accept(gate.name, credentials.username, claimed, gate.realm)
 
 
@@ -549,16 +622,37 @@ def _used_before(claim: Claim, traced_user: str | None = None) -> Decision:
     return claim.challenge_again(Reason.REPLAYED, stale=True)
 
 
-def _in_shadow(decision: Decision) -> Decision:
-    """Return a Pass that tells what was decided; nothing of it reaches the wire."""
+def _shown_in(gate: Gate, request: Request) -> str | None:
+    """Return the header field in which a request has credentials for our realm that nobody asked.
+
+    What cannot be read is there to be refused.
+    """
+    header = gate.would_be_answered_in(request.method)
+    if request.first(header) is None:
+        return None
+    try:
+        return header if gate.answer(request.fields(header)) else None
+    except BadCredentials:
+        return header
+
+
+def _in_shadow(decision: Decision, gate: Gate, request: Request) -> Decision:
+    """Return a Pass that tells what was decided; nothing of it reaches the wire.
+
+    A registration is for the server that it is routed to: nothing is kept here in shadow.
+    """
+    if request.method == "REGISTER" and not gate.group.route_to:
+        return decision
+    word = Word.PEER if gate.is_peer else Word.CONFIGURED
+    word = Word.DIALOG if request.party else word
     match decision:
         case Accept(ip_group, username, reason=reason, is_first=first):
-            return Pass(reason, ip_group, username, "accept", is_first=first)
+            return Pass(reason, ip_group, username, "accept", is_first=first, word=word)
         case Challenge(_, _, reason, ip_group, username):
-            return Pass(reason, ip_group, username, "challenge")
+            return Pass(reason, ip_group, username, "challenge", word=word)
         case Reject(_, _, reason, ip_group, username, detail=detail):
-            return Pass(reason, ip_group, username, "reject", detail)
-    return Pass(decision.reason)  # pragma: no cover - there are no others
+            return Pass(reason, ip_group, username, "reject", detail, word=word)
+    return Pass(decision.reason, word=word)  # pragma: no cover - there are no others
 
 
 def _malformed(gate: Gate, bad: BadCredentials) -> Reject:
@@ -566,13 +660,13 @@ def _malformed(gate: Gate, bad: BadCredentials) -> Reject:
     return Reject(bad.status, bad.phrase, reason, gate.name, detail=str(bad))
 
 
-def _unavailable(claim: Claim, cause: Unavailable) -> Reject:
+def _unavailable(gate: Gate, cause: Unavailable, username: str = "") -> Reject:
     return Reject(
         cause.status,
         cause.phrase,
         Reason.UNAVAILABLE,
-        claim.gate.name,
-        claim.credentials.username,
+        gate.name,
+        username,
         cause.retry_after,
         str(cause),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from sbcauth.exceptions import UserInfoError
-from sbcauth.policy.ip_groups import IPGroup, IPGroupType
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.users.table import UserTable
 
 
@@ -19,6 +19,13 @@ def strays(table: UserTable, ip_groups: Iterable[IPGroup]) -> Iterator[str]:
         group = groups.get(row.ip_group)
         if group is None:
             yield f"user {row.username}: there is no IP Group {row.ip_group}"
+            continue
+        asks = group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
+        if not asks and group.type is IPGroupType.USER and group.route_to is None:
+            yield (
+                f"user {row.username}: the IP Group {row.ip_group} asks nobody to prove anything, "
+                "and would keep registrations for this address: use sbc-as-server"
+            )
             continue
         peer = groups.get(group.route_to or "")
         if row.realm not in (group.realm, peer and peer.realm):

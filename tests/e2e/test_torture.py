@@ -31,7 +31,7 @@ ANSWERS = {
     "esc02": None,  # that again
     "lwsdisp": 200,  # OPTIONS is not on the list; a ping tells nobody who is registered
     "longreq": 401,
-    "dblreq": 400,  # what follows the body could be taken for another request by the next hop
+    "dblreq": 401,  # what follows the body is discarded (RFC 3261, 18.3)
     "semiuri": 200,
     "transports": 200,
     "mpart01": 401,

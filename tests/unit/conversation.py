@@ -63,6 +63,7 @@ def trunk(name: str = "Trunk", **settings: Any) -> IPGroup:
         "proxy_set": (ProxyAddress("sip:198.51.100.1", "198.51.100.1"),),
         "username_as_server": "trunk",
         "password_as_server": "trunk-secret",
+        "route_to": "PBX",
     }
     return IPGroup(name=name, type=IPGroupType.SERVER, **{**defaults, **settings})
 

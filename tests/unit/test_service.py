@@ -25,6 +25,8 @@ def service(tmp_path: Path) -> Service:
 
 
 def test_requests_go_to_the_group_that_is_routed_to_or_stay_here(service: Service) -> None:
-    elsewhere = Route("Phones", "example.com", ("sip:192.0.2.1",), "Trunk")
+    elsewhere = Route(
+        "Phones", "example.com", ("sip:192.0.2.1",), "Trunk", reached=("example.com",)
+    )
     assert service.routes["Phones", False] == elsewhere
     assert service.routes["Phones", True] == Route("Phones", "example.com")

@@ -24,12 +24,15 @@ from sbcauth.policy.ip_groups import (
     AuthQop,
     ChallengeMethod,
     ClassificationRule,
+    Emergency,
     IPGroup,
     IPGroupType,
     ProxyAddress,
     RuleAction,
     ServerAuthMode,
     UnclassifiedRequests,
+    UnlistedWithoutWord,
+    UserSecurityMode,
 )
 from sbcauth.radius.attributes import RadiusAttributes
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
@@ -208,6 +211,22 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
     ),
     "check_digest_uri": ("strict", "lenient", lambda g: g.check_digest_uri, True, False),
     "reject_invalid_nonce": ("true", "false", lambda g: g.reject_invalid_nonce, True, False),
+    "user_security_mode": (
+        *("accept-all", "1", lambda g: g.user_security_mode),
+        *(UserSecurityMode.ACCEPT_ALL, UserSecurityMode.ACCEPT_REGISTERED_USERS),
+    ),
+    "unlisted_without_word": (
+        *("challenge", "reject", lambda g: g.unlisted_without_word),
+        *(UnlistedWithoutWord.CHALLENGE, UnlistedWithoutWord.REJECT),
+    ),
+    "max_contacts": ("1", "50", lambda g: g.max_contacts, 1, 50),
+    "emergency": (
+        "{numbers: [112, 'urn:service:SOS'], route_to: Carrier}",
+        "{numbers: '911', route_to: Carrier}",
+        lambda g: g.emergency,
+        Emergency(frozenset({"112", "urn:service:sos"}), "Carrier"),
+        Emergency(frozenset({"911"}), "Carrier"),
+    ),
 }
 
 
@@ -725,6 +744,11 @@ AS_SERVER = ("authentication_mode: 2", "authentication_method_list: INVITE")
             phones("radius: {servers: []}", "server_auth_mode: radius", *AS_SERVER),
             "7:23: ip_groups[0].server_auth_mode: radius needs radius.servers",
         ),
+        (
+            phones("authentication_mode: 2", "authentication_method_list: REGSITER"),
+            "7:33: ip_groups[0].authentication_method_list: "
+            "REGSITER is no method that we know (did you mean REGISTER?)",
+        ),
     ],
 )
 def test_keys_that_do_not_go_together_are_a_mistake(
@@ -756,11 +780,6 @@ def test_what_is_right_brings_neither_complaint_nor_warning(text: str, loaded: L
         (
             phones("authentication_mode: 2", "authentication_method_list: []"),
             "7:33: ip_groups[0].authentication_method_list: is empty: nothing is challenged",
-        ),
-        (
-            phones("authentication_mode: 2", "authentication_method_list: REGSITER"),
-            "7:33: ip_groups[0].authentication_method_list: "
-            "REGSITER is no method that we know (did you mean REGISTER?)",
         ),
         (
             phones("authentication_mode: 2", "authentication_method_list: QQQQ"),

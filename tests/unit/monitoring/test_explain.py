@@ -92,7 +92,8 @@ def test_right_response_passes_every_step() -> None:
             [phones(authentication_mode=AuthenticationMode.USER_AUTHENTICATES)],
             *("INVITE", 3, "it goes on as it is"),
         ),
-        ([phones()], "OPTIONS", 4, "it goes on as it is"),
+        ([phones()], "OPTIONS", 3, "200 OK, and it goes nowhere"),
+        ([phones()], "INFO", 4, "403 Forbidden"),
     ],
 )
 def test_request_that_is_not_challenged_ends_early(

@@ -11,6 +11,7 @@ from sbcauth.config.schema import LogDetail
 from sbcauth.monitoring.log_line import MAX_VALUE, is_written, outcome, word
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.request import Request
+from sbcauth.policy.words import Word
 
 REQUEST = Request(
     "REGISTER",
@@ -39,7 +40,7 @@ END = (
             "decision=pass reason=never-challenged ip_group=- " + END.format("-"),
         ),
         (
-            Pass(Reason.PASS_THROUGH, "My Phones"),
+            Pass(Reason.PASS_THROUGH, "My Phones", word=Word.CONFIGURED),
             'decision=pass reason=pass-through word=configured ip_group="My Phones" '
             + END.format("-"),
         ),
@@ -137,6 +138,8 @@ def test_refusals_are_always_written() -> None:
         Reason.PASS_THROUGH,
         Reason.METHOD_NOT_LISTED,
         Reason.WITHIN_DIALOG,
+        Reason.REGISTERED_SENDER,
+        Reason.KEEP_ALIVE,
         Reason.ACCEPTED,
         Reason.CHALLENGED,
         Reason.STALE_NONCE,

@@ -34,6 +34,7 @@ from sbcauth.policy.ip_groups import (
     UnclassifiedRequests,
 )
 from sbcauth.policy.shared_state import LocalState, Table
+from sbcauth.policy.words import Word
 
 ALGORITHMS = tuple(Algorithm)[::-1]
 
@@ -112,19 +113,20 @@ def test_phone_on_ipv6_registers() -> None:
 )
 def test_request_of_another_mode_passes_untouched(mode: AuthenticationMode, field: str) -> None:
     phone = at_work(authentication_mode=mode)
-    assert phone.send("REGISTER", field) == Pass(Reason.PASS_THROUGH, "Phones")
+    assert phone.send("MESSAGE", field) == Pass(Reason.PASS_THROUGH, "Phones", word=Word.CONFIGURED)
 
 
 # -- 4. Authentication Method List -------------------------------------------------------
 
 
-def test_method_that_is_not_listed_passes(phone: Phone) -> None:
-    assert phone.send("OPTIONS") == Pass(Reason.METHOD_NOT_LISTED, "Phones")
+def test_method_that_is_not_listed_needs_a_registration(phone: Phone) -> None:
+    assert phone.send("INFO") == Reject(403, "Forbidden", Reason.NOT_REGISTERED, "Phones")
 
 
 def test_empty_method_list_challenges_nothing() -> None:
     phone = at_work(methods=frozenset())
-    assert phone.send("REGISTER") == Pass(Reason.METHOD_NOT_LISTED, "Phones")
+    refused = Reject(403, "Forbidden", Reason.REGISTRATION_UNPROVED, "Phones")
+    assert phone.send("REGISTER") == refused
 
 
 def test_setup_invite_challenges_initial_invites_only() -> None:
@@ -622,7 +624,7 @@ def test_identity_mismatch_is_not_counted(phone: Phone) -> None:
 def test_peer_server_answers_with_its_own_username_and_password() -> None:
     peer = Phone(serve(trunk()), "trunk", "trunk-secret", "198.51.100.1", local_user="+4930123456")
     decision = peer.answer(peer.challenge("INVITE"), "INVITE")
-    assert decision == Accept("Trunk", "trunk", "+4930123456", REALM, is_first=True)
+    assert decision == Accept("Trunk", "trunk", "+4930123456", REALM, word=Word.PEER, is_first=True)
 
 
 @pytest.mark.parametrize(

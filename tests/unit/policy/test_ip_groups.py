@@ -395,11 +395,37 @@ def test_group_without_route_to_has_no_next_hop() -> None:
 
 
 def test_requests_find_users_in_the_realm_of_their_group() -> None:
-    assert IPGroups([phones(realm="phones.example")]).realm_of_users("Phones") == "phones.example"
+    assert IPGroups([phones(realm="phones.example")]).realms_reached("Phones") == (
+        "phones.example",
+    )
 
 
 def test_requests_of_a_peer_find_the_users_who_are_routed_to_it() -> None:
     peer = trunk(realm="carrier.example")
     groups = IPGroups([phones(realm="phones.example", route_to="Trunk"), peer])
-    assert groups.realm_of_users("Trunk") == "phones.example"
-    assert IPGroups([peer]).realm_of_users("Trunk") == "carrier.example"
+    assert groups.realms_reached("Trunk") == ("phones.example",)
+    assert IPGroups([peer]).realms_reached("Trunk") == ()
+
+
+def test_users_of_other_realms_are_reached_where_it_is_said() -> None:
+    groups = IPGroups(
+        [
+            phones("A", realm="a.example", reaches=("B",), route_to="Trunk"),
+            phones("B", realm="b.example", route_to="Trunk"),
+            phones("C", realm="c.example"),
+            trunk(),
+        ]
+    )
+    assert groups.realms_reached("A") == ("a.example", "b.example")
+    assert groups.realms_reached("B") == ("b.example",)
+    assert groups.realms_reached("Trunk") == ("a.example", "b.example")
+
+
+def test_edge_proxy_classifies_after_the_rules_that_name_it() -> None:
+    edge = ip_network("192.0.2.9/32")
+    groups = [
+        phones("Behind", classification=(), edge_proxies=(edge,)),
+        phones("Named", classification=(rule("192.0.2.9/32", from_host="named.example"),)),
+    ]
+    assert classify(groups, "192.0.2.9") == "Behind"
+    assert classify(groups, "192.0.2.9", from_host="named.example") == "Named"

@@ -9,6 +9,7 @@ from sbcauth.policy.decision import Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, UnclassifiedRequests
 from sbcauth.policy.request import Party, Request
 from sbcauth.policy.server import AuthServer
+from sbcauth.policy.words import Word
 
 ALICE = Party("Phones", "1001")
 MOVED = ALICE._replace(must_answer=True)
@@ -58,7 +59,9 @@ def test_another_account_does_not_answer_for_the_party() -> None:
 
 
 def test_unlisted_method_passes() -> None:
-    assert Caller(server_of()).send("BYE") == Pass(Reason.WITHIN_DIALOG, "Phones", "1001")
+    assert Caller(server_of()).send("BYE") == Pass(
+        Reason.WITHIN_DIALOG, "Phones", "1001", word=Word.DIALOG
+    )
 
 
 def test_unlisted_method_from_elsewhere_is_challenged() -> None:
@@ -103,7 +106,7 @@ def test_who_is_not_asked_here_may_move_within_its_ip_group(settings: dict[str, 
 
 def test_shadow_says_what_would_be() -> None:
     decision = Caller(server_of(phones(shadow=True))).send("INVITE")
-    assert decision == Pass(Reason.CHALLENGED, "Phones", "", "challenge")
+    assert decision == Pass(Reason.CHALLENGED, "Phones", "", "challenge", word=Word.DIALOG)
 
 
 @pytest.mark.parametrize("how", list(UnclassifiedRequests))

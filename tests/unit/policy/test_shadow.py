@@ -11,11 +11,12 @@ from sbcauth.exceptions import ConfigError
 from sbcauth.monitoring.log_line import outcome
 from sbcauth.policy.decision import Accept, Pass, Reason, Reject
 from sbcauth.policy.request import Request
+from sbcauth.policy.words import Word
 
 
 def shadowed(username: str = "1001", **settings: str) -> Phone:
     users = UserInfo(user(), user("1003", enabled=False))
-    return Phone(serve(phones(shadow=True, **settings), users=users), username)
+    return Phone(serve(phones(shadow=True, route_to="PBX", **settings), users=users), username)
 
 
 def answer(phone: Phone, password: str = PASSWORD, nonce: str = "of another server") -> Pass:
@@ -28,7 +29,9 @@ def answer(phone: Phone, password: str = PASSWORD, nonce: str = "of another serv
 
 
 def test_request_without_credentials_passes_and_would_be_challenged() -> None:
-    assert shadowed().send() == Pass(Reason.CHALLENGED, "Phones", "", "challenge")
+    assert shadowed().send() == Pass(
+        Reason.CHALLENGED, "Phones", "", "challenge", word=Word.CONFIGURED
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,9 @@ def test_answer_to_another_server_is_measured_against_user_info(
 ) -> None:
     phone = shadowed(username)
     decision = answer(phone, password)
-    assert decision == Pass(reason, "Phones", username, shadow, is_first=reason is Reason.ACCEPTED)
+    first = reason is Reason.ACCEPTED
+    word = Word.CONFIGURED
+    assert decision == Pass(reason, "Phones", username, shadow, is_first=first, word=word)
 
 
 def test_the_same_answer_again_is_right_again() -> None:
@@ -84,7 +89,9 @@ def test_algorithm_that_is_not_offered_would_be_refused() -> None:
         f'Authorization: Digest username="1001", realm="{REALM}", nonce="n", uri="{URI}", '
         'response="00", algorithm=AKAv1-MD5, qop=auth, nc=00000001, cnonce="c"',
     )
-    assert decision == Pass(Reason.ALGORITHM_NOT_OFFERED, "Phones", "1001", "reject")
+    assert decision == Pass(
+        Reason.ALGORITHM_NOT_OFFERED, "Phones", "1001", "reject", word=Word.CONFIGURED
+    )
 
 
 def test_without_shadow_the_same_is_challenged_or_refused() -> None:
@@ -111,7 +118,17 @@ def test_check_refuses_it_where_radius_would_be_asked(tmp_path: Path) -> None:
         configured(tmp_path, keys)
 
 
-def configured(folder: Path, keys: str) -> Config:
+def test_check_refuses_to_keep_what_nobody_has_proved(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs a route_to"):
+        configured(tmp_path, "", route_to="")
+
+
+def test_registration_is_not_kept_where_it_is_routed_nowhere() -> None:
+    phone = Phone(serve(phones(shadow=True)))
+    assert not isinstance(phone.send("REGISTER"), Pass)
+
+
+def configured(folder: Path, keys: str, route_to: str = "route_to: PBX") -> Config:
     mode = "" if "authentication_mode" in keys else "authentication_mode: sbc-as-server"
     (folder / "sbcauth.yaml").write_text(f"""\
 realm: example.com
@@ -122,7 +139,11 @@ ip_groups:
     authentication_method_list: [REGISTER]
     classification: [{{address: 192.0.2.0/24}}]
     shadow: true
+    {route_to}
     {keys}
+  - name: PBX
+    type: server
+    proxy_set: ["sip:192.0.2.9"]
 """)
     return load(folder / "sbcauth.yaml", {})
 
@@ -135,6 +156,6 @@ def test_line_says_that_it_is_shadow() -> None:
     )
     line = outcome(request, answer(shadowed(), "wrong")).line
     assert line.startswith(
-        "decision=pass shadow=challenge reason=wrong-credentials ip_group=Phones"
+        "decision=pass shadow=challenge reason=wrong-credentials word=configured ip_group=Phones"
     )
     assert "username=1001" in line

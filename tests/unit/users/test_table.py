@@ -2,18 +2,24 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
-from sbcauth.policy.ip_groups import IPGroup, IPGroupType
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.users.membership import ip_group_named, only_ip_group_of_users, strays
 from sbcauth.users.table import UserTable, algorithms, hashes
 
 REALM = "example.com"
-PHONES = IPGroup(name="Phones", type=IPGroupType.USER, realm=REALM)
+PHONES = IPGroup(
+    name="Phones",
+    type=IPGroupType.USER,
+    realm=REALM,
+    authentication_mode=AuthenticationMode.SBC_AS_SERVER,
+)
 DESK = IPGroup(name="Desk", type=IPGroupType.USER, realm=REALM)
 CARRIER = IPGroup(name="Carrier", type=IPGroupType.SERVER, realm=REALM)
 
@@ -228,3 +234,11 @@ def test_user_that_the_configuration_no_longer_fits_is_a_stray(table: UserTable)
         "user 1002: the password is bound to the realm old.example, but that of the IP Group "
         "Phones is example.com: remove the user and add it again",
     ]
+
+
+def test_user_whose_ip_group_keeps_registrations_unasked_is_a_stray(table: UserTable) -> None:
+    table.add("Phones", "1001", REALM, "secret")
+    unasked = replace(PHONES, authentication_mode=AuthenticationMode.USER_AUTHENTICATES)
+    (found,) = strays(table, [unasked])
+    assert found.startswith("user 1001: the IP Group Phones asks nobody")
+    assert list(strays(table, [replace(unasked, route_to="PBX")])) == []

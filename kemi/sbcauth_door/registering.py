@@ -1,0 +1,96 @@
+"""The routing functions around the registrar, and for what is refused before any decision."""
+
+import functools
+import time
+from collections.abc import Callable
+
+import KSR
+
+from sbcauth.config.reload import Reloaded
+from sbcauth.exceptions import Unavailable
+from sbcauth.policy.decision import Drop, Reason, Reject
+from sbcauth.policy.unproved import unescaped
+from sbcauth.service import Service
+from sbcauth_door import registrar
+from sbcauth_door import request as ksr
+from sbcauth_door.current import read_request
+
+GO_ON, ANSWERED = 1, 0
+
+
+def _routing_function(
+    function: Callable[["RegistrarRoutes", Service, str], int],
+) -> Callable[..., int]:
+    """Have a function return an int whatever happens; a request that meets a bug gets 500."""
+
+    @functools.wraps(function)
+    def guarded(self: "RegistrarRoutes", msg: object = None, argument: str = "", *_: object) -> int:
+        try:
+            return function(self, self.services.value(time.time()), argument)
+        except Exception as error:
+            status, phrase = 500, "Server Internal Error"
+            if isinstance(error, Unavailable):
+                status, phrase = error.status, error.phrase
+            else:
+                ksr.complain()
+            KSR.sl.send_reply(status, phrase)
+            return ANSWERED
+
+    return guarded
+
+
+class RegistrarRoutes:
+    """The routing functions of a route block that keeps registrations by `save()`."""
+
+    services: Reloaded[Service]
+
+    @_routing_function
+    def registration(self, service: Service, aor: str) -> int:
+        """Refuse a REGISTER that cannot be kept as it is; else get the registrar ready for it.
+
+        `aor` is the address of record, without its scheme.
+        """
+        group = service.ip_groups.by_name[ksr.text("avp(sbcauth_ip_group)")]
+        username = ksr.text("avp(sbcauth_username)")
+        refusal = registrar.refusal(group, username)
+        if refusal is None and not registrar.has_room_for(aor, group):
+            refusal = Reject(403, "Forbidden", Reason.TOO_MANY_USERS, group.name, username)
+        if refusal:
+            ksr.log(refusal, read_request())
+            ksr.refuse(refusal)
+            return ANSWERED
+        registrar.settle_path(group)
+        registrar.set_limits(group)
+        return GO_ON
+
+    @_routing_function
+    def called_user(self, service: Service, _: str) -> int:
+        """Tell the route block who is called, as the registrar knows him: in UTF-8, unescaped."""
+        KSR.pv.sets("$var(called)", ksr.escaped(unescaped(ksr.text("rU"))))
+        return GO_ON
+
+    @_routing_function
+    def make_room(self, service: Service, aor: str) -> int:
+        """Take one Contact of an address of record away for one that is new."""
+        return GO_ON if registrar.make_room(f"sip:{aor}") else ANSWERED
+
+    @_routing_function
+    def registered(self, service: Service, aor: str) -> int:
+        """Note who is registered, in an IP Group that has a limit."""
+        registrar.note_registered(aor, ksr.text("avp(sbcauth_ip_group)"))
+        return GO_ON
+
+    @_routing_function
+    def not_kept(self, service: Service, _: str) -> int:
+        """Write the line of a registration that was let in, and that the registrar has refused."""
+        ip_group, username = ksr.text("avp(sbcauth_ip_group)"), ksr.text("avp(sbcauth_username)")
+        ksr.log(Reject(0, "", Reason.NOT_KEPT, ip_group, username), read_request())
+        return GO_ON
+
+    @_routing_function
+    def refuse_early(self, service: Service, _: str) -> int:
+        """Say whether what is refused undecided gets an answer, and write its line."""
+        request = read_request(has_transaction=True)
+        decision = service.bad_request(request)
+        ksr.log(decision, request)
+        return ANSWERED if isinstance(decision, Drop) else GO_ON
