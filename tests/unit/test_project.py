@@ -114,6 +114,24 @@ def test_form_of_a_commit_message_is_checked(message: str, said: str, tmp_path: 
     assert done.stderr == (f"commit message: {said} (see CONTRIBUTING.md)\n" if said else "")
 
 
+def test_containerfile_has_nothing_that_a_linter_objects_to() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    command = [str(linter), "--no-color", str(REPOSITORY / "Containerfile")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_package_depends_on_what_the_server_needs() -> None:
+    setup = (REPOSITORY / "scripts" / "setup.sh").read_text()
+    needed = re.findall(r'^packages="(.*)"$', setup, re.MULTILINE)
+    control = (REPOSITORY / "debian" / "control").read_text()
+    depends = re.search(r"^Depends: (.*)$", control, re.MULTILINE)
+    assert needed
+    assert depends
+    inside = {"python3-venv"}  # the virtual environment is made when the package is built
+    assert set(needed[0].split()) - inside <= set(depends[1].split(", "))
+
+
 # The man pages
 
 
