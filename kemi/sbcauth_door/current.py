@@ -11,7 +11,8 @@ from sbcauth_door import registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.in_progress import InProgress
 
-_KEPT_HERE = "REGISTER" if registrar.TABLE else None
+KEPT_HERE = "REGISTER" if registrar.TABLE else None
+"""The method of requests that kamailio.cfg keeps here where they are accepted."""
 
 # Each look-up of one of these costs half as much as the call.
 _field, _has_totag, _new_transaction = KSR.hdr.get_idx, KSR.siputils.has_totag, KSR.tm.t_newtran
@@ -23,23 +24,30 @@ _get_call_id = KSR.kx.get_callid
 class CurrentRequest:
     """The request that Kamailio is routing: a Request, read as far as somebody looks at it.
 
-    A process has one, since Kamailio routes one at a time; `begin` has it be the next. A decision
-    needs some five of its fields, and to read the others would cost 4 µs.
+    A process has one, since Kamailio routes one at a time. A decision needs some five of its
+    fields, and to read the others would cost 4 µs.
     """
 
     __slots__ = (
         "_begun",
-        "_first",
-        "_has_transaction",
-        "_told",
         "edge",
+        "first",
+        "has_transaction",
         "in_progress",
         "method",
         "party",
         "source_address",
+        "told",
     )
+    first: Callable[[str], str | None]
+    """Returns the value of the first header field of a name, or raises UnicodeDecodeError."""
+    has_transaction: bool
+    method: str
+    party: Party | None
+    source_address: str
+    told: tuple[int, str] | None
+    """Port and transport, where an edge proxy tells them; `edge` is its address."""
 
-    claimed_user = Request.claimed_user
     fields = Request.fields
     flow = Request.flow
     is_anonymous = Request.is_anonymous
@@ -49,52 +57,14 @@ class CurrentRequest:
     def __init__(self) -> None:
         self.in_progress = InProgress()
 
-    def begin(self, message: Any, *, has_transaction: bool, party: Party | None) -> None:
-        """Begin with the request that Kamailio routes now.
-
-        `message` is what Kamailio hands to a routing function, where it hands over anything: what
-        it tells costs half of what KSR would take.
-        """
-        self._has_transaction = has_transaction
-        self.party = party
-        self._told: tuple[int, str] | None = None
-        self.edge = ""
-        self.source_address = _get_source_address()
-        self._first = message.getHeader if message else _first
-        try:
-            method = message.Method if message else ksr.text("rm")
-        except UnicodeDecodeError:
-            method = ksr.text("rm")
-        self.method = method.upper()  # to Kamailio `invite` is an INVITE, and so it is to us
-
     @property
-    def is_kept_here(self) -> bool:
-        """Tell of a REGISTER that kamailio.cfg keeps where it is accepted."""
-        return self.method == _KEPT_HERE
-
-    @property
-    def leaves_binding(self) -> bool:
-        """Tell whether a binding will show that the request has been carried out.
-
-        One that removes bindings leaves none. (An expiry of 0 that is written otherwise is taken
-        for another: its repetition is challenged, and then accepted.)
-        """
-        first = self._first
+    def claimed_user(self) -> str:
+        """Return the user part of the address of record that the request speaks for."""
+        registers = self.method == "REGISTER"
         try:
-            return (
-                self.method == _KEPT_HERE
-                and first("Expires") != "0"
-                and "expires=0" not in (first("Contact") or "")
-            )
+            return (_get_to_user() if registers else _get_from_user()) or ""
         except UnicodeDecodeError:
-            return False
-
-    def first(self, name: str) -> str | None:
-        """Return the value of the first header field `name`."""
-        try:
-            return self._first(name)
-        except UnicodeDecodeError:
-            return ksr.fields(name)[0]
+            return ksr.text("tU" if registers else "fU")
 
     def has_second(self, name: str) -> bool:
         """Tell whether there is more than one header field `name`."""
@@ -106,8 +76,8 @@ class CurrentRequest:
     authorization = property(lambda _: ksr.fields(AUTHORIZATION))
     proxy_authorization = property(lambda _: ksr.fields(PROXY_AUTHORIZATION))
     request_uri = property(lambda _: ksr.text("ou"))
-    source_port = property(lambda self: self._told[0] if self._told else int(KSR.pv.get("$sp")))
-    transport = property(lambda self: self._told[1] if self._told else _get_transport().lower())
+    source_port = property(lambda self: self.told[0] if self.told else int(KSR.pv.get("$sp")))
+    transport = property(lambda self: self.told[1] if self.told else _get_transport().lower())
     from_user = property(lambda _: _text(_get_from_user, "fU"))
     from_host = property(lambda _: ksr.text("fd"))
     to_user = property(lambda _: _text(_get_to_user, "tU"))
@@ -125,7 +95,7 @@ class CurrentRequest:
         address, port, transport = phone_behind(self.vias)
         self.edge = self.source_address
         if address:
-            self.source_address, self._told = address, (port, transport)
+            self.source_address, self.told = address, (port, transport)
         return self
 
     def comes_from_where_registered(self, local_user: str, realm: str) -> bool:
@@ -134,19 +104,34 @@ class CurrentRequest:
 
     def begin_transaction(self) -> None:
         """Have the request absorbed when it comes again; raises Absorbed where it has."""
-        if not self._has_transaction and _new_transaction() == 0:
+        if not self.has_transaction and _new_transaction() == 0:
             raise Absorbed
-        self._has_transaction = True
+        self.has_transaction = True
 
-    def begin_registration(self, nonce_count: str) -> None:
-        """Have all workers know that it is being carried out, until its binding shows it."""
-        which = hash((self.call_id, self.first("CSeq")))  # of all workers the same: they are forks
+    def begin_registration(self, nonce_count: str) -> bool:
+        """Have all workers know that it is being carried out, until its binding shows it.
+
+        One that removes bindings leaves none. (An expiry of 0 that is written otherwise is taken
+        for another: its repetition is challenged, and then accepted.)
+        """
+        first = self.first
+        try:
+            if (
+                self.method != KEPT_HERE
+                or first("Expires") == "0"
+                or "expires=0" in (first("Contact") or "")
+            ):
+                return False
+            which = hash((self.call_id, first("CSeq")))  # the same in all workers: they are forks
+        except UnicodeDecodeError:
+            return False
         self._begun = f"{nonce_count} {which}"
         self.in_progress.begin(self._begun)
+        return True
 
     def absorb_repeat(self) -> None:
         """Raise Absorbed where the request has come before, and its transaction answers it."""
-        if not self._has_transaction and ksr.has_answered():
+        if not self.has_transaction and ksr.has_answered():
             raise Absorbed
 
     def repeat_as_query(self, local_user: str, realm: str) -> bool:
@@ -167,6 +152,7 @@ class CurrentRequest:
 
 
 _current = CurrentRequest()
+_as_request = cast(Request, _current)
 
 
 def take_place(rank: int) -> None:
@@ -179,10 +165,22 @@ def read_request(
 ) -> Request:
     """Return the request that Kamailio is routing; it is so until the next one.
 
-    `party` is its sender within a dialog.
+    `message` is what Kamailio hands to a routing function, where it hands over anything: what it
+    tells costs half of what KSR would take. `party` is the sender within a dialog.
     """
-    _current.begin(message, has_transaction=has_transaction, party=party)
-    return cast(Request, _current)
+    current = _current
+    current.has_transaction = has_transaction
+    current.party = party
+    current.told = None
+    current.edge = ""
+    current.source_address = _get_source_address()
+    current.first = message.getHeader if message else _first
+    try:
+        method = message.Method if message else ksr.text("rm")
+    except UnicodeDecodeError:
+        method = ksr.text("rm")
+    current.method = method.upper()  # to Kamailio `invite` is an INVITE, and so it is to us
+    return _as_request
 
 
 def _first(name: str) -> str | None:

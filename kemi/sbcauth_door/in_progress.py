@@ -33,14 +33,10 @@ class InProgress:
     def begin(self, request: str) -> None:
         """Write down what is about to be carried out."""
         if self._mine:
-            self._memory[self._mine] = _written(request)
+            self._memory[self._mine] = request.encode("utf-8", "replace")[:_SIZE].ljust(_SIZE)
 
     def is_of_another(self, request: str) -> bool:
         """Tell whether another worker carries out this request; this one does not."""
         if self._mine:
             self._memory[self._mine] = _NOTHING
-        return self._memory.find(_written(request)) >= 0
-
-
-def _written(request: str) -> bytes:
-    return request.encode("utf-8", "replace")[:_SIZE].ljust(_SIZE)
+        return self._memory.find(request.encode("utf-8", "replace")[:_SIZE].ljust(_SIZE)) >= 0

@@ -15,6 +15,7 @@ import KSR
 from sbcauth.digest.credentials import parse_credentials, scheme
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials, Unavailable
+from sbcauth.monitoring.counts import TABLE
 from sbcauth.monitoring.log_line import outcome, word
 from sbcauth.policy.decision import Accept, Decision, Drop, Reject, outcome_key
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
@@ -23,7 +24,7 @@ from sbcauth.policy.words import Word
 from sbcauth.service import Route
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import outcomes
-from sbcauth_door.state import count
+from sbcauth_door.state import enlist
 
 _MAX_FIELDS = 8
 """How many header fields of one name are looked at."""
@@ -48,7 +49,7 @@ class ReturnCode(IntEnum):
 
 # Each look-up of one of these costs half as much as the call.
 append_to_reply, send_reply = KSR.hdr.append_to_reply, KSR.sl.send_reply
-_field = KSR.hdr.get_idx
+_field, _count = KSR.hdr.get_idx, KSR.htable.sht_inc
 
 
 def check_modules() -> None:
@@ -231,9 +232,13 @@ def log(decision: Decision, request: Request) -> None:
     if isinstance(decision, Accept) and decision.is_repeat:
         return
     ip_group = "" if isinstance(decision, Drop) else decision.ip_group
-    count(outcome_key(ip_group, decision.reason))
-    if outcomes.log.wants(decision):
-        outcomes.log.write(outcome(request, decision))
+    reason = decision.reason
+    key = outcome_key(ip_group, reason)
+    if _count(TABLE, key) == 1:
+        enlist(key)
+    log = outcomes.log
+    if reason not in log.never and log.wants(decision):
+        log.write(outcome(request, decision))
 
 
 def complain() -> None:

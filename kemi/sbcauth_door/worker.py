@@ -49,7 +49,7 @@ from sbcauth_door import connections, dialogs, outcomes, ready, registrations
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
-from sbcauth_door.current import read_request, take_place
+from sbcauth_door.current import KEPT_HERE, read_request, take_place
 from sbcauth_door.dialogs import DialogRoutes
 from sbcauth_door.registering import RegistrarRoutes
 from sbcauth_door.request import ReturnCode
@@ -360,18 +360,19 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
     One that has `waited` for a verdict has lost its credentials already.
     """
     match decision:
-        case Accept(ip_group, username, local_user, realm):
-            registers = request.method == "REGISTER"
-            # What has not waited is the current request.
-            kept_here = not waited and request.is_kept_here  # type: ignore[attr-defined]
-            if not waited and not (kept_here and decision.word is Word.DIGEST):
+        case Accept(ip_group, username, user, realm):
+            method = request.method
+            registers = method == "REGISTER"
+            kept_here = method == KEPT_HERE and decision.word is Word.DIGEST
+            if not (kept_here or waited):
                 ksr.remove_credentials(request, realm)
                 if not registers and _is_of_users(service, ip_group):
                     ksr.remove_assertions()
             route = service.routes[ip_group, registers]
-            user = ksr.escaped(local_user)
-            ksr.admit(username, user, route.ip_group, route.realm, decision.word)
-            ksr.set_route(route)
+            local_user = user if user.isalnum() and user.isascii() else ksr.escaped(user)
+            ksr.admit(username, local_user, route.ip_group, route.realm, decision.word)
+            if route.route_to:
+                ksr.set_route(route)
             return ReturnCode.ACCEPTED
         case Pass(ip_group=ip_group):
             found = _route_of(decision, service)

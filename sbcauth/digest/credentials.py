@@ -93,10 +93,9 @@ _PARAMETER = re.compile(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 USUAL_QOP = ("auth", "auth-int", "")
 """What phones should write as qop; nothing is that of phones that know none."""
-_USUAL_RESPONSE = re.compile(r"[0-9a-f]*").fullmatch
+_USUAL_DIGITS = "0123456789abcdef"
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]*").fullmatch
 _NONCE_COUNT = re.compile(r"[0-9a-fA-F]{,8}").fullmatch
-_USUAL_NONCE_COUNT = re.compile(r"[0-9a-f]{8}").fullmatch
 
 
 def quote(value: str) -> str:
@@ -194,29 +193,28 @@ def usual_credentials(text: str) -> Credentials | None:
     """Return credentials that are written as nearly all are, or None for any others."""
     if len(text) > MAX_CREDENTIALS or "\\" in text:
         return None
-    pieces, around, nc = _parted(text)
-    layout = _kept.get(around) or layout_of(around)
-    if layout is None or len(pieces) % 2 == 0 or not _USUAL_NONCE_COUNT(nc):
-        return None  # there is more to it, or a quote is not closed
-    pick, tokens = layout
-    usual = Credentials._make(pick([*pieces, *tokens, nc]))
-    return usual if usual.qop and _USUAL_RESPONSE(usual.response) else None
-
-
-def keep_layout(text: str) -> None:
-    """Keep the layout of credentials that were right, as long as there is room."""
-    _, around, _ = _parted(text)
-    if around not in _kept and len(_kept) < _MOST_LAYOUTS and (layout := layout_of(around)):
-        _kept[around] = layout
-
-
-def _parted(text: str) -> tuple[list[str], str, str]:
-    """Return the pieces of `text` between its quotes, what stands around these, and the count."""
     pieces = text.split('"')
     around = '"'.join(pieces[::2])
     start = around.find(_NC) + 3
     end = start + 8
-    return pieces, around[:start] + around[end:], around[start:end]
+    nc, around = around[start:end], around[:start] + around[end:]
+    layout = _kept.get(around) or layout_of(around)
+    if layout is None or len(pieces) % 2 == 0 or len(nc) < 8 or nc.strip(_USUAL_DIGITS):
+        return None  # there is more to it, or a quote is not closed
+    pick, tokens = layout
+    pieces += tokens
+    pieces.append(nc)
+    usual = tuple.__new__(Credentials, pick(pieces))
+    return None if usual.response.strip(_USUAL_DIGITS) or not usual.qop else usual
+
+
+def keep_layout(text: str) -> None:
+    """Keep the layout of credentials that were right, as long as there is room."""
+    around = '"'.join(text.split('"')[::2])
+    start = around.find(_NC) + 3
+    around = around[:start] + around[start + 8 :]
+    if around not in _kept and len(_kept) < _MOST_LAYOUTS and (layout := layout_of(around)):
+        _kept[around] = layout
 
 
 @lru_cache(maxsize=1000)

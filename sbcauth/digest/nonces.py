@@ -97,7 +97,7 @@ class NonceSigner:
         """
         if now != self._now:
             self._tell_time(now)
-        body = f"{source_tag}{self._time}{draw()}"
+        body = f"{source_tag}{self._time}{_drawn.pop() if _drawn else draw()}"
         mac = self._newest.copy()
         mac.update(body.encode())
         return body + mac.hexdigest()

@@ -64,6 +64,17 @@ class Record(NamedTuple):
         return " ".join(f"{key}={_quoted(value)}" for key, value in self.values)
 
 
+def unwritten(detail: LogDetail) -> frozenset[Reason]:
+    """Return the reasons of outcomes that the log never has at this level of detail."""
+    match detail:
+        case LogDetail.ALL:
+            return frozenset()
+        case LogDetail.CHANGES:
+            return frozenset(_USUAL - {Reason.ACCEPTED})
+        case LogDetail.REFUSALS:
+            return frozenset(_USUAL)
+
+
 def is_written(decision: Decision, detail: LogDetail) -> bool:
     """Tell whether an outcome is one that the log has at this level of detail."""
     if decision.reason not in _USUAL or detail is LogDetail.ALL:

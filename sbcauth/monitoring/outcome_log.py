@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from sbcauth.config.schema import LogDetail
 from sbcauth.monitoring.channels import Channel
-from sbcauth.monitoring.log_line import WARNING, Record, is_written, record
+from sbcauth.monitoring.log_line import WARNING, Record, is_written, record, unwritten
 from sbcauth.policy.decision import Decision
 
 
@@ -14,6 +14,7 @@ class OutcomeLog:
     def __init__(self, channel: Channel, detail: LogDetail, lose: Callable[[], None]) -> None:
         self._channel = channel
         self._detail = detail
+        self.never = unwritten(detail)
         self._lose = lose
         self._lost = 0
         self.writes_all = detail is LogDetail.ALL

@@ -1,6 +1,7 @@
 """What goes out: the closed set of decisions, and the reasons they are logged with."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from sbcauth.policy.words import Word
@@ -61,6 +62,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal-error"
 
 
+@lru_cache(1000)
 def outcome_key(ip_group: str, reason: Reason) -> str:
     """Return the key under which outcomes are counted; no IP Group is `-`."""
     return f"{reason} {ip_group or '-'}"

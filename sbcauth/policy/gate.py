@@ -140,10 +140,10 @@ class Gate:
         """
         status, offers = self._offers[header]
         end = ", stale=true" if stale else ""
-        headers = tuple(
-            [f"{before}{signer.mint(tag, now)}{after}{end}" for before, signer, after in offers]
-        )
-        return Challenge(status, headers, reason, self.name, username)
+        headers = [""] * len(offers)
+        for number, (before, signer, after) in enumerate(offers):
+            headers[number] = f"{before}{signer.mint(tag, now)}{after}{end}"
+        return Challenge(status, tuple(headers), reason, self.name, username)
 
     def answer(self, fields: Sequence[str]) -> Credentials | None:
         """Return the credentials that answer our challenge, or None where there are none.

@@ -5,13 +5,14 @@ no other process can come between. So the order in which counts arrive does not 
 requests, and some phones count from 0.
 """
 
+from sbcauth.digest.credentials import Credentials
 from sbcauth.digest.nonces import UNIQUE
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.shared_state import SharedState, Table
 
 
 class NonceCounts:
-    """The nonce counts (RFC 7616, 3.4) that have been used.
+    """The nonce counts (RFC 7616, 3.4) that have been used, by their keys.
 
     They are kept for longer than any nonce lives. Every method raises Unavailable.
     """
@@ -19,17 +20,21 @@ class NonceCounts:
     def __init__(self, shared: SharedState) -> None:
         self._increment, self._get = shared.increment, shared.get
 
-    def use(self, nonce: str, count: int) -> bool:
-        """Use up `count`; tell whether it was still unused."""
-        uses = self._increment(Table.NONCE_COUNTS, _key(nonce, count))
+    def use(self, key: str) -> bool:
+        """Use up a nonce count; tell whether it was still unused."""
+        uses = self._increment(Table.NONCE_COUNTS, key)
         if uses < 0:
             raise Unavailable("shared memory is full, and takes no further nonce count")
         return uses == 1
 
-    def was_used(self, nonce: str, count: int) -> bool:
+    def was_used(self, key: str) -> bool:
         """Tell whether `use` would refuse this count."""
-        return bool(self._get(Table.NONCE_COUNTS, _key(nonce, count)))
+        return bool(self._get(Table.NONCE_COUNTS, key))
 
 
-def _key(nonce: str, count: int) -> str:
-    return f"{nonce[UNIQUE]}{count:08x}"
+def key_of(credentials: Credentials) -> str:
+    """Return the key of a nonce count: what no other nonce, and no other count of it, has."""
+    nc = credentials.nc
+    if credentials.qop == "auth" and len(nc) == 8:  # nearly all
+        return f"{credentials.nonce[UNIQUE]}{nc.lower()}"
+    return f"{credentials.nonce[UNIQUE]}{credentials.nonce_count:08x}"

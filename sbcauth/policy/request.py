@@ -134,7 +134,10 @@ class Request(NamedTuple):
         return self.authorization if name == AUTHORIZATION else self.proxy_authorization
 
     def first(self, name: str) -> str | None:
-        """Return the value of the first header field `name`, or None where there is none."""
+        """Return the value of the first header field `name`, or None where there is none.
+
+        May raise UnicodeDecodeError where it is no UTF-8: `fields` has it then.
+        """
         return next(iter(self.fields(name)), None)
 
     def has_second(self, name: str) -> bool:
@@ -172,11 +175,13 @@ class Request(NamedTuple):
         Raises Absorbed where it has come again. A request of no server has no transaction.
         """
 
-    def begin_registration(self, nonce_count: str) -> None:
+    def begin_registration(self, nonce_count: str) -> bool:
         """Have it be known that a registration without a transaction is being carried out.
 
-        It is called before the nonce count, which no other request has, is used up.
+        It is called before the nonce count, which no other request has, is used up. Tells whether
+        the registrar will have a binding that shows it; else it needs a transaction.
         """
+        return self.leaves_binding
 
     def absorb_repeat(self) -> None:
         """Raise Absorbed where the request has come before, and its transaction answers it."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sbcauth.digest.credentials import Credentials, keep_layout, usual_credentials
-from sbcauth.digest.nonces import TAG, UNIQUE, NonceKey, NonceState, SourceTags
+from sbcauth.digest.nonces import TAG, NonceKey, NonceState, SourceTags
 from sbcauth.digest.response import RESPONSE_LENGTHS, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.policy.accounts import Account, Accounts, Users
@@ -33,7 +33,7 @@ from sbcauth.policy.emergency import Emergencies
 from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.gate import Gate, KnownPhone
 from sbcauth.policy.ip_groups import UnclassifiedRequests, UnlistedWithoutWord
-from sbcauth.policy.nonce_counts import NonceCounts
+from sbcauth.policy.nonce_counts import NonceCounts, key_of
 from sbcauth.policy.pace import MOST_ACCEPTED, Pace
 from sbcauth.policy.registrations import Nobody, Registrations
 from sbcauth.policy.request import Party, Request, source_of
@@ -117,12 +117,14 @@ class Claim(NamedTuple):
             return self.request.party.account
         return unescaped(self.request.claimed_user)
 
+    @property
+    def body(self) -> bytes:
+        """Return the body, as far as the response is of it."""
+        return self.request.body if self.credentials.protection == "auth-int" else b""
+
     def is_right(self, ha1: str) -> bool:
         """Tell whether the response was computed with this H(A1)."""
-        request, credentials = self.request, self.credentials
-        needs_body = credentials.qop != "auth" and credentials.protection == "auth-int"
-        body = request.body if needs_body else b""
-        return response_is_right(ha1, request.method, credentials, body)
+        return response_is_right(ha1, self.request.method, self.credentials, self.body)
 
     def challenge(self, reason: Reason, *, stale: bool = False) -> Challenge:
         """Return another challenge, in answer to the credentials."""
@@ -301,7 +303,10 @@ class AuthServer:
         _, source, tags = origin
 
         # 5. Credentials for our realm
-        field = request.first(header)
+        try:
+            field = request.first(header)
+        except UnicodeDecodeError:
+            field = request.fields(header)[0]
         if field is None:
             return gate.challenge(header, tags[0], now)
         credentials = usual_credentials(field)
@@ -321,7 +326,9 @@ class AuthServer:
         signer = gate.signers.get(algorithm)
         state = signer.judge(nonce, now) if signer else gate.judge_of_another_algorithm(nonce, now)
         is_own = nonce[TAG] in tags or state is _FOREIGN
-        claim = Claim(gate, origin, request, header, field, credentials, state, is_own, now)
+        claim = tuple.__new__(  # what NamedTuple does, without its own function
+            Claim, (gate, origin, request, header, field, credentials, state, is_own, now, None)
+        )
         try:
             # 6. Locked out
             phone = gate.phones.get(f"{source} {username} {algorithm}")
@@ -351,7 +358,12 @@ class AuthServer:
                     return answer
 
             # 8. Identification
-            if phone is not None and claim.is_right(phone.ha1):
+            if phone is not None and response_is_right(
+                phone.ha1,
+                request.method,
+                credentials,
+                b"" if credentials.qop == "auth" else claim.body,
+            ):
                 return self._accept(claim, phone.local_user, leaves_trace=phone.leaves_trace)
             if gate.asks_elsewhere:
                 return self._judge(claim, verdict) if verdict else self._ask(claim)
@@ -439,9 +451,7 @@ class AuthServer:
             return refusal
         if not self._attempts.looks_at(claimant, claim.evidence, gate.limit, claim.now):
             return refusal
-        if _validate(claim) or self._nonce_counts.was_used(
-            credentials.nonce, credentials.nonce_count
-        ):
+        if _validate(claim) or self._nonce_counts.was_used(key_of(credentials)):
             return refusal
         account = self._account_of(claim)
         if claim.is_right(account.ha1) and not account.refusal:
@@ -497,7 +507,7 @@ class AuthServer:
     def _ask(self, claim: Claim) -> Decision:
         """Have an external server measure the response, unless no answer could make it good."""
         group, credentials = claim.gate.group, claim.credentials
-        if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
+        if self._nonce_counts.was_used(key_of(credentials)):
             return _used_before(claim)
         if group.external_server is None:
             raise Unavailable("there is no external server to ask")
@@ -529,7 +539,7 @@ class AuthServer:
     def _count_failure(self, claim: Claim, reason: Reason) -> Decision:
         """Count the attempt and challenge again; refuse the last one."""
         credentials, limit, now = claim.credentials, claim.gate.limit, claim.now
-        if self._nonce_counts.was_used(credentials.nonce, credentials.nonce_count):
+        if self._nonce_counts.was_used(key_of(credentials)):
             return _used_before(claim)
         is_old = reason is Reason.OLD_PASSWORD
         if not claim.is_own and not is_old:
@@ -550,20 +560,19 @@ class AuthServer:
         """
         gate, request, credentials = claim.gate, claim.request, claim.credentials
         claimed = claim.claimed_user
-        traced = (
-            leaves_trace
-            and request.leaves_binding
-            and local_user == claimed
-            and gate.challenges_replays
-        )
         if gate.is_of_users and self._pace.is_too_fast(gate.name, claimed, claim.now):
             raise Unavailable(f"{MOST_ACCEPTED} requests accepted in ten minutes", _TOO_FAST)
-        if traced:
-            request.begin_registration(f"{credentials.nonce[UNIQUE]} {credentials.nc}")
-        else:
+        nonce_count = key_of(credentials)
+        traced = (
+            leaves_trace
+            and local_user == claimed
+            and gate.challenges_replays
+            and request.begin_registration(nonce_count)
+        )
+        if not traced:
             request.begin_transaction()
         is_ours = claim.nonce is not _FOREIGN  # in shadow it may be another's
-        if is_ours and not self._nonce_counts.use(credentials.nonce, credentials.nonce_count):
+        if is_ours and not self._nonce_counts.use(nonce_count):
             return _used_before(claim, claimed if traced else None)
         if local_user != claimed and local_user is not None:
             if request.party or not request.is_anonymous:
