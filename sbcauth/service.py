@@ -87,6 +87,11 @@ class Service:
             seals = Seals(ciphers, self.ip_groups.by_name)
             self.dialogs = Dialogs(seals, self.ip_groups)
         self.routes = dict(_routes(self.ip_groups))
+        self._challenged_realms = {
+            group.realm.lower()
+            for group in config.ip_groups
+            if group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
+        }
         self.emergency_routes = dict(_emergency_routes(self.ip_groups))
         self.server = AuthServer(
             self.ip_groups,
@@ -140,9 +145,16 @@ class Service:
         groups = self.ip_groups.by_name
         if source not in groups or peer not in groups:
             return None  # removed while the request was on its way
+        if self.server.has_minted(challenge.nonce, int(now)):
+            return None  # the peer has fetched it from us
         self._users.refresh(now)
         return account_for(
-            challenge, sender, groups[source], groups[peer], self._users.find_by_local_user
+            challenge,
+            sender,
+            groups[source],
+            groups[peer],
+            self._users.find_by_local_user,
+            self._challenged_realms,
         )
 
 

@@ -195,7 +195,7 @@ def has_room_for(aor: str, group: IPGroup) -> bool:
     prefix = _prefix(group.name)
     if KSR.htable.sht_get(_REGISTERED, f"{prefix}{_short(aor)}"):
         return True
-    count = int(KSR.pv.get(f"$shtcn({_REGISTERED}=>~%{prefix})") or 0)
+    count = int(KSR.pv.get(f"$shtcn({_REGISTERED}=>%~{prefix})") or 0)
     return count < group.max_registered_users
 
 

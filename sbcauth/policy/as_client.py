@@ -3,7 +3,7 @@
 RFC 3261 §22.3, RFC 7616 and RFC 8760, from the other side than `server` has it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -79,19 +79,28 @@ FindUser = Callable[[str, str, str], User | None]
 
 
 def account_for(
-    challenge: PeerChallenge, sender: str, source: IPGroup, peer: IPGroup, find_user: FindUser
+    challenge: PeerChallenge,
+    sender: str,
+    source: IPGroup,
+    peer: IPGroup,
+    find_user: FindUser,
+    ours: Container[str] = (),
 ) -> ClientAccount | None:
     """Return who answers the challenge of `peer` to a request from `source`; None for nobody.
 
     The sender itself comes first, where User Info has it in the peer's realm; then the pair of
-    the peer's IP Group, then that of the sender's.
+    the peer's IP Group, then that of the sender's, each in its `client_realms` alone. A realm that
+    is `ours` (in lower case) is answered to nobody: whoever asks for it wants to get in here.
     """
+    if challenge.realm.lower() in ours:
+        return None
     user = find_user(source.name, sender, challenge.realm)
     known = user.ha1(challenge.algorithm) if user else None
     if user and known:
         return ClientAccount(user.username, known)
     for group in (peer, source):
-        if username := group.username_as_client:
+        username, realms = group.username_as_client, group.client_realms
+        if username and (realms is None or challenge.realm in realms):
             password = group.password_as_client
             return ClientAccount(
                 username, ha1(challenge.algorithm, username, challenge.realm, password)

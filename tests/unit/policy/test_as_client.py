@@ -1,5 +1,7 @@
 """The answer to a peer's challenge: vectors of the RFCs, and who is chosen to answer."""
 
+from dataclasses import replace
+
 import pytest
 
 from sbcauth.digest.credentials import parse_credentials
@@ -168,3 +170,22 @@ def test_first_of_equals_is_chosen() -> None:
     chosen = strongest(challenges, lambda _: ClientAccount("u", "h"))
     assert chosen
     assert chosen[0].realm == "a"
+
+
+@pytest.mark.parametrize(
+    ("realms", "answered"),
+    [(None, True), (("carrier.example",), True), (("other.example",), False)],
+)
+def test_pair_answers_in_its_client_realms_alone(
+    realms: tuple[str, ...] | None, answered: bool
+) -> None:
+    peer = replace(PEER, client_realms=realms)
+    challenge = PeerChallenge("carrier.example", "nonce")
+    found = account_for(challenge, "1001", PHONES, peer, nobody)
+    assert bool(found) is answered
+
+
+def test_realm_that_we_challenge_with_is_answered_to_nobody() -> None:
+    challenge = PeerChallenge("Sbc.example", "n")
+    for find in (nobody, alice_at_the_peer):
+        assert account_for(challenge, "alice", PHONES, PEER, find, {"sbc.example"}) is None
