@@ -75,7 +75,8 @@ class Place(NamedTuple):
     def uri(self) -> str:
         """Return the SIP URI that leads there."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        transport = "" if self.transport == "udp" else f";transport={self.transport}"
+        name = self.transport.replace("wss", "ws")  # a URI has one name for both (RFC 7118, 5.2)
+        transport = "" if name == "udp" else f";transport={name}"
         return f"sip:{host}:{self.port}{transport}"
 
     def admits(self, source: "Place") -> bool:

@@ -107,3 +107,17 @@ def test_browser_registers_over_wss(library, browser, secure):
     phone = browser.phone(library, secure, "1001", REALM, USERS["1001"])
     assert phone.register() == 200
     assert phone.unregister() == 200
+
+
+@pytest.mark.parametrize(("caller", "called"), [LIBRARIES, LIBRARIES[::-1]])
+def test_browsers_call_hold_and_hang_up_over_wss(caller, called, browser, secure):
+    alice = browser.phone(caller, secure, "1001", REALM, USERS["1001"])
+    bob = browser.phone(called, secure, "1002", REALM, USERS["1002"])
+    assert (alice.register(), bob.register()) == (200, 200)
+    assert alice.call("1002") == "confirmed"
+    assert alice.hold() == "held"
+    bob.hangUp()
+    ended = ("ended", "Terminated")
+    assert wait_for(lambda: any(state.startswith(ended) for state in alice.states()), 5)
+    assert wait_for(lambda: any(state.startswith(ended) for state in bob.states()), 5)
+    assert (alice.unregister(), bob.unregister()) == (200, 200)

@@ -31,6 +31,7 @@ _OPTIONS = [
     "--disable-sync",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",  # where there is no other interface
     "--ignore-certificate-errors",  # the test's own certificate
 ]
 

@@ -94,6 +94,8 @@ class Linphone:
         return self
 
     def __exit__(self, *_: object) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
         self._process.terminate()
         try:
             self._process.wait(10)
