@@ -24,6 +24,7 @@ _URI = re.compile(
     r"(?:;[^\s<>?]*)?(?:\?[^\s<>]*)?",
     re.IGNORECASE,
 )
+_DIGITS = re.compile(r"[0-9]{1,10}").fullmatch
 _REG_ID = re.compile(r";\s*reg-id\s*=\s*([^;\s,]*)", re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|<[^<>]*>')
 
@@ -85,7 +86,7 @@ def _fault_of(contact: str, is_ours: Callable[[str], bool]) -> str:
     if parsed["port"] and not 0 < int(parsed["port"]) < 65536:
         return "the port of a Contact is none"
     reg_id = _REG_ID.search(_QUOTED.sub("", contact))
-    if reg_id and not (reg_id[1].isascii() and reg_id[1].isdigit() and 0 < int(reg_id[1]) < 2**31):
+    if reg_id and not (_DIGITS(reg_id[1]) and 0 < int(reg_id[1]) < 2**31):
         return "a reg-id is no number above 0"
     if is_ours(uri.strip()):
         return "a Contact leads to this server"

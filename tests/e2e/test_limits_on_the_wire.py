@@ -106,7 +106,7 @@ def test_900_guesses_side_by_side_have_no_more_attempts_than_others(phone, radiu
     answers = []
     for each in guesses:
         attacker.send(each)
-        answers += heard(attacker, 0.001)
+        answers += heard(attacker, 0.001 if answers else 0.3)  # the first one is asked about
     answers += heard(attacker, 2)
     statuses = [answer.status for answer in answers if answer.status >= 200]
     assert set(statuses) <= {200, 401, 403, 503}
