@@ -153,10 +153,12 @@ _drawn: list[str] = []
 
 
 def draw() -> str:
-    """Return six random bytes, in hexadecimal. To draw many at once saves 0.3 µs each."""
-    if not _drawn:
-        many = os.urandom(6 * 100).hex()
-        _drawn.extend(many[start : start + 12] for start in range(0, len(many), 12))
+    """Return six random bytes, in hexadecimal, where none are left that were drawn before.
+
+    To draw many at once saves 0.3 µs each.
+    """
+    many = os.urandom(6 * 100).hex()
+    _drawn.extend(many[start : start + 12] for start in range(0, len(many), 12))
     return _drawn.pop()
 
 
