@@ -17,7 +17,15 @@ from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.monitoring.counts import TABLE
 from sbcauth.monitoring.log_line import outcome, word
-from sbcauth.policy.decision import Accept, Decision, Drop, Reject, outcome_key
+from sbcauth.policy.decision import (
+    Accept,
+    Challenge,
+    Decision,
+    Drop,
+    Reason,
+    Reject,
+    outcome_key,
+)
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
 from sbcauth.policy.words import Word
@@ -239,6 +247,17 @@ def log(decision: Decision, request: Request) -> None:
     log = outcomes.log
     if reason not in log.never and log.wants(decision):
         log.write(outcome(request, decision))
+    elif reason is Reason.CHALLENGED and (log.wants(decision) or outcomes.samples_challenge()):
+        _log_challenge(decision, request)
+
+
+def _log_challenge(decision: Decision, request: Request) -> None:
+    """Write a challenge of credentials for another realm, and keep one that the log leaves out."""
+    entry = outcome(request, decision)
+    if isinstance(decision, Challenge) and decision.detail:
+        outcomes.log.write(entry)
+    else:
+        outcomes.log.keep(entry)
 
 
 def complain() -> None:

@@ -15,6 +15,7 @@ from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.init import init
 from sbcauth.cli.kamailio_snippet import kamailio_snippet
 from sbcauth.cli.options import default_config
+from sbcauth.cli.recent import recent
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
 from sbcauth.cli.status import status
@@ -40,6 +41,7 @@ _typer.command()(run)
 _typer.command()(reload)
 _typer.command()(explain)
 _typer.command()(why)
+_typer.command()(recent)
 _typer.command()(doctor)
 _typer.command()(status)
 _typer.command()(kamailio_snippet)

@@ -5,7 +5,9 @@ import secrets
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import closing
 from getpass import GetPassWarning, getpass
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -96,14 +98,42 @@ def add(
 
 
 @commands.command("list")
-def list_(context: typer.Context, ip_group: IPGroupOption = None, as_json: AsJSON = False) -> None:
-    """List the users.
+def list_(
+    context: typer.Context,
+    beginning: Annotated[
+        str, typer.Argument(help="How the user name, or the local user, begins.")
+    ] = "",
+    ip_group: IPGroupOption = None,
+    disabled: Annotated[
+        bool, typer.Option("--disabled", help="Only those that are disabled.")
+    ] = False,
+    count: Annotated[bool, typer.Option("--count", help="Tell only how many they are.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many at most.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="Leave out so many at first.")] = 0,
+    as_json: AsJSON = False,
+) -> None:
+    """List the users, or count them.
 
-    Example: sbcauth user list --ip-group Phones
+    Example: sbcauth user list 10 --ip-group Phones --limit 50
     """
     config = load(context.obj, os.environ)
-    with UserTable(config.database, config.ha1_key_file) as table:
-        users = [public_user(row) for row in table.all(ip_group)]
+    with (
+        UserTable(config.database, config.ha1_key_file) as table,
+        closing(table.all(ip_group)) as every,
+    ):
+        rows = (
+            row
+            for row in every
+            if row.username.startswith(beginning) or row.local_user.startswith(beginning)
+            if not (disabled and row.enabled)
+        )
+        if count:
+            print(sum(1 for _ in rows))
+            return
+        users = [public_user(row) for row in islice(rows, skip, limit and skip + limit)]
+        more = next(rows, None) is not None
+    if more and not as_json:
+        print(f"there are more: --skip {skip + len(users)} shows them", file=sys.stderr)
     if ip_group is not None and not users:  # one that is no longer configured may have users yet
         ip_group_named(config.ip_groups, ip_group)
     if as_json:
@@ -186,6 +216,37 @@ def disable(
     Example: sbcauth user disable 1001
     """
     _set_enabled(context, username, ip_group, realm, False)
+
+
+@commands.command()
+def move(
+    context: typer.Context,
+    username: Username,
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO", autocompletion=completion.ip_groups, help="The IP Group to be moved to."
+        ),
+    ],
+    ip_group: IPGroupOption = None,
+    realm: RealmOption = None,
+) -> None:
+    """Move a user to another IP Group of the same realm; the password stays.
+
+    Example: sbcauth user move 1003 Phones
+    """
+    config = load(context.obj, os.environ)
+    group = ip_group_of_users_named(config.ip_groups, to)
+    table = _table(context)
+    row = table.find(username, ip_group, realm)
+    if row.realm != group.realm:
+        raise UserInfoError(
+            f"the password of {username} is bound to the realm {row.realm}, but that of {to} is "
+            f"{group.realm}: remove the user, and add it to {to} with a password"
+        )
+    before = row.ip_group
+    table.move(row, group.name)
+    print(f"moved {username} from {before} to {group.name}")
 
 
 @commands.command()

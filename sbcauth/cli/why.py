@@ -8,16 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from sbcauth.cli import completion
+from sbcauth.cli.latest import (
+    Log,
+    Unit,
+    facts,
+    last_outcomes,
+    print_advice,
+    print_outcomes,
+)
 from sbcauth.cli.lockout import public_lockout
 from sbcauth.cli.options import AsJSON, Socket, rpc
-from sbcauth.cli.output import print_json, print_table
+from sbcauth.cli.output import print_json
 from sbcauth.cli.user import public_user, valid_name
 from sbcauth.config.load import load
 from sbcauth.config.schema import LogDetail
-from sbcauth.monitoring.lockouts import Wanted, lockouts
-from sbcauth.monitoring.log_files import last_in_file, last_in_journal
+from sbcauth.monitoring.lockouts import Lockout, Wanted, lockouts
+from sbcauth.monitoring.registrations import Registration, of_user
 from sbcauth.monitoring.rpc import NotRunning, Rpc
-from sbcauth.monitoring.why import Outcome, advice
+from sbcauth.monitoring.why import Facts, Search, advice
+from sbcauth.users.database import UserInfo
 from sbcauth.users.table import UserTable
 
 
@@ -35,10 +44,8 @@ def why(
         str | None,
         typer.Option("--ip-group", autocompletion=completion.ip_groups, help="In this IP Group."),
     ] = None,
-    log: Annotated[
-        str | None, typer.Option(help="A file of outcomes, or - for stdin; else as log_to says.")
-    ] = None,
-    unit: Annotated[str, typer.Option(help="The systemd unit whose journal is read.")] = "sbcauth",
+    log: Log = None,
+    unit: Unit = "sbcauth",
     last: Annotated[int, typer.Option(min=1, help="How many outcomes are shown.")] = 10,
     socket: Socket = None,
     as_json: AsJSON = False,
@@ -48,37 +55,42 @@ def why(
     Example: sbcauth why 1001
     """
     config = load(context.obj, os.environ)
+    server = rpc(context, socket)
+    now = time.time()
+    locked_out = _lockouts(server, now, Wanted(ip_group, None, username))
+    found = last_outcomes(config, server, Search(username, ip_group), last, log, unit)
     with UserTable(config.database, config.ha1_key_file) as table:
-        users = [public_user(row) for row in table.all(ip_group, username)]
-    locked_out = _lockouts(rpc(context, socket), Wanted(ip_group, None, username))
-    if log is None and "/" in config.log_to:
-        log = config.log_to
-    if log is None:
-        found = last_in_journal(unit, username, ip_group, last)
-    else:
-        found = last_in_file(log, username, ip_group, last)
-    what_to_do = advice(found, username)
+        rows = list(table.all(ip_group, username))
+        users = [public_user(row) for row in rows]
+        names = {username, *(each.username for each in found)}
+        known = facts(config, table, names, locked_out or ())
+    registered = [each for row in rows for each in _registered(server, row, now)]
+    what_to_do = advice(found, username, known, known=locked_out is not None)
     if as_json:
         print_json(
             {
                 "users": users,
-                "lockouts": locked_out,
+                "registered": [each._asdict() for each in registered],
+                "lockouts": locked_out and [public_lockout(each, now) for each in locked_out],
                 "outcomes": [each._asdict() for each in found],
                 "advice": what_to_do,
             }
         )
         return
-    for line in (*_users(username, users), *_locked_out(locked_out)):
+    for line in (
+        *_users(username, users, known),
+        *_registrations(registered, now),
+        *_locked_out(locked_out, now),
+    ):
         print(line)
     if not found:
         print(
             f"The log has no outcome of it{_not_written(config.log)}; "
-            "--log FILE or --unit NAME reads another."
+            "--log FILE or --unit NAME reads another, `sbcauth recent` shows what strangers tried."
         )
         return
-    print_table(("Time", "IP Group", "Source", "Method", "Outcome", "Why"), map(_row, found))
-    if what_to_do:
-        print(f"What to do: {what_to_do}")
+    print_outcomes(found, with_user=False)
+    print_advice(what_to_do)
 
 
 def _not_written(log: LogDetail) -> str:
@@ -88,17 +100,26 @@ def _not_written(log: LogDetail) -> str:
     )
 
 
-def _lockouts(rpc: Rpc, wanted: Wanted) -> list[dict[str, Any]] | None:
+def _lockouts(rpc: Rpc, now: float, wanted: Wanted) -> list[Lockout] | None:
     """Return who is locked out, or None where no server tells."""
-    now = time.time()
     try:
-        return [public_lockout(each, now) for each in lockouts(rpc, now, wanted)]
+        return lockouts(rpc, now, wanted)
     except NotRunning:
         return None
 
 
-def _users(username: str, users: Sequence[dict[str, Any]]) -> Iterator[str]:
-    if not users:
+def _registered(server: Rpc, row: UserInfo, now: float) -> list[Registration]:
+    """Return where a user is registered, as far as a server tells."""
+    try:
+        return of_user(server, row.local_user, row.realm, row.ip_group, now)
+    except NotRunning:
+        return []
+
+
+def _users(username: str, users: Sequence[dict[str, Any]], known: Facts) -> Iterator[str]:
+    if server := known.servers.get(username):
+        yield f"{username} is username_as_server of the IP Group {server} (type server)."
+    elif not users:
         yield f"User Info has no {username}."
     for user in users:
         enabled = "enabled" if user["enabled"] else "disabled"
@@ -107,26 +128,18 @@ def _users(username: str, users: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"User Info: {username} in {user['ip_group']}, {enabled}, for {address} ({known_by})."
 
 
-def _locked_out(lockouts: Sequence[dict[str, Any]] | None) -> Iterator[str]:
+def _registrations(found: Sequence[Registration], now: float) -> Iterator[str]:
+    for each in found:
+        agent = f" ({each.user_agent})" if each.user_agent else ""
+        left = int(each.until - now)
+        yield f"Registered from {each.source}/{each.transport}{agent}, for {left} seconds more."
+
+
+def _locked_out(lockouts: Sequence[Lockout] | None, now: float) -> Iterator[str]:
     if lockouts is None:
         yield "Lockouts are not known: no server answers."
     for each in lockouts or ():
         yield (
-            f"Locked out in {each['ip_group']}: {each['username']} from {each['source']}, "
-            f"for {each['seconds_left']} seconds more."
+            f"Locked out in {each.ip_group}: {each.username} from {each.source}, "
+            f"for {int(each.until - now)} seconds more."
         )
-
-
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    done = f"{outcome.decision} {outcome.status}".strip()
-    if outcome.shadow:
-        done = f"pass, in shadow of {done}"
-    detail = f": {outcome.detail}" if outcome.detail else ""
-    return (
-        outcome.time or "-",
-        outcome.ip_group,
-        outcome.source,
-        outcome.method,
-        done,
-        f"{outcome.reason}: {outcome.meaning()}{detail}",
-    )

@@ -122,7 +122,7 @@ def steps(ip_groups: IPGroups, request: Request, decision: Decision) -> Iterator
     for number, name in enumerate(_STEP_NAMES[: last - 1], start=1):
         yield Step(number, name, _went_on(number, group, request))
     meaning = MEANINGS[decision.reason]
-    if isinstance(decision, Reject) and decision.detail:
+    if isinstance(decision, Reject | Challenge) and decision.detail:
         meaning = f"{meaning}: {decision.detail}"
     if isinstance(decision, Ask):
         meaning = f"{meaning}: {_question(group, decision)}"

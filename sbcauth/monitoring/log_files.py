@@ -1,52 +1,70 @@
 """Where outcomes are: the journal of a systemd unit, or a file; and the last ones of a user."""
 
+import gzip
+import io
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.channels import IDENTIFIER
 from sbcauth.monitoring.log_line import escaped
-from sbcauth.monitoring.why import Outcome, outcomes
+from sbcauth.monitoring.why import Outcome, Search, outcomes
+
+_GZIP = b"\x1f\x8b"
+"""How a file of gzip's begins (RFC 1952, 2.3.1)."""
 
 
 class NoJournal(SbcAuthError):
     """The journal cannot be read."""
 
 
-def last_in_journal(unit: str, user: str, ip_group: str | None, most: int) -> list[Outcome]:
-    """Return the `most` last outcomes of `user` in a unit's journal; raises NoJournal."""
-    return list(islice(outcomes(_journal(unit, user), user, ip_group), most))[::-1]
+def last_in_journal(unit: str, search: Search, most: int, *, quiet: bool = False) -> list[Outcome]:
+    """Return the `most` last outcomes in a unit's journal that fit; raises NoJournal.
+
+    What journalctl complains of is on standard error, unless it is to be `quiet`.
+    """
+    return list(islice(outcomes(_journal(unit, search.user, quiet), search), most))[::-1]
 
 
-def last_in_file(name: str, user: str, ip_group: str | None, most: int) -> list[Outcome]:
+def last_in_file(name: str, search: Search, most: int) -> list[Outcome]:
     """Return the same of a file, or of standard input, which is `-`; raises OSError."""
-    return list(deque(outcomes(_file(name), user, ip_group), maxlen=most))
+    return list(deque(outcomes(_file(name), search), maxlen=most))
 
 
 def _file(name: str) -> Iterator[str]:
-    """Yield the lines of a log file, the oldest first."""
-    with nullcontext(sys.stdin) if name == "-" else Path(name).open(errors="replace") as lines:
-        yield from lines
+    """Yield the lines of a log file, the oldest first; gzip's as logrotate leaves them, too."""
+    with sys.stdin.buffer if name == "-" else Path(name).open("rb") as file:
+        reader = cast(io.BufferedReader, file)
+        if reader.peek(2)[:2] == _GZIP:
+            file = cast(BinaryIO, gzip.GzipFile(fileobj=reader))
+        for line in file:
+            yield line.decode("utf-8", "replace")
 
 
-def _journal(unit: str, user: str) -> Iterator[str]:
-    """Yield the outcomes of `user` in the unit's journal, the newest first.
+def _journal(unit: str, user: str | None, quiet: bool) -> Iterator[str]:
+    """Yield the outcomes in the unit's journal, of `user` where one is given, the newest first.
 
     They have our name, and came by the journal's own protocol: what Kamailio writes to standard
     error has neither, and what other units write is not of this one.
     """
     command = ["journalctl", f"--unit={unit}", "--reverse", "--output=short-iso", "--no-pager"]
     ours = (f"SYSLOG_IDENTIFIER={IDENTIFIER}", "_TRANSPORT=journal")
-    name = escaped(user)
-    command += [*ours, f"SBCAUTH_USERNAME={name}", "+", *ours, f"SBCAUTH_FROM={name}"]
+    command += ours
+    if user is not None:
+        name = escaped(user)
+        command += [f"SBCAUTH_USERNAME={name}", "+", *ours, f"SBCAUTH_FROM={name}"]
     try:
         journal = subprocess.Popen(  # noqa: S603 - no shell, and the unit can be no option
-            command, stdout=subprocess.PIPE, text=True, errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
+            text=True,
+            errors="replace",
         )
     except FileNotFoundError:
         raise NoJournal("there is no journalctl here: --log FILE reads a log file") from None

@@ -79,6 +79,8 @@ def is_written(decision: Decision, detail: LogDetail) -> bool:
     """Tell whether an outcome is one that the log has at this level of detail."""
     if decision.reason not in _USUAL or detail is LogDetail.ALL:
         return True
+    if isinstance(decision, Challenge) and decision.detail:  # for another realm
+        return True
     if detail is LogDetail.REFUSALS or decision.reason is not Reason.ACCEPTED:
         return False
     return isinstance(decision, Accept | Pass) and decision.is_first

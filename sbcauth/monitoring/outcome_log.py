@@ -9,13 +9,23 @@ from sbcauth.policy.decision import Decision
 
 
 class OutcomeLog:
-    """Writes outcomes to `channel`; `lose` is called for each that the channel does not take."""
+    """Writes outcomes to `channel`; `lose` is called for each that the channel does not take.
 
-    def __init__(self, channel: Channel, detail: LogDetail, lose: Callable[[], None]) -> None:
+    `keep` is called for each, taken or not.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        detail: LogDetail,
+        lose: Callable[[], None],
+        keep: Callable[[Record], None] = lambda _: None,
+    ) -> None:
         self._channel = channel
         self._detail = detail
         self.never = unwritten(detail)
         self._lose = lose
+        self.keep = keep
         self._lost = 0
         self.writes_all = detail is LogDetail.ALL
 
@@ -25,6 +35,7 @@ class OutcomeLog:
 
     def write(self, entry: Record) -> None:
         """Write a record; the first that is taken again tells how many were not."""
+        self.keep(entry)
         if self._lost:
             missing = record(WARNING, lost=str(self._lost))
             if self._channel.write(missing):

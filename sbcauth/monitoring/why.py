@@ -1,7 +1,9 @@
 """Why a user gets in or not, out of the log: the last outcomes, and what can be done."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sbcauth.monitoring.channels import IDENTIFIER
@@ -31,6 +33,11 @@ class Outcome(NamedTuple):
     def is_about(self, user: str) -> bool:
         """Tell whether `user`, as a log line has it, sent the request."""
         return user in (self.username, self.from_user)
+
+    @property
+    def address(self) -> str:
+        """Return the address that the request came from."""
+        return self.source.partition("/")[0].rpartition(":")[0].strip("[]")
 
     def meaning(self) -> str:
         """Return what the reason means, in words; empty where a newer version has written it."""
@@ -73,31 +80,147 @@ def parse(line: str) -> Outcome | None:
     )
 
 
-def outcomes(lines: Iterable[str], user: str, ip_group: str | None = None) -> Iterator[Outcome]:
-    """Yield the outcomes of requests that came under the name of `user`, or from its address."""
-    name, group = word(user), word(ip_group) if ip_group else None
+class Search(NamedTuple):
+    """Which outcomes are wanted: those that fit in everything that is given.
+
+    `user` is a user name or the user of From; `source` an address or a prefix.
+    """
+
+    user: str | None = None
+    ip_group: str | None = None
+    source: str | None = None
+    reason: str | None = None
+
+    def fits(self, outcome: Outcome) -> bool:
+        """Tell whether an outcome is one of them."""
+        return (
+            (self.user is None or outcome.is_about(word(self.user)))
+            and (self.ip_group is None or outcome.ip_group == word(self.ip_group))
+            and (self.reason is None or outcome.reason == self.reason)
+            and (self.source is None or _is_within(outcome.address, self.source))
+        )
+
+
+def _is_within(address: str, source: str) -> bool:
+    try:
+        return ip_address(address) in ip_network(source, strict=False)
+    except ValueError:
+        return address == source
+
+
+def outcomes(lines: Iterable[str], search: Search) -> Iterator[Outcome]:
+    """Yield the outcomes in a log that fit."""
+    name = word(search.user) if search.user else ""
     for line in lines:
         found = parse(line) if name in line else None
-        if found and found.is_about(name) and group in (None, found.ip_group):
+        if found and search.fits(found):
             yield found
 
 
+class Facts(NamedTuple):
+    """What is so now, whatever the log says of before.
+
+    `users` has for a user name the IP Groups in which User Info has it, and whether it is enabled
+    there; `servers` the IP Group of type server that a name is `username_as_server` of;
+    `locked_out` are the user names that are; `addresses` the address of record of a user name.
+    """
+
+    users: Mapping[str, Mapping[str, bool]] = MappingProxyType({})
+    servers: Mapping[str, str] = MappingProxyType({})
+    locked_out: frozenset[str] = frozenset()
+    addresses: Mapping[str, str] = MappingProxyType({})
+
+
+_NO_FACTS = Facts()
 _UNANSWERED = 3
 """Challenges in a row, after which a phone is said not to answer them."""
 
 
-def advice(latest: Sequence[Outcome], user: str) -> str:
-    """Return what to do about these outcomes, the newest last; empty where there is nothing."""
-    reasons = [each.reason for each in latest]
-    if reasons[-_UNANSWERED:] == [Reason.CHALLENGED] * _UNANSWERED:
+def advice(
+    latest: Sequence[Outcome], user: str = "", facts: Facts = _NO_FACTS, *, known: bool = False
+) -> list[str]:
+    """Return what to do about these outcomes, the newest last, for what still holds.
+
+    There is one line for each trouble, that of the newest first; what was before the last success
+    of `user` is over. `known` is that `facts` are complete.
+    """
+    found: dict[str, None] = {}
+    unanswered = 0
+    for each in reversed(latest):
+        if each.reason == Reason.ACCEPTED and user and not each.shadow:
+            break
+        if each.reason == Reason.CHALLENGED and not each.detail:
+            unanswered += 1
+            if unanswered == _UNANSWERED and not found and user:
+                found[_NEVER_ANSWERS] = None
+            continue
+        if (not known or _still_holds(each, facts)) and (said := _advice(each, user, facts)):
+            found[said] = None
+    return list(found)
+
+
+def _still_holds(outcome: Outcome, facts: Facts) -> bool:
+    groups = facts.users.get(outcome.username, {})
+    match outcome.reason:
+        case Reason.UNKNOWN_USER:
+            return outcome.ip_group not in groups
+        case Reason.DISABLED_USER:
+            return not groups.get(outcome.ip_group, False)
+        case Reason.LOCKED_OUT | Reason.USER_LOCKED_OUT | Reason.SOURCE_LOCKED_OUT:
+            return bool(facts.locked_out)
+    return True
+
+
+def _advice(outcome: Outcome, user: str, facts: Facts) -> str:
+    name = outcome.username if outcome.username not in ("", "-") else user or outcome.from_user
+    if outcome.reason == Reason.CHALLENGED:
+        return f"Set the phone's realm, or its domain: {outcome.detail.strip(chr(34))}."
+    if outcome.reason == Reason.UNCLASSIFIED:
+        return _of_unclassified(outcome, user or name, facts)
+    if outcome.reason in (Reason.UNKNOWN_USER, Reason.WRONG_CREDENTIALS):
+        server = facts.servers.get(name)
+        if server and server != outcome.ip_group:
+            return (
+                f"{name} is username_as_server of the IP Group {server}, but the request came "
+                f"from {outcome.address}, which is of {outcome.ip_group}: add that address to the "
+                f"proxy_set or classification of {server}."
+            )
+        if server:
+            return (
+                f"The server has another password than password_as_server of the IP Group {server}."
+            )
+    if outcome.reason == Reason.UNKNOWN_USER and (groups := facts.users.get(name)):
+        others = ", ".join(groups)
         return (
-            "It never answers the challenges: the phone has no password, or takes them for "
-            "another realm or an algorithm that it cannot do (auth_algorithms)."
+            f"User Info has {name} in {others}, the request was of {outcome.ip_group}, by its "
+            f"address {outcome.address}: `sbcauth user move {name} {outcome.ip_group}`, or correct "
+            "the classification."
         )
-    answered = [reason for reason in reasons if reason != Reason.CHALLENGED]
-    return _ADVICE.get(answered[-1], "").format(user=user) if answered else ""
+    if outcome.reason == Reason.IDENTITY_MISMATCH:
+        theirs = facts.addresses.get(name)
+        speaks = f", who may speak for {theirs} alone" if theirs else ""
+        return (
+            f"The request is from sip:{outcome.from_user}@…, with the credentials of {name}"
+            f"{speaks}: set the phone's address and its user name to the same account."
+        )
+    return _ADVICE.get(outcome.reason, "").format(user=name)
 
 
+def _of_unclassified(outcome: Outcome, user: str, facts: Facts) -> str:
+    server = facts.servers.get(user)
+    whose = (
+        f"that of {server}, if it is this server's new address" if server else "the one it is of"
+    )
+    return (
+        f"No IP Group takes requests from {outcome.address}: add it to the proxy_set or "
+        f"classification of an IP Group, {whose}, then `sbcauth reload`."
+    )
+
+
+_NEVER_ANSWERS = (
+    "It never answers the challenges: the phone has no password, or takes them for another realm "
+    "or an algorithm that it cannot do (auth_algorithms)."
+)
 _ADVICE: dict[str, str] = {
     Reason.WRONG_CREDENTIALS: "The phone has another password than User Info: correct it there, "
     "or give the user a new one with `sbcauth user set-password {user}`.",

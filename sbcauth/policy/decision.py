@@ -103,13 +103,17 @@ class Accept(NamedTuple):
 
 
 class Challenge(NamedTuple):
-    """Reply `status` (401 or 407) with `headers`, one challenge per algorithm."""
+    """Reply `status` (401 or 407) with `headers`, one challenge per algorithm.
+
+    `detail` says more, in words for the log only.
+    """
 
     status: int
     headers: tuple[str, ...]
     reason: Reason
     ip_group: str
     username: str = ""
+    detail: str = ""
 
 
 class Reject(NamedTuple):

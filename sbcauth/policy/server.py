@@ -10,7 +10,12 @@ caches, so that each function and each object costs half a microsecond to touch,
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sbcauth.digest.credentials import Credentials, keep_layout, usual_credentials
+from sbcauth.digest.credentials import (
+    Credentials,
+    keep_layout,
+    parse_credentials,
+    usual_credentials,
+)
 from sbcauth.digest.nonces import TAG, NonceKey, NonceState, SourceTags
 from sbcauth.digest.response import RESPONSE_LENGTHS, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
@@ -320,7 +325,7 @@ class AuthServer:
             except BadCredentials as bad:
                 return _malformed(gate, bad)
             if credentials is None:
-                return gate.challenge(header, tags[0], now)
+                return _of_another_realm(gate.challenge(header, tags[0], now), field, gate.realm)
 
         username, nonce, algorithm = credentials.username, credentials.nonce, credentials.algorithm
         signer = gate.signers.get(algorithm)
@@ -657,11 +662,21 @@ def _in_shadow(decision: Decision, gate: Gate, request: Request) -> Decision:
     match decision:
         case Accept(ip_group, username, reason=reason, is_first=first):
             return Pass(reason, ip_group, username, "accept", is_first=first, word=word)
-        case Challenge(_, _, reason, ip_group, username):
-            return Pass(reason, ip_group, username, "challenge", word=word)
+        case Challenge(_, _, reason, ip_group, username, detail):
+            return Pass(reason, ip_group, username, "challenge", detail, word=word)
         case Reject(_, _, reason, ip_group, username, detail=detail):
             return Pass(reason, ip_group, username, "reject", detail, word=word)
     return Pass(decision.reason, word=word)  # pragma: no cover - there are no others
+
+
+def _of_another_realm(challenge: Challenge, field: str, realm: str) -> Challenge:
+    """Return the challenge to a request whose credentials are for another realm; name both."""
+    try:
+        theirs = parse_credentials(field)
+    except BadCredentials:  # of another scheme
+        return challenge
+    detail = f"the credentials are for the realm {theirs.realm}, ours is {realm}"
+    return challenge._replace(username=theirs.username, detail=detail)
 
 
 def _malformed(gate: Gate, bad: BadCredentials) -> Reject:

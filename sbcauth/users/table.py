@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -111,7 +111,7 @@ class UserTable:
 
     def all(
         self, ip_group: str | None = None, username: str | None = None, realm: str | None = None
-    ) -> Iterator[UserInfo]:
+    ) -> Generator[UserInfo, None, None]:
         """Yield the users that fit, in the order of IP Group and user name."""
         wanted = {"ip_group": ip_group, "username": username, "realm": realm}
         query = UserInfo.select().order_by(UserInfo.ip_group, UserInfo.username, UserInfo.realm)
@@ -166,6 +166,16 @@ class UserTable:
     def set_enabled(self, row: UserInfo, enabled: bool) -> None:
         """Let the user in again, or no more."""
         self._update(row, enabled=enabled)
+
+    def move(self, row: UserInfo, ip_group: str) -> None:
+        """Have the user be of another IP Group, with the same password.
+
+        Raises UserExists where that has one of this name.
+        """
+        with self.transaction():
+            if list(self.all(ip_group, row.username, row.realm)):
+                raise UserExists(f"{row.username} exists already in {ip_group}")
+            self._update(row, ip_group=ip_group)
 
     def remove(self, row: UserInfo) -> None:
         """Remove the user."""

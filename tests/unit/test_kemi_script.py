@@ -10,7 +10,7 @@ LOADED = """
 import sys, types
 door = types.ModuleType("sbcauth_door")
 worker = types.ModuleType("sbcauth_door.worker")
-worker.start = None
+worker.start = worker.Worker = None
 sys.modules["sbcauth_door"] = door
 sys.modules["sbcauth_door.worker"] = worker  # it needs Kamailio
 sys.path[:0] = [{kemi!r}, {debian!r}]

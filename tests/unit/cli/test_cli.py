@@ -163,7 +163,7 @@ def test_bad_configuration_is_refused_by_every_command(
         (["user", "show"], "sbcauth user show: Missing argument "),
         (["user", "show", "1001", "--jsn"], "sbcauth user show: No such option: --jsn"),
         (["user", "add", "1001", "--password", "x"], "sbcauth user add: No such option: --passw"),
-        (["user", "list", "extra"], "sbcauth user list: Got unexpected extra argument"),
+        (["user", "list", "10", "extra"], "sbcauth user list: Got unexpected extra argument"),
         (["run", "--workers", "many"], "sbcauth run: Invalid value for '--workers': "),
         (["run", "--workers", "0"], "sbcauth run: Invalid value for '--workers': "),
         (["user", "import"], "sbcauth user import: Missing argument "),
@@ -751,3 +751,40 @@ def test_user_that_no_address_can_name_is_refused(run: Run) -> None:
     assert "local_user '1 0' cannot stand in a SIP address" in done.stderr
     arguments = ("--local-user", "10", "--ip-group", "Phones", "--password-stdin")
     assert run("user", "add", "1 0", *arguments, stdin=PASSWORD).returncode == 0
+
+
+def test_user_is_moved_with_the_password(run: Run) -> None:
+    run("user", "add", "1003", "--ip-group", "Phones", "--password-stdin", stdin=PASSWORD)
+    done = run("user", "move", "1003", "Meeting Rooms")
+    assert done.stdout == "moved 1003 from Phones to Meeting Rooms\n"
+    assert json.loads(run("user", "show", "1003", "--json").stdout)["ip_group"] == "Meeting Rooms"
+    assert "is an IP Group of type server" in run("user", "move", "1003", "Carrier").stderr
+    run("user", "add", "1003", "--ip-group", "Phones", "--password-stdin", stdin=PASSWORD)
+    done = run("user", "move", "1003", "Phones", "--ip-group", "Meeting Rooms")
+    assert (done.returncode, done.stderr) == (1, "1003 exists already in Phones\n")
+
+
+def test_user_is_not_moved_to_another_realm(run: Run, config: Path) -> None:
+    run("user", "add", "1003", "--ip-group", "Phones", "--password-stdin", stdin=PASSWORD)
+    config.write_text(
+        CONFIG.replace("- name: Meeting Rooms\n", "- name: Meeting Rooms\n    realm: b.example\n")
+    )
+    done = run("user", "move", "1003", "Meeting Rooms")
+    assert done.returncode == 1
+    assert "bound to the realm example.com, but that of Meeting Rooms is b.example" in done.stderr
+
+
+def test_users_are_listed_by_beginning_page_and_number(run: Run) -> None:
+    rows = "".join(f"{number},x{number}\n" for number in range(1000, 1030))
+    users = f"username,password\n{rows}2000,y\n"
+    run("user", "import", "/dev/stdin", "--ip-group", "Phones", stdin=users)
+    run("user", "disable", "1007")
+    assert run("user", "list", "--count").stdout == "31\n"
+    assert run("user", "list", "10", "--count").stdout == "30\n"
+    assert run("user", "list", "--disabled", "--count").stdout == "1\n"
+    page = run("user", "list", "10", "--skip", "20", "--limit", "5")
+    assert [line.split("\t")[1] for line in page.stdout.splitlines()[1:]] == [
+        *("1020", "1021", "1022", "1023", "1024")
+    ]
+    assert page.stderr == "there are more: --skip 25 shows them\n"
+    assert run("user", "list", "--skip", "26", "--limit", "5").stderr == ""

@@ -1,10 +1,12 @@
 """`sbcauth why`: the last outcomes of a user, out of a log, and what to do about them."""
 
+from typing import Any
+
 import pytest
 
 from sbcauth.monitoring.explain import MEANINGS
 from sbcauth.monitoring.log_line import outcome as log_line
-from sbcauth.monitoring.why import Outcome, advice, outcomes, parse
+from sbcauth.monitoring.why import Facts, Outcome, Search, advice, outcomes, parse
 from sbcauth.policy.decision import Challenge, Pass, Reason, Reject
 from sbcauth.policy.request import Request
 
@@ -131,7 +133,7 @@ def test_user_is_found_by_digest_user_name_or_from_and_nobody_else() -> None:
         line(Reason.IDENTITY_MISMATCH, "1001", "1002"),
         line(Reason.WRONG_CREDENTIALS, "10012", "1002"),
     ]
-    assert [each.reason for each in outcomes(lines, "1001")] == [
+    assert [each.reason for each in outcomes(lines, Search("1001"))] == [
         "wrong-credentials",
         "challenged",
         "identity-mismatch",
@@ -140,41 +142,110 @@ def test_user_is_found_by_digest_user_name_or_from_and_nobody_else() -> None:
 
 @pytest.mark.parametrize("name", ["no body", 'quo"te', "jürgen", "a" * 100, "back\\slash", "a=b"])
 def test_user_of_any_name_is_found(name: str) -> None:
-    assert len(list(outcomes([line(Reason.LOCKED_OUT, name)], name))) == 1
-    assert list(outcomes([line(Reason.LOCKED_OUT, f"{name[:50]}2")], name)) == []
+    assert len(list(outcomes([line(Reason.LOCKED_OUT, name)], Search(name)))) == 1
+    assert list(outcomes([line(Reason.LOCKED_OUT, f"{name[:50]}2")], Search(name))) == []
 
 
 def test_ip_group_narrows_it() -> None:
     lines = [line(Reason.LOCKED_OUT)]
-    assert list(outcomes(lines, "1001", "My Phones"))
-    assert not list(outcomes(lines, "1001", "Phones"))
+    assert list(outcomes(lines, Search("1001", "My Phones")))
+    assert not list(outcomes(lines, Search("1001", "Phones")))
 
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_that_keeps_somebody_out_has_advice(reason: Reason) -> None:
-    told = advice([only(line(reason))], "1001")
+    told = advice([only(line(reason))._replace(detail="")], "1001")
     assert bool(told) != (reason in NEED_NO_ADVICE)
-    assert "{" not in told
+    assert "{" not in "".join(told)
 
 
 def test_phone_that_never_answers_is_noticed() -> None:
     challenge = log_line(request(), Challenge(401, (), Reason.CHALLENGED, "Phones")).line
-    assert advice([only(challenge)] * 2, "1001") == ""
-    assert "never answers" in advice([only(challenge)] * 3, "1001")
+    assert advice([only(challenge)] * 2, "1001") == []
+    assert "never answers" in advice([only(challenge)] * 3, "1001")[0]
     accepted = only(challenge)._replace(reason="accepted")
-    assert advice([only(challenge), accepted, only(challenge)], "1001") == ""
+    assert advice([only(challenge), accepted, only(challenge)], "1001") == []
 
 
 def test_challenge_that_is_not_answered_yet_does_not_hide_what_failed_before() -> None:
     failed = only(line(Reason.OLD_PASSWORD))
-    waiting = failed._replace(reason="challenged")
+    waiting = failed._replace(reason="challenged", detail="")
     assert advice([failed, waiting], "1001") == advice([failed], "1001")
 
 
 def test_nothing_is_advised_about_nothing() -> None:
-    assert advice([], "1001") == ""
+    assert advice([], "1001") == []
 
 
 def test_reason_of_another_version_has_no_meaning_here() -> None:
     assert only(line(Reason.LOCKED_OUT))._replace(reason="newer").meaning() == ""
     assert only(line(Reason.LOCKED_OUT)).meaning() == MEANINGS[Reason.LOCKED_OUT]
+
+
+FACTS = Facts(
+    users={"1001": {"Phones": True}, "1003": {"Office": True}},
+    servers={"carrier": "Carrier"},
+    addresses={"1001": "sip:1001@example.com"},
+)
+
+
+def failed(reason: Reason, username: str = "1001", **values: Any) -> Outcome:
+    return only(line(reason, username))._replace(detail="", ip_group="Phones", **values)
+
+
+def test_user_of_another_ip_group_is_told_so() -> None:
+    (told,) = advice([failed(Reason.UNKNOWN_USER, "1003")], "1003", FACTS, known=True)
+    assert told.startswith("User Info has 1003 in Office, the request was of Phones, by its")
+    assert "`sbcauth user move 1003 Phones`" in told
+
+
+def test_name_of_a_server_is_no_user_to_be_added() -> None:
+    (told,) = advice([failed(Reason.UNKNOWN_USER, "carrier")], "carrier", FACTS)
+    assert told.startswith("carrier is username_as_server of the IP Group Carrier, but")
+    own = failed(Reason.WRONG_CREDENTIALS, "carrier")._replace(ip_group="Carrier")
+    (told,) = advice([own], "carrier", FACTS)
+    assert "another password than password_as_server of the IP Group Carrier" in told
+
+
+def test_stranger_is_told_with_the_address_that_no_ip_group_has() -> None:
+    refused = failed(Reason.UNCLASSIFIED, "-", source="[2001:db8::7]:5060/udp")
+    (told,) = advice([refused])
+    assert told.startswith("No IP Group takes requests from 2001:db8::7: add it")
+
+
+def test_both_realms_are_named() -> None:
+    detail = '"the credentials are for the realm a.example, ours is b.example"'
+    (told,) = advice([failed(Reason.CHALLENGED)._replace(detail=detail)], "1001")
+    assert told.endswith("the credentials are for the realm a.example, ours is b.example.")
+
+
+def test_each_trouble_that_still_holds_is_told_the_newest_first() -> None:
+    latest = [
+        failed(Reason.QOP_NOT_OFFERED),
+        failed(Reason.ACCEPTED),
+        failed(Reason.WRONG_CREDENTIALS),
+        failed(Reason.DISABLED_USER),
+        failed(Reason.LOCKED_OUT),
+        failed(Reason.IDENTITY_MISMATCH, from_user="1005"),
+        failed(Reason.WRONG_CREDENTIALS),
+    ]
+    first, second = advice(latest, "1001", FACTS, known=True)  # enabled again, not locked out
+    assert first.startswith("The phone has another password")
+    assert "sip:1005@…, with the credentials of 1001, who may speak for sip:1001@" in second
+    assert len(advice(latest, "1001", FACTS)) == 4
+
+
+@pytest.mark.parametrize(
+    ("search", "fits"),
+    [
+        (Search(source="192.0.2.0/24"), True),
+        (Search(source="198.51.100.1"), False),
+        (Search(source="*"), False),
+        (Search(reason="wrong-credentials"), True),
+        (Search(reason="locked-out"), False),
+        (Search(ip_group="Phones", user="1001"), True),
+    ],
+)
+def test_outcomes_are_searched(search: Search, fits: bool) -> None:
+    found = failed(Reason.WRONG_CREDENTIALS, source="192.0.2.7:5060/udp")
+    assert search.fits(found) is fits

@@ -1,0 +1,76 @@
+"""`sbcauth recent`: the last refusals, whoever they were."""
+
+import os
+import time
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from sbcauth.cli import completion
+from sbcauth.cli.latest import Log, Unit, facts, last_outcomes, print_advice, print_outcomes
+from sbcauth.cli.lockout import source_or_prefix
+from sbcauth.cli.options import AsJSON, Socket, rpc
+from sbcauth.cli.output import print_json
+from sbcauth.config.load import load
+from sbcauth.monitoring.lockouts import Lockout, lockouts
+from sbcauth.monitoring.rpc import NotRunning, RpcError
+from sbcauth.monitoring.why import Search, advice
+from sbcauth.policy.decision import Reason
+from sbcauth.users.table import UserTable
+
+_GOOD = (Reason.ACCEPTED, Reason.CHALLENGED, Reason.PASS_THROUGH, Reason.METHOD_NOT_LISTED)
+_MOST = 1000
+
+
+def _reason(text: str | None) -> str | None:
+    if text is not None and text not in {*Reason}:
+        raise typer.BadParameter(f"{text!a} is no reason: {', '.join(Reason)}")
+    return text
+
+
+def recent(
+    context: typer.Context,
+    source: Annotated[
+        str | None, typer.Option(callback=source_or_prefix, help="From this address or prefix.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(callback=_reason, help="For this reason, as the log has it.")
+    ] = None,
+    ip_group: Annotated[
+        str | None,
+        typer.Option("--ip-group", autocompletion=completion.ip_groups, help="Of this IP Group."),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Of this user name, or user of From.")] = None,
+    log: Log = None,
+    unit: Unit = "sbcauth",
+    last: Annotated[int, typer.Option(min=1, help="How many outcomes are shown.")] = 20,
+    socket: Socket = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Show the last refusals, also of requests that named nobody we know, and what to do.
+
+    Example: sbcauth recent --source 203.0.113.9
+    """
+    config = load(context.obj, os.environ)
+    server = rpc(context, socket)
+    search = Search(user, ip_group, source, reason)
+    outcomes = last_outcomes(config, server, search, _MOST if reason is None else last, log, unit)
+    if reason is None:
+        outcomes = [each for each in outcomes if each.reason not in _GOOD or each.detail]
+    found = outcomes[-last:]
+    locked_out: list[Lockout] | None = None
+    with suppress(NotRunning, RpcError):
+        locked_out = lockouts(server, time.time())
+    with UserTable(config.database, config.ha1_key_file) as table:
+        names = {name for each in found for name in (each.username, each.from_user)}
+        known = facts(config, table, names, locked_out or ())
+    what_to_do = advice(found, user or "", known, known=locked_out is not None)
+    if as_json:
+        print_json({"outcomes": [each._asdict() for each in found], "advice": what_to_do})
+        return
+    if not found:
+        print("Nothing has been refused recently that fits; --log FILE reads another log.")
+        return
+    print_outcomes(found, with_user=True)
+    print_advice(what_to_do)

@@ -1,0 +1,190 @@
+"""docs/troubleshooting.md, played: each row's trouble is made, and its command names the cause."""
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from kamailio import Server
+from phone import Phone
+from repository import REPOSITORY
+
+TEXT = (REPOSITORY / "docs" / "troubleshooting.md").read_text("utf-8")
+ROWS = re.findall(r"^\| (.+?) \| `sbcauth (.+?)` \| (.+?) \|$", TEXT, re.MULTILINE)
+CONFIG = """\
+realm: example.com
+old_password_memory: 3600
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{address: 127.0.0.1}]
+  - name: Office
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{address: 127.0.0.2}]
+  - name: Carrier
+    type: server
+    proxy_set: ["sip:127.0.0.9:5060"]
+    authentication_mode: sbc-as-server
+    authentication_method_list: [INVITE]
+    username_as_server: carrier
+    password_as_server: secret-of-the-carrier
+"""
+USERS = {"1001": "secret", "1005": "secret", "Office/1003": "secret"}
+Make = Callable[[Server], None]
+
+
+def registers(server: Server, username: str, password: str = USERS["1001"], **how: str) -> int:
+    with Phone(server, username, password, **how) as phone:
+        return phone.register().status
+
+
+def old_password(server: Server) -> None:
+    server.administer("user", "set-password", "1001", "--password-stdin", stdin="a-new-password")
+    assert registers(server, "1001") == 401
+
+
+def wrong_password(server: Server) -> None:
+    assert registers(server, "1001", "mistyped") == 401
+
+
+def unknown_user(server: Server) -> None:
+    assert registers(server, "1009") == 401
+
+
+def other_ip_group(server: Server) -> None:
+    assert registers(server, "1003") == 401
+
+
+def disabled(server: Server) -> None:
+    server.administer("user", "disable", "1001")
+    assert registers(server, "1001") == 401
+
+
+def locked_out(server: Server) -> None:
+    assert [registers(server, "1001", "mistyped") for _ in range(3)] == [401, 401, 403]
+    assert registers(server, "1001") == 403
+
+
+def other_address(server: Server) -> None:
+    assert registers(server, "1001", local_user="1005") == 403
+
+
+def foreign_realm(server: Server) -> None:
+    with Phone(server, "1001") as phone:
+        phone.send(
+            phone.build(
+                "REGISTER",
+                headers=[
+                    'Authorization: Digest username="1001", realm="old.example", nonce="abc", '
+                    f'uri="sip:example.com", response="{"0" * 32}"'
+                ],
+            )
+        )
+        assert phone.response(phone.last_branch).status == 401
+
+
+def never_answers(server: Server) -> None:
+    for _ in range(3):
+        with Phone(server, "1001") as phone:
+            assert phone.request("REGISTER").status == 401
+
+
+def several(server: Server) -> None:
+    wrong_password(server)
+    disabled(server)
+
+
+def registered(server: Server) -> None:
+    assert registers(server, "1001") == 200
+
+
+def from_new_address(server: Server) -> None:
+    with Phone(server, "carrier", "secret-of-the-carrier", address="127.0.0.77") as carrier:
+        assert carrier.request("INVITE").status == 403
+
+
+def wrong_password_of_carrier(server: Server) -> None:
+    with Phone(server, "carrier", "mistyped", address="127.0.0.9") as carrier:
+        assert carrier.authenticate("INVITE").status in (401, 407)
+
+
+def nothing(server: Server) -> None:
+    """Leave all as it is."""
+
+
+def unknown_key(server: Server) -> None:
+    server.config_file.write_text(CONFIG.replace("realm:", "realms:"))
+
+
+def stopped(server: Server) -> None:
+    server.stop()
+
+
+def unreadable(server: Server) -> None:
+    server.stop()  # started by systemd as another user, who owns the folder
+
+    os.chown(server.folder, 1, 1)
+
+
+def other_realm(server: Server) -> None:
+    server.config_file.write_text(CONFIG.replace("example.com", "example.org"))
+
+
+def changed(server: Server) -> None:
+    server.config_file.write_text(CONFIG + "max_auth_attempts: 5\n")
+
+
+TROUBLES: dict[str, Make] = {
+    "a phone is refused since its password was changed": old_password,
+    "a phone is refused, and somebody set it up by hand": wrong_password,
+    "a new phone is refused": unknown_user,
+    "a phone that moved to another network is refused": other_ip_group,
+    "a user was disabled": disabled,
+    "403, though the password is right now": locked_out,
+    "one phone on a desk registers as another": other_address,
+    "a phone came from another provider": foreign_realm,
+    "a phone tries on and on, and is never refused": never_answers,
+    "several things were wrong one after the other": several,
+    "a phone is registered, as it says, and nobody can call it": registered,
+    "a carrier has new addresses, and its calls get 403": from_new_address,
+    "the same, and its user name is known": from_new_address,
+    "a carrier's calls get 407 again and again": wrong_password_of_carrier,
+    "calls come from somewhere that you do not know": from_new_address,
+    "it does not start": nothing,
+    "it does not start after a change": unknown_key,
+    "`no server answers`": stopped,
+    "every phone gets 503": unreadable,
+    "every phone is challenged again and again since the realm was changed": other_realm,
+    "a change in `sbcauth.yaml` has no effect": changed,
+}
+
+
+def test_every_row_is_played() -> None:
+    assert [seen for seen, _, _ in ROWS] == list(TROUBLES)
+
+
+@pytest.mark.parametrize(("seen", "command", "says"), ROWS, ids=[row[0] for row in ROWS])
+def test_command_names_the_cause(seen: str, command: str, says: str, tmp_path: Path) -> None:
+    server = Server(tmp_path, CONFIG)
+    for user, password in USERS.items():
+        ip_group, _, username = user.rpartition("/")
+        server.add_user(username, password, ip_group or "Phones")
+    with ExitStack() as stack:
+        server.start()
+        stack.callback(server.stop)
+        TROUBLES[seen](server)
+        arguments = shlex.split(command)
+        if arguments == ["run"]:  # another, at the same port
+            (tmp_path / "second").mkdir()
+            second = Server(tmp_path / "second", CONFIG)
+            done = second.sbcauth("run", "--listen", f"udp:127.0.0.1:{server.port}")
+        else:
+            done = server.sbcauth(*arguments)
+    assert says in done.stdout + done.stderr
