@@ -2,13 +2,20 @@
 
 The newest key signs, all verify. Whoever reads this file can make nonces, but no password can be
 found from it.
+
+A server signs with keys of its own, derived from these and from what it is. Which nonce counts were
+used, and what failed, each server knows for itself: two of them that accepted each other's nonces
+would accept one request twice.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import blake2s
 from pathlib import Path
+from socket import gethostname
 
 from sbcauth.digest.nonces import NonceKey
 from sbcauth.files import write_whole
@@ -31,6 +38,24 @@ def load_or_create(path: Path) -> tuple[NonceKey, ...]:
 def load_or_make_up(path: Path) -> tuple[NonceKey, ...]:
     """Return the keys in the file `path`, or one that is kept nowhere; raises ConfigError."""
     return _nonce_keys(_file(path).load() if path.exists() else (new_key(()),))
+
+
+def of_server(keys: Iterable[NonceKey], config_file: Path) -> tuple[NonceKey, ...]:
+    """Return the keys of the server that works by `config_file`, on this machine, alone.
+
+    Another machine, or another configuration, makes other keys of a copied file. It costs a phone
+    one more challenge when a server moves.
+    """
+    with suppress(OSError):
+        config_file = config_file.resolve()
+    try:
+        machine = Path("/etc/machine-id").read_bytes().strip()
+    except OSError:
+        machine = b""
+    who = b"\0".join((machine, gethostname().encode(), os.fsencode(config_file)))
+    return tuple(
+        NonceKey(key.id, blake2s(who, key=key.secret, person=b"server").digest()) for key in keys
+    )
 
 
 def rotate(path: Path, now: float, take_up: Callable[[], None]) -> tuple[NonceKey, ...]:

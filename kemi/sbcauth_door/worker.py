@@ -25,7 +25,7 @@ from sbcauth.external_process import Question, Ticket, Waiting
 from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.log_line import NOTICE, record
 from sbcauth.monitoring.measures import Measures
-from sbcauth.nonce_keys import dialog_key, load_or_create
+from sbcauth.nonce_keys import dialog_key, load_or_create, of_server
 from sbcauth.policy.decision import (
     Accept,
     Ask,
@@ -318,7 +318,7 @@ def _metrics() -> "Metrics | None":
 def _service(
     config: Config, shared: SharedState, started_at: int, measures: Measures | None
 ) -> Service:
-    keys = load_or_create(config.nonce_key_file)
+    keys = of_server(load_or_create(config.nonce_key_file), config.file)
     looked_up = measures.looked_up if measures else None
     _tell_what_is_in_force(config, keys[0].id)
     registered = sbcauth_registrar.KamailioRegistrations()

@@ -14,7 +14,7 @@ from sbcauth.cli.output import print_json, print_table
 from sbcauth.config.load import load
 from sbcauth.monitoring.explain import answer, steps
 from sbcauth.monitoring.sip_message import parse_request
-from sbcauth.nonce_keys import load_or_make_up
+from sbcauth.nonce_keys import load_or_make_up, of_server
 from sbcauth.policy.shared_state import LocalState
 from sbcauth.service import Service
 
@@ -37,7 +37,7 @@ def explain(
     request = parse_request(raw.decode("utf-8", "surrogateescape"))
     if source:
         request = request._replace(source_address=_address(source))
-    keys = load_or_make_up(config.nonce_key_file)
+    keys = of_server(load_or_make_up(config.nonce_key_file), config.file)
     service = Service(config, LocalState(), keys, started_at=0)
     decision = service.decide(request, time.time())
     if as_json:

@@ -1,5 +1,6 @@
 """SPEC 3 step 7 and SPEC 5: replays, nonce counts, stale and foreign nonces, over all workers."""
 
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -203,6 +204,22 @@ def test_nonce_of_another_key_is_foreign_and_never_counted(phone, server, start_
         assert (reply.status, reply.challenges[0].stale) == (401, False)
     assert server.reasons(phone.call_id) == ["foreign-nonce"] * 4
     assert phone.request("REGISTER", answering=reply).status == 200
+
+
+def test_server_with_a_copy_of_the_keys_accepts_no_nonce_of_the_other(phone, server, start_server):
+    """What one has accepted, the other does not know: it would accept it once more."""
+    other = start_server(CONFIG)
+    other.stop()
+    for name in ("sbcauth.keys", "sbcauth.dialog"):
+        shutil.copy(server.folder / name, other.folder / name)
+    other.start()
+    phone = phone(address="127.0.0.14")
+    challenge = phone.request("REGISTER")
+    assert phone.request("REGISTER", answering=challenge).status == 200
+    other.add_user("1001", "secret")
+    with Phone(other, address="127.0.0.14") as elsewhere:
+        assert elsewhere.request("REGISTER", answering=challenge).status == 401
+        assert other.reasons(elsewhere.call_id) == ["foreign-nonce"]
 
 
 def test_credentials_accepted_over_one_transport_are_refused_over_another(phone):

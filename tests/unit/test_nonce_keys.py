@@ -11,7 +11,7 @@ import pytest
 from sbcauth import nonce_keys
 from sbcauth.digest.nonces import NonceKey
 from sbcauth.exceptions import ConfigError
-from sbcauth.nonce_keys import LONGEST_LIFE, dialog_key, load_or_create, replace
+from sbcauth.nonce_keys import LONGEST_LIFE, dialog_key, load_or_create, of_server, replace
 
 
 def rotate(path: Path) -> tuple[NonceKey, ...]:
@@ -188,3 +188,12 @@ def test_key_of_dialogs_that_is_none_is_a_mistake(content: str, tmp_path: Path) 
     (tmp_path / "sbcauth.dialog").write_text(content)
     with pytest.raises(ConfigError, match=r"sbcauth\.dialog:1:1: is not 64 hexadecimal digits"):
         dialog_key(tmp_path / "sbcauth.keys")
+
+
+def test_two_servers_make_different_keys_of_one_file(file: Path, tmp_path: Path) -> None:
+    keys = load_or_create(file)
+    here = of_server(keys, tmp_path / "a" / "sbcauth.yaml")
+    there = of_server(keys, tmp_path / "b" / "sbcauth.yaml")
+    assert [key.id for key in here] == [key.id for key in keys]
+    assert len({key.secret for key in (*keys, *here, *there)}) == 3
+    assert of_server(keys, tmp_path / "a" / "sbcauth.yaml") == here
