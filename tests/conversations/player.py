@@ -533,13 +533,15 @@ def reply(
     if ";tag=" not in to.replace(" ", "") and status > 100:
         to += f";tag={tag}"
     opens = request.method in WITH_CONTACT and 100 < status < 300
+    lines += [line for line in header if line.lower().startswith("record-route:")]
     for name in ("via", *(["record-route"] if opens else [])):
         lines += [f"{name.title()}: {value}" for value in request.values(name)]
     lines += [f"From: {request.header('from')}", f"To: {to}"]
     lines += [f"Call-ID: {request.header('call-id')}", f"CSeq: {request.header('cseq')}"]
     if opens and not any(line.lower().startswith("contact:") for line in header):
         lines.append(f"Contact: {contact}")
-    lines += [*header, f"Content-Length: {len(body)}"]
+    lines += [line for line in header if line not in lines]
+    lines.append(f"Content-Length: {len(body)}")
     return _encode("\r\n".join(lines)) + b"\r\n\r\n" + body
 
 

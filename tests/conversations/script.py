@@ -69,7 +69,7 @@ def read(path: Path) -> list[Script]:
 def _variant(
     path: Path, about: dict[str, list[str]], text: str, chosen: dict[str, str], number: int
 ) -> Script:
-    for name, value in chosen.items():
+    for name, value in reversed(chosen.items()):  # a later one may have an earlier one in it
         text = text.replace(f"{{{name}}}", value)
     variant = " ".join([str(number), *chosen.values()]) if chosen else ""
     return Script(path, variant, about, tuple(_steps(path.name, text)))
