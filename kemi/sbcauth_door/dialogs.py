@@ -88,9 +88,10 @@ class DialogRoutes(ClientRoutes):
     def dialog_reply(self, service: Service) -> int:
         """Seal what comes back, and withhold what must not."""
         status = int(ksr.text("rs"))
-        if status in (401, 407):
-            _withhold(service, status)
-        elif 100 < status < 300:
+        for name in _CHALLENGES:
+            if KSR.hdr.is_present(name) > 0:
+                _withhold(service, status, name)
+        if 100 < status < 300:
             _seal_answer(service)
         if KSR.hdr.is_present("P-Asserted-Identity") > 0 or KSR.hdr.is_present(_RPID) > 0:
             _keep_identity_of_servers(service)
@@ -115,6 +116,8 @@ class DialogRoutes(ClientRoutes):
 
 
 _RPID = "Remote-Party-ID"
+_CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
+"""Phones answer either at 401 and 407 alike (pjsip); and who knows at what else."""
 
 
 class _Bindings:
@@ -357,12 +360,11 @@ def _mark_contact(service: Service, side: Side, place: Place, registered: bool, 
     KSR.textops.remove_hf_idx("Contact", 0)
 
 
-def _withhold(service: Service, status: int) -> None:
-    """Have a challenge reach nobody whose answer would be good here.
+def _withhold(service: Service, status: int, name: str) -> None:
+    """Have a challenge reach nobody whose answer would be good here; `name` is its header field's.
 
     That is one with a nonce of ours, or in the realm in which we challenge the sender.
     """
-    name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
     source = ksr.text("avp(sbcauth_ip_group)")
     group = service.ip_groups.by_name.get(source)
     if group is not None and group.shadow:
@@ -373,17 +375,19 @@ def _withhold(service: Service, status: int) -> None:
             parameters = parse_parameters(field)
         except BadCredentials:
             parameters = {}
-        ours = service.has_minted(parameters.get("nonce", ""), time.time())
-        if ours or (realm is not None and parameters.get("realm") in (realm, None)):
+        named = parameters.get("realm")
+        asks_for_ours = realm is not None and (named is None or named.lower() == realm.lower())
+        if asks_for_ours or service.has_minted(parameters.get("nonce", ""), time.time()):
             KSR.hdr.remove(name)
-            KSR.textopsx.change_reply_status(502, "Bad Gateway")
+            if status in (401, 407):
+                KSR.textopsx.change_reply_status(502, "Bad Gateway")
             outcomes.log.write(
                 record(
                     NOTICE,
                     client="withheld",
                     ip_group=source,
                     method=ksr.text("rm"),
-                    realm=parameters.get("realm", ""),
+                    realm=named or "",
                     username="",
                     call_id=ksr.text("ci"),
                 )

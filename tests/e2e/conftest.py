@@ -28,7 +28,7 @@ MEANT = (
     r"tm \[.*msg_send_buffer\(\): tcp_send failed",  # the same, as tm has it
     r"t_forward_nonack\(\): failure to add branches",  # the same, where it was the only Contact
     r"tcp_read_req\(\): ERROR: tcp_read_req: error reading",  # a peer that reset its connection
-    r"parse_to_uri\(\): failed to parse To uri",  # To has no user, or is no place: legal, and useless
+    r"parse_to_uri\(\): failed to parse To uri",  # legal, but no place
     r"tcp_read_req\(\): bad request, state=\d, error=\d buf:",  # what came over TCP is not SIP
 )
 """Patterns of such lines that are meant to be there: each tells what a peer did."""
