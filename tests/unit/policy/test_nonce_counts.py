@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from sbcauth.digest.credentials import Credentials
 from sbcauth.digest.nonces import NonceKey, NonceSigner
+from sbcauth.exceptions import Unavailable
 from sbcauth.policy.nonce_counts import NonceCounts, key_of
-from sbcauth.policy.shared_state import LocalState
+from sbcauth.policy.shared_state import LocalState, Table
 
 
 def counted(nonce: str, count: int) -> str:
@@ -57,3 +58,24 @@ def test_count_is_one_whatever_its_spelling(count: int) -> None:
     garbled = short._replace(qop="auth,auth-int", nc=f"{count:x}")
     assert key_of(short) == key_of(upper) == counted("n" * 62, count)
     assert key_of(garbled) == counted("n" * 62, 1)
+
+
+@pytest.mark.parametrize(("uses", "accepted"), [(0, False), (1, True), (2, False)])
+def test_only_the_first_use_is_accepted(uses: int, accepted: bool) -> None:
+    assert NonceCounts(Counting(uses)).use("key") is accepted
+
+
+def test_count_that_shared_memory_does_not_take_is_no_use() -> None:
+    with pytest.raises(Unavailable, match="shared memory is full"):
+        NonceCounts(Counting(-1)).use("key")
+
+
+class Counting(LocalState):
+    """Shared memory that answers each count with `uses`; Kamailio says -1 where it is full."""
+
+    def __init__(self, uses: int) -> None:
+        super().__init__()
+        self._uses = uses
+
+    def increment(self, table: Table, key: str) -> int:
+        return self._uses

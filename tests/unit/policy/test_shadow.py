@@ -53,6 +53,16 @@ def test_answer_to_another_server_is_measured_against_user_info(
     assert decision == Pass(reason, "Phones", username, shadow, is_first=first, word=word)
 
 
+def test_answer_to_another_server_is_measured_though_it_offers_what_we_do_not() -> None:
+    phone = shadowed()
+    challenge = sip.Challenge("WWW-Authenticate", REALM, "of another server", qop=())
+    field = sip.answer(challenge, "REGISTER", URI, "1001", PASSWORD)
+    assert "qop" not in field
+    decision = phone.send("REGISTER", field)
+    assert isinstance(decision, Pass)
+    assert (decision.reason, decision.shadow) == (Reason.ACCEPTED, "accept")
+
+
 def test_the_same_answer_again_is_right_again() -> None:
     phone = shadowed()
     assert [answer(phone).reason for _ in range(3)] == [Reason.ACCEPTED] * 3

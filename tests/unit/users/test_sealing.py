@@ -284,3 +284,52 @@ def test_proof_that_was_taken_away_does_not_open_the_database(url: str) -> None:
         reseal(table)
         table.add("Phones", "1001", "example.com", "secret")
     assert found(url).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+
+
+# What shows which keys a database is sealed with
+
+
+def test_proof_is_of_the_keys_that_made_it(seals: Seals, tmp_path: Path) -> None:
+    other = Seals(tmp_path / "other.seal")
+    other.make()  # a key of the same number
+    seals.check(seals.prove())
+    with pytest.raises(Unavailable, match="is not the file of sealing keys"):
+        other.check(seals.prove())
+
+
+def test_what_is_sealed_for_a_user_is_no_proof(seals: Seals) -> None:
+    (sealed, *_) = seals.seal(NAMES, HA1S)
+    assert sealed
+    with pytest.raises(Unavailable, match="is not the file of sealing keys"):
+        seals.check(sealed)
+
+
+def test_other_keys_are_known_before_anybody_is_looked_up(url: str, tmp_path: Path) -> None:
+    """Nobody is there whose H(A1) could fail to open."""
+    with UserTable(url):
+        pass
+    (tmp_path / "users.seal").unlink()
+    Seals(tmp_path / "users.seal").make()
+    with pytest.raises(Unavailable, match="is not the file of sealing keys"):
+        UserDirectory(url).find("Phones", "1001", "example.com")
+
+
+def test_as_much_is_opened_for_a_user_who_is_not_there(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with UserTable(url) as table:
+        table.add("Phones", "1001", "example.com", "secret")
+    directory = UserDirectory(url)
+    directory.find("Phones", "first", "example.com")  # it has read the keys then
+    opened: list[bytes] = []
+    decrypt = Seals._open
+
+    def counted(seals: Seals, text: str, place: bytes) -> bytes:
+        opened.append(place)
+        return decrypt(seals, text, place)
+
+    monkeypatch.setattr(Seals, "_open", counted)
+    assert directory.find("Phones", "1001", "example.com")
+    known = len(opened)
+    assert directory.find("Phones", "nobody", "example.com") is None
+    assert known == len(opened) - known == 3
