@@ -45,6 +45,61 @@ route[SBCAUTH] {
 	}
 }
 """
+_DIALOG_ROUTES = """
+# Before route(SBCAUTH): requests within a dialog, and every ACK. They go from the one party to the
+# other, or end here. It returns for all others.
+route[SBCAUTH_WITHIN_DIALOG] {
+	if (!has_totag() && !is_method("ACK")) {
+		return;
+	}
+	if (is_method("ACK")) {
+		t_check_trans();  # one to a refusal ends here
+	}
+	if (!python_exec("within_dialog")) {
+		exit;
+	}
+	if ($rc == 3) {  # a phone does not say itself who it is
+		remove_hf("P-Asserted-Identity");
+		remove_hf("Remote-Party-ID");
+	}
+	route(SBCAUTH_SEAL);
+	if (!t_relay()) {
+		send_reply("503", "Next Hop Unreachable");
+	}
+	exit;
+}
+
+# In place of record_route(), for requests that begin a dialog.
+route[SBCAUTH_SEAL] {
+	if (is_method("INVITE|SUBSCRIBE|REFER|NOTIFY|UPDATE")) {
+		t_on_branch("SBCAUTH_SEALED");
+	}
+	t_on_reply("SBCAUTH_ANSWER");
+}
+
+branch_route[SBCAUTH_SEALED] {
+	python_exec("dialog_branch");
+}
+
+onreply_route[SBCAUTH_ANSWER] {
+	if ($rs > 199 && $rs < 300 && is_method("INVITE|SUBSCRIBE|REFER|NOTIFY|UPDATE")
+			|| is_present_hf("RSeq") || $rs == 401 || $rs == 407
+			|| is_present_hf("P-Asserted-Identity") || is_present_hf("Remote-Party-ID")) {
+		python_exec("dialog_reply");
+	}
+}
+
+# An answer that nobody here waits for, but a 2xx from the one party of a call to the other.
+reply_route {
+	if (t_check_trans()) {
+		return;
+	}
+	if (is_method("INVITE") && status =~ "^2" && python_exec("late_reply")) {
+		return;
+	}
+	drop;
+}
+"""
 _RADIUS_PROCESS = """\
 modparam("rtimer", "timer", "name=sbcauth_radius;interval=1000u;mode=1;")
 modparam("rtimer", "exec", "timer=sbcauth_radius;route=SBCAUTH_RADIUS")
@@ -84,17 +139,21 @@ def snippet(
     metrics: str = "",
     rpc_socket: Path = RPC_SOCKET,
     registrar: str = "",
+    dialogs: bool = False,
 ) -> str:
     """Return the text of a file that an existing kamailio.cfg includes.
 
     `radius_route` is the route in which requests go on that a RADIUS server has judged; without
     it, none can be asked. `metrics` is where they are served, if at all, and `rpc_socket` the
     socket of the module jsonrpcs, which has some of them. `registrar` is the table in which the
-    route block keeps every registration that is accepted, if it does.
+    route block keeps every registration that is accepted, if it does. With `dialogs`, those are
+    sealed.
     """
     definitions: dict[str, Path | str] = {"SBCAUTH_CONFIG": config_file}
     modules, parameters, routes = list(_MODULES), _TABLES, _CALL
     parameters += f'modparam("app_python3", "load", "{script}")\n'
+    if dialogs:
+        routes += _DIALOG_ROUTES
     if radius_route:
         parameters += _RADIUS_PROCESS
         routes += _RADIUS_ROUTES.format(route=radius_route)

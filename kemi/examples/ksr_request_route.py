@@ -24,7 +24,19 @@ class Router:
         return self.sbcauth.child_init(rank)
 
     def ksr_reply_route(self, msg: object) -> int:
-        """Let replies pass."""
+        """Let answers pass that somebody waits for, and a 2xx that comes to a call again."""
+        if KSR.tm.t_check_trans() < 0 and self.sbcauth.late_reply(msg) < 0:
+            KSR.set_drop()
+        return GO_ON
+
+    def ksr_branch_sealed(self, msg: object) -> int:
+        """Seal a request that leaves."""
+        self.sbcauth.dialog_branch(msg)
+        return GO_ON
+
+    def ksr_onreply_sealed(self, msg: object) -> int:
+        """Seal an answer, and withhold a challenge that asks for what is good here."""
+        self.sbcauth.dialog_reply(msg)
         return GO_ON
 
     def ksr_onsend_route(self, msg: object) -> int:
@@ -60,26 +72,21 @@ class Router:
                 return
             if KSR.tm.t_check_trans() == 0:
                 return
-            if self.sbcauth.authenticate(msg) <= 0:
-                return  # sbcauth has answered it
-        if KSR.siputils.has_totag() > 0:
-            self.within_dialog()
-        else:
+        elif KSR.tm.t_check_trans() == 0:
+            return  # the ACK to a refusal
+        if KSR.is_ACK() or KSR.siputils.has_totag() > 0:
+            if self.sbcauth.within_dialog(msg) > 0:  # where it goes is set; else it ends here
+                self.relay()
+        elif self.sbcauth.authenticate(msg) > 0:  # else sbcauth has answered it
             self.initial()
 
-    def within_dialog(self) -> None:
-        """Relay a request of a call that stands.
-
-        INVITE is on the method list as a whole, so nobody is relayed unknown. Where the list has
-        setup-invite instead, sign Record-Route: docs/existing-deployment.md.
-        """
-        if KSR.rr.loose_route() > 0:
-            KSR.tm.t_relay()
-        elif KSR.is_ACK():
-            if KSR.tm.t_check_trans() > 0:
-                KSR.tm.t_relay()
-        else:
-            KSR.sl.send_reply(481, "Call/Transaction Does Not Exist")
+    def relay(self) -> None:
+        """Send a request on, sealed where it begins a dialog or changes one."""
+        if KSR.is_method_in("ISRNU"):  # INVITE, SUBSCRIBE, REFER, NOTIFY, UPDATE
+            KSR.tm.t_on_branch("ksr_branch_sealed")
+        KSR.tm.t_on_reply("ksr_onreply_sealed")
+        if KSR.tm.t_relay() < 0:
+            KSR.sl.send_reply(503, "Next Hop Unreachable")
 
     def initial(self) -> None:
         """Keep a registration, or find the user who is called."""
@@ -89,14 +96,12 @@ class Router:
             user = KSR.pv.gete("$avp(sbcauth_local_user)")
             KSR.registrar.save_uri("location", 0, f"sip:{user}@{realm}")
             return
-        if KSR.is_method_in("IS"):
-            KSR.rr.record_route()
         user = KSR.pv.gete("$rU")
         KSR.pv.sets("$ru", f"sip:{user}@{realm}")
         if not user or KSR.registrar.lookup("location") < 0:
             KSR.sl.send_reply(404, "Not Found")
-        elif KSR.tm.t_relay() < 0:
-            KSR.sl.send_reply(503, "Next Hop Unreachable")
+        else:
+            self.relay()
 
 
 def mod_init() -> Router:

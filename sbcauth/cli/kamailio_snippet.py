@@ -32,6 +32,10 @@ def kamailio_snippet(
             metavar="TABLE",
         ),
     ] = "",
+    dialogs: Annotated[
+        bool,
+        typer.Option("--dialogs", help="Seal dialogs, and relay nothing else within them."),
+    ] = False,
 ) -> None:
     """Print what an existing kamailio.cfg has to include, with the paths of this installation.
 
@@ -48,5 +52,6 @@ def kamailio_snippet(
         metrics=metrics,
         rpc_socket=rpc_socket,
         registrar=registrar,
+        dialogs=dialogs,
     )
     print(text, end="")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import check_log
 from deployment import Deployment
+from dialogs import Call
 from kamailio import SBCAUTH, free_port, wait_for
 from phone import Dialog, Phone
 from real_programs import succeeds
@@ -75,7 +76,7 @@ def stock(folder: Path, *, metrics: int = 0, registrar: str = "") -> Deployment:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert server.cfg.read_text().count("SBCAUTH") == 1
+    assert server.cfg.read_text().count("SBCAUTH") == 3
     return server
 
 
@@ -125,6 +126,39 @@ def test_phone_calls_a_phone_and_both_hang_up(phone, server):
     theirs.send("BYE")
     one.reply(one.incoming("BYE"), 200)
     assert two.response().status == 200
+
+
+def test_nothing_but_the_parties_is_within_a_dialog(phone, endpoint):
+    one, two = phone("1001", "secret1001"), phone("1002", "secret1002", transport="tcp")
+    victim, stranger = endpoint("127.55.0.1"), endpoint("127.0.0.99")
+    assert one.register().status == two.register().status == 200
+    call = Call.between(one, two, two.uri)
+    for side, other in (call.sides(), call.sides()[::-1]):
+        routes = [*side.routes, f"<sip:{victim.host};lr>"]
+        side.says("INFO", uri=f"sip:x@{victim.host}", routes=routes)
+        other.hears("INFO")
+        assert side.asks("INFO", by=stranger).status == 407
+        assert side.asks("BYE", call_id="another").status == 481
+        side.says("UPDATE")
+        other.hears("UPDATE")
+    assert victim.hears_nothing(0.2)
+    challenge = call.callee.asks("INVITE")
+    assert challenge.status == 407
+    call.callee.says("INVITE", answering=challenge)
+    assert not call.caller.hears("INVITE").all("proxy-authorization")
+    assert two.response(call.callee.branch).status == 200
+
+
+def test_2xx_that_comes_again_late_reaches_the_caller_alone(phone, endpoint):
+    one, two = phone("1001", "secret1001"), phone("1002", "secret1002")
+    assert two.register().status == 200
+    call = Call.between(one, two, two.uri)
+    time.sleep(6)
+    two.reply(call.invite, 200, tag=call.caller.remote.rpartition("=")[2])
+    assert one.response(one.last_branch).status == 200
+    stranger = endpoint("127.0.0.98")
+    stranger.reply(call.invite._replace(sender=("127.0.0.1", one.server.port)), 200)
+    assert one.hears_nothing(0.2)
 
 
 def test_stranger_is_not_relayed(phone, server):

@@ -40,6 +40,24 @@ def test_processes_are_those_of_our_own_kamailio_cfg() -> None:
     assert len(parameters(OURS, "rtimer")) == 4
 
 
+def body(text: str, route: str) -> str:
+    """Return what stands in a route, without comments."""
+    found = re.search(rf"^{re.escape(route)} {{\n(.*?)^}}", text, re.MULTILINE | re.DOTALL)
+    assert found, route
+    return re.sub(r"  #.*", "", found[1])
+
+
+def test_dialogs_are_sealed_as_in_our_own_kamailio_cfg() -> None:
+    text = snippet(Path("/c.yaml"), Path("/s.py"), dialogs=True)
+    for theirs, ours in (
+        ("branch_route[SBCAUTH_SEALED]", "branch_route[SEALED]"),
+        ("onreply_route[SBCAUTH_ANSWER]", "route[ANSWER]"),
+        ("reply_route", "reply_route"),
+    ):
+        assert body(text, theirs) == body(OURS, ours)
+    assert "dialog" not in snippet(Path("/c.yaml"), Path("/s.py")).partition("route[")[2]
+
+
 def test_nothing_of_radius_or_metrics_is_printed_unless_asked_for() -> None:
     text = snippet(Path("/c.yaml"), Path("/s.py"))
     assert "rtimer" not in text
