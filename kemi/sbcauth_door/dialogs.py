@@ -279,7 +279,7 @@ def _key_of_refusal() -> str:
 def _seal_first(service: Service, method: str) -> int:
     """Seal a request that may begin a dialog, on its way to one of its targets."""
     group = ksr.text("avp(sbcauth_ip_group)")
-    if group not in service.ip_groups.by_name:
+    if group not in service.ip_groups.by_name or not ksr.text("avp(sbcauth_word)"):
         return ReturnCode.NOTHING_YET  # nobody vouches for it
     call_id, from_tag, source = ksr.text("ci"), ksr.text("ft"), _source()
     account = ksr.text("avp(sbcauth_local_user)") or ksr.text("fU")

@@ -371,7 +371,7 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
             route = service.routes[ip_group, registers]
             local_user = user if user.isalnum() and user.isascii() else ksr.escaped(user)
             ksr.admit(username, local_user, route.ip_group, route.realm, decision.word)
-            if route.route_to:
+            if route.route_to or route.apart:
                 ksr.set_route(route)
             return ReturnCode.ACCEPTED
         case Pass(ip_group=ip_group):
