@@ -53,14 +53,20 @@ _PLAIN = re.compile(r"[!#-\[\]-~]+").fullmatch
 
 
 class Record(NamedTuple):
-    """What is written about one outcome: values in their order, escaped and cut, never empty."""
+    """What is written about one outcome: values in their order, escaped and cut, never empty.
+
+    `is_plain` where no value needs quotes.
+    """
 
     priority: int
     values: tuple[tuple[str, str], ...]
+    is_plain: bool = False
 
     @property
     def line(self) -> str:
         """Return it as one line of text."""
+        if self.is_plain:
+            return " ".join(map("=".join, self.values))
         return " ".join(f"{key}={_quoted(value)}" for key, value in self.values)
 
 
@@ -103,7 +109,13 @@ def outcome(request: Request, decision: Decision) -> Record:
 
 
 def record(priority: int, **values: str) -> Record:
-    """Return a record of these values, as they came; an empty one is `-`."""
+    """Return a record of these values, as they came; an empty one is `-`.
+
+    Nearly always they can stand as they are, which is seen in one look-up.
+    """
+    texts = values.values()
+    if all(texts) and _PLAIN("".join(texts)) and max(map(len, texts)) <= MAX_VALUE:
+        return Record(priority, tuple(values.items()), is_plain=True)
     return Record(
         priority,
         tuple(
