@@ -122,7 +122,7 @@ class CurrentRequest:
                 or "expires=0" in (first("Contact") or "")
             ):
                 return False
-            which = hash((self.call_id, first("CSeq")))  # the same in all workers: they are forks
+            which = hash((_get_call_id(), first("CSeq")))  # the same in all workers: they are forks
         except UnicodeDecodeError:
             return False
         self._begun = f"{nonce_count} {which}"

@@ -245,6 +245,8 @@ def log(decision: Decision, request: Request) -> None:
     if _count(TABLE, key) == 1:
         enlist(key)
     log = outcomes.log
+    if isinstance(decision, Accept) and not (decision.is_first or log.writes_all):
+        return  # a phone that registers again, as nearly all do
     if reason not in log.never and log.wants(decision):
         log.write(outcome(request, decision))
     elif reason is Reason.CHALLENGED and (log.wants(decision) or outcomes.samples_challenge()):

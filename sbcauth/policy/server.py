@@ -564,7 +564,9 @@ class AuthServer:
         it takes memory. What leaves a trace in the registrar needs none.
         """
         gate, request, credentials = claim.gate, claim.request, claim.credentials
-        claimed = claim.claimed_user
+        claimed = request.claimed_user
+        if request.party or "%" in claimed:
+            claimed = claim.claimed_user
         if gate.is_of_users and self._pace.is_too_fast(gate.name, claimed, claim.now):
             raise Unavailable(f"{MOST_ACCEPTED} requests accepted in ten minutes", _TOO_FAST)
         nonce_count = key_of(credentials)
