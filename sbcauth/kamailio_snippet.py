@@ -83,7 +83,8 @@ branch_route[SBCAUTH_SEALED] {
 
 onreply_route[SBCAUTH_ANSWER] {
 	if ($rs > 199 && $rs < 300 && is_method("INVITE|SUBSCRIBE|REFER|NOTIFY|UPDATE")
-			|| is_present_hf("RSeq") || $rs == 401 || $rs == 407
+			|| is_present_hf("RSeq")
+			|| is_present_hf("WWW-Authenticate") || is_present_hf("Proxy-Authenticate")
 			|| is_present_hf("P-Asserted-Identity") || is_present_hf("Remote-Party-ID")) {
 		python_exec("dialog_reply");
 	}
