@@ -35,12 +35,22 @@ modparam("htable", "htable", "sbcauth_outcomes=>size=8;initval=0;")
 modparam("htable", "htable", "sbcauth_keys=>size=2;")
 """  # noqa: E501 - a parameter of Kamailio's is one line
 _CALL = """\
-# Returns for a request that may go on; all others have been answered.
+# Returns for a request that may go on; all others have been answered. It has a word for that,
+# $avp(sbcauth_word), unless it belongs to a dialog.
 route[SBCAUTH] {
 	if (is_method("ACK|CANCEL")) {
 		return;
 	}
 	if (!python_exec("authenticate")) {
+		exit;
+	}
+	if ($avp(sbcauth_word) == $null && (is_method("REGISTER") || !has_totag())) {
+		send_reply("403", "Forbidden");
+		exit;
+	}
+	if (is_method("REGISTER") && $avp(sbcauth_next_hop) != $null) {
+		$du = $avp(sbcauth_next_hop);  # another server keeps it, and nobody here
+		t_relay();
 		exit;
 	}
 }

@@ -89,7 +89,12 @@ class Router:
             KSR.sl.send_reply(503, "Next Hop Unreachable")
 
     def initial(self) -> None:
-        """Keep a registration, or find the user who is called."""
+        """Keep a registration, or find the user who is called; nobody does without a word."""
+        word = KSR.pv.gete("$avp(sbcauth_word)")
+        if not word or (KSR.is_REGISTER() and word not in ("digest", "configured")):
+            if not KSR.is_ACK():
+                KSR.sl.send_reply(403, "Forbidden")
+            return
         KSR.hdr.remove("Route")
         realm = KSR.pv.gete("$avp(sbcauth_realm)")
         if KSR.is_REGISTER():

@@ -15,7 +15,7 @@ from sbcauth_door import registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.current import read_request
 
-GO_ON, ANSWERED = 1, 0
+GO_ON, ANSWERED, NOT_FOUND = 1, 0, -1
 
 
 def _routing_function(
@@ -68,6 +68,12 @@ class RegistrarRoutes:
         """Tell the route block who is called, as the registrar knows him: in UTF-8, unescaped."""
         KSR.pv.sets("$var(called)", ksr.escaped(unescaped(ksr.text("rU"))))
         return GO_ON
+
+    @_routing_function
+    def contact(self, service: Service, _: str) -> int:
+        """Tell whether a registered Contact is called, and have the request go there."""
+        route = service.routes[ksr.text("avp(sbcauth_ip_group)"), False]
+        return GO_ON if registrar.find_contact(route.reached) else NOT_FOUND
 
     @_routing_function
     def make_room(self, service: Service, aor: str) -> int:

@@ -172,6 +172,37 @@ def _is_connected(connection: object) -> bool:
     return number <= 0 or bool(KSR.tcpops.tcp_conid_alive(number) > 0)
 
 
+def find_contact(realms: Sequence[str]) -> bool:
+    """Have the request go to the binding whose Contact it calls, if that is in one of `realms`.
+
+    It is looked for under the user that it names, and under who registered from there.
+    """
+    target = _of_uri(ksr.text("ru"))
+    host, port = target.rpartition("@")[2], ksr.text("rp")
+    owner, _ = KamailioRegistrations().owner_of(host.partition(":")[0], int(port or 5060), "udp")
+    aors = [f"{ksr.text('rU')}@{realm}" for realm in realms]
+    if owner and owner.rpartition("@")[2] in realms:
+        user, _, realm = owner.rpartition("@")
+        aors.append(f"{ksr.escaped(user)}@{realm}")
+    return any(_go_to_contact(f"sip:{aor}", target) for aor in aors)
+
+
+def _go_to_contact(aor: str, target: str) -> bool:
+    with _fetched(aor) as numbers:
+        for number in numbers:
+            reached = str(_attribute("received", number) or "")
+            is_called = _of_uri(str(_attribute("addr", number))) == target
+            if is_called and reached and not _attribute("path", number):
+                return bool(KSR.pv.sets("$du", reached) > 0)
+    return False
+
+
+def _of_uri(uri: str) -> str:
+    """Return user, host and port of a SIP URI, as they are compared (RFC 3261, 19.1.4)."""
+    user, _, place = uri.partition(";")[0].partition("?")[0].partition(":")[2].rpartition("@")
+    return f"{user}@{place.lower()}"
+
+
 def set_limits(group: IPGroup) -> None:
     """Tell the registrar how many Contacts the address of record may have."""
     if group.max_contacts != _USUAL_CONTACTS:

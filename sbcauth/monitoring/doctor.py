@@ -237,7 +237,45 @@ def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
         text = f"{lost} outcomes were not written: {config.log_to} (log_to) did not take them"
         yield Finding(Grade.WARNING, "log", text)
     yield from _tables(rpc)
+    for text in left_open(_routing(pid)):
+        yield Finding(Grade.WARNING, "server", text)
     yield Finding(Grade.OK, "server", f"runs for {uptime} s, process {pid}")
+
+
+def left_open(routing: str) -> Iterator[str]:
+    """Yield what a kamailio.cfg leaves open that calls sbcauth; nothing where there is none."""
+    if "authenticate" not in routing:
+        return
+    for sought, what in _LEFT_OPEN.items():
+        if sought not in routing:
+            yield f"kamailio.cfg {what}: docs/existing-deployment.md"
+
+
+_LEFT_OPEN = {
+    "sbcauth_word": "does not look at $avp(sbcauth_word): what nobody vouches for goes on",
+    "registration": 'keeps registrations without python_exec("registration"): any Contact and Path',
+    "within_dialog": 'does not call python_exec("within_dialog"): who made up a dialog is relayed',
+    "SBCAUTH_REGISTRAR": "does not define SBCAUTH_REGISTRAR: nobody counts as registered",
+    "gruu_enabled": "hands out GRUUs (registrar, gruu_enabled), which nobody routes to",
+}
+
+
+def _routing(pid: int) -> str:
+    """Return the kamailio.cfg of a running server, with what it includes beside itself.
+
+    What cannot be read is not complained of.
+    """
+    words = _command_line(pid).split("\0")
+    given = words[words.index("-f") + 1] if "-f" in words[:-1] else "/etc/kamailio/kamailio.cfg"
+    file = Path(f"/proc/{pid}/cwd", given)
+    try:
+        text = file.read_text("utf-8", "replace")
+        for name in re.findall(r'^\s*(?:include|import)_file\s+"([^"]+)"', text, re.MULTILINE):
+            included = file.parent / name
+            text += included.read_text("utf-8", "replace") if included.is_file() else ""
+    except OSError:
+        return ""
+    return re.sub(r"^\s*#(?!!).*$", "", text, flags=re.MULTILINE)
 
 
 def _tables(rpc: Rpc) -> Iterator[Finding]:

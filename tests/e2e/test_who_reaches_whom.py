@@ -47,7 +47,7 @@ ip_groups:
     password_as_client: our secret
     proxy_set: ["sip:{PEER[0]}:{PEER[1]}"]
 """
-USERS = {"A/a1": "secret", "A/a2": "secret"}
+USERS = {"A/a1": "secret", "A/a2": "secret", "A/a3": "secret"}
 USERS |= {f"B/b{number}": "secret" for number in range(1, 4)}
 USERS |= {"C/c1": "secret"}
 ANYBODY = "sip:anonymous@anonymous.invalid"
@@ -108,6 +108,27 @@ def test_trunk_reaches_the_users_who_are_routed_to_it_alone(phone, a1, c1, trunk
     sent_to("sip:c1@c.example")
     assert trunk.response().status == 404
     assert c1.hears_nothing(0.1)
+
+
+def test_contact_that_is_called_is_reached_and_no_other_phone_of_the_user(phone, a1):
+    desks = [phone("a3", realm="a.example", local_user="a3") for _ in range(2)]
+    odd = phone("a3", realm="a.example")
+    for each in desks:
+        assert each.register().status == 200
+    challenge = odd.request("REGISTER")
+    raw = odd.build("REGISTER", answering=challenge)
+    odd.send(raw.replace(b"Contact: <sip:a3@", b"Contact: <sip:x7@"))
+    assert odd.response(odd.last_branch).status == 200
+    call(a1, f"sip:a3@{desks[0].host}", desks[0])
+    assert desks[1].hears_nothing(0.1)
+    call(a1, f"sip:x7@{odd.host}", odd)
+    stranger = phone("b1", realm="b.example", address="127.1.0.9")
+    challenge = stranger.request("INVITE", f"sip:x7@{odd.host}")
+    refused = stranger.request("INVITE", f"sip:x7@{odd.host}", answering=challenge)
+    assert refused.status == 404
+    for each in (*desks, odd):
+        each.expires = 0
+        each.register()
 
 
 # -- limits of registrations

@@ -10,6 +10,7 @@ from sbcauth.config.schema import LONGEST_NONCE_DURATION as LONGEST_DURATION
 from sbcauth.digest.nonces import CLOCK_DRIFT
 from sbcauth.installation import kamailio_cfg
 from sbcauth.kamailio_snippet import snippet
+from sbcauth.monitoring.doctor import left_open
 from sbcauth.policy.shared_state import Table
 
 OURS = kamailio_cfg().read_text()
@@ -66,3 +67,15 @@ def test_nothing_of_radius_or_metrics_is_printed_unless_asked_for() -> None:
     assert "METRICS" not in text
     assert '#!define SBCAUTH_CONFIG "/c.yaml"' in text
     assert 'modparam("app_python3", "load", "/s.py")' in text
+
+
+def test_our_own_kamailio_cfg_leaves_nothing_open() -> None:
+    assert list(left_open(OURS)) == []
+
+
+def test_doctor_says_what_is_left_open() -> None:
+    found = " ".join(left_open(WHOLE))
+    assert "gruu_enabled" in found
+    assert "SBCAUTH_REGISTRAR" in found
+    assert "sbcauth_word" not in found
+    assert list(left_open("request_route {}")) == []
