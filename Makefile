@@ -35,6 +35,7 @@ check: ## lint, formatting and types
 fuzz: ## half a million mutated requests, where `make test` sends twenty thousand
 	@scripts/setup.sh test
 	@SBCAUTH_FUZZ=500000 $(PYTEST) -s tests/e2e/test_fuzz_on_the_wire.py
+	@SBCAUTH_ATTACKS=200000 SBCAUTH_ATTACKS_SEED=$$$$ $(PYTEST) -s tests/e2e/test_attacker.py
 
 soak: ## ten minutes of 500 registrations a second, where `make test` has ten seconds
 	@scripts/setup.sh test

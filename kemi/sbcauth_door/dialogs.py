@@ -160,8 +160,10 @@ def may_pass(passage: Passage, method: str) -> bool:
     """Tell whether a request may come from where it does.
 
     From elsewhere ACK and BYE may with both seals. Of others, those of users can be asked for the
-    account.
+    account. REGISTER is never one party's to the other (RFC 3261, 10.2).
     """
+    if method == "REGISTER":
+        return False
     if passage.is_at_home or (method in _OWN_SEALS and passage.is_marked):
         return True
     return passage.comes_from_user and method != "ACK"

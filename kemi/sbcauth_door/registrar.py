@@ -257,13 +257,14 @@ _USUAL_CONTACTS = 10
 def has_carried_out(local_user: str, realm: str) -> bool:
     """Tell whether the registrar has a binding of the user by the very request at hand.
 
-    `local_user` is as it stands in a URI.
+    It comes from where the binding was made, or by the Path of an edge proxy: who has overheard it
+    elsewhere is told no Contacts. `local_user` is as it stands in a URI.
     """
     aor = f"sip:{local_user}@{realm}"
     try:
         with _fetched(aor) as numbers:
             request = KSR.kx.get_callid(), int(KSR.pv.get("$cs") or 0)
-            return any(_request_of(number) == request for number in numbers)
+            return any(_request_of(n) == request and _is_from_here(n) for n in numbers)
     except UnicodeDecodeError:
         return False
 
@@ -302,13 +303,22 @@ def _has_hung_up(number: int) -> bool:
     return connection > 0 and hasattr(KSR, "tcpops") and KSR.tcpops.tcp_conid_alive(connection) < 0
 
 
-def _place_of(number: int) -> Place | None:
+def _place_of(number: int, profile: str = _WHERE) -> Place | None:
     """Return where the phone of a binding is reached: by its Path, or where it registered from."""
     for name in ("path", "received", "addr"):
-        uri = KSR.pv.get(f"$(ulc({_WHERE}=>{name})[{number}])")
+        uri = KSR.pv.get(f"$(ulc({profile}=>{name})[{number}])")
         if uri:
             return place_of(uri.partition(";g=")[0].strip("<").partition(">")[0])
     return None
+
+
+def _is_from_here(number: int) -> bool:
+    """Tell whether the request comes from where a binding was made; any may by its Path."""
+    if KSR.pv.get(f"$(ulc({_PROFILE}=>path)[{number}])"):
+        return True
+    made_at = _place_of(number, _PROFILE)
+    source = Place.of(KSR.kx.get_proto(), KSR.kx.get_srcip(), KSR.kx.get_srcport())
+    return made_at is not None and made_at.admits(source)
 
 
 def make_query() -> int:

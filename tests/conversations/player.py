@@ -445,9 +445,14 @@ class Player:
             invites = [each for each in speaker.requests if each.method == "INVITE"]
             return invites[-1].header("authorization") or invites[-1].header("proxy-authorization")
         last = speaker.last
+        what, _, which = attribute.partition(":")
+        if what == "heard":
+            self._hear(name, 0)
+            return "\n".join(each.text for each in speaker.waiting)
+        if what == "sent":
+            return speaker.all_sent[-1].header(which)
         if last is None:
             raise WentOtherwise(f"nothing has arrived at {name}")
-        what, _, which = attribute.partition(":")
         match what:
             case "tag":
                 return last.tag(which)
