@@ -14,7 +14,7 @@ MOST_FIELDS = 8
 _KNOWN_EXTENSIONS = {"path"}  # RFC 3327
 _ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^",<>])+')
 _CONTACT = re.compile(
-    r'\s*(?:(?:"(?:[^"\\]|\\.)*"|[^"<>]*)<([^<>]*)>|([^;<>"\s]+))\s*(;.*)?', re.DOTALL
+    r'\s*(?:(?:"(?:[^"\\]|\\.)*"\s*|[^"<>]*)<([^<>]*)>|([^;<>"\s]+))\s*(;.*)?', re.DOTALL
 )
 _URI = re.compile(
     r"sips?:"

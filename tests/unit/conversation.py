@@ -21,6 +21,7 @@ from sbcauth.policy.ip_groups import (
     RuleAction,
     UnclassifiedRequests,
 )
+from sbcauth.policy.registrations import Registrations
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import LocalState, SharedState
@@ -140,6 +141,7 @@ def serve(
     keys: Sequence[NonceKey] = KEYS,
     unclassified_requests: UnclassifiedRequests = UnclassifiedRequests.REJECT,
     started_at: int = 0,
+    registrations: Registrations | None = None,
 ) -> AuthServer:
     """Return a server of these IP Groups: phones unless given, with one user 1001."""
     return AuthServer(
@@ -149,6 +151,7 @@ def serve(
         keys,
         unclassified_requests,
         started_at,
+        registrations,
     )
 
 
