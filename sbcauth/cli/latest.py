@@ -23,26 +23,33 @@ Log = Annotated[
     str | None,
     typer.Option(help="A file of outcomes, gzip's too, or - for stdin; else as log_to says."),
 ]
-Unit = Annotated[str, typer.Option(help="The systemd unit whose journal is read.")]
+Unit = Annotated[
+    str | None,
+    typer.Option(help="The systemd unit whose journal alone is read; else sbcauth and the server."),
+]
+_UNIT = "sbcauth"
 
 
 def last_outcomes(
-    config: Config, server: Rpc, search: Search, most: int, log: str | None, unit: str
+    config: Config, server: Rpc, search: Search, most: int, log: str | None, unit: str | None
 ) -> list[Outcome]:
     """Return the `most` last outcomes that fit, the newest last.
 
     They are from the file `log`, or the one that the configuration has them written to; else from
-    the journal and what the running server has kept. Raises OSError.
+    the journal of `unit`; where none is named, from that of the service and what the running server
+    has kept. Raises OSError and NoJournal.
     """
     if log is None and "/" in config.log_to:
         log = config.log_to
     if log is not None:
         return last_in_file(log, search, most)
+    if unit is not None:
+        return last_in_journal(unit, search, most)
     kept: list[Outcome] = []
     with suppress(NotRunning, RpcError):
         kept = [each for each in recent(server) if search.fits(each)][-most:]
     try:
-        written = last_in_journal(unit, search, most, quiet=bool(kept))
+        written = last_in_journal(_UNIT, search, most, quiet=bool(kept))
     except NoJournal:
         if not kept:
             print("there is no journal here: --log FILE reads a log file", file=sys.stderr)

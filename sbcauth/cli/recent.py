@@ -43,7 +43,7 @@ def recent(
     ] = None,
     user: Annotated[str | None, typer.Option(help="Of this user name, or user of From.")] = None,
     log: Log = None,
-    unit: Unit = "sbcauth",
+    unit: Unit = None,
     last: Annotated[int, typer.Option(min=1, help="How many outcomes are shown.")] = 20,
     socket: Socket = None,
     as_json: AsJSON = False,

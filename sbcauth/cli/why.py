@@ -45,7 +45,7 @@ def why(
         typer.Option("--ip-group", autocompletion=completion.ip_groups, help="In this IP Group."),
     ] = None,
     log: Log = None,
-    unit: Unit = "sbcauth",
+    unit: Unit = None,
     last: Annotated[int, typer.Option(min=1, help="How many outcomes are shown.")] = 10,
     socket: Socket = None,
     as_json: AsJSON = False,

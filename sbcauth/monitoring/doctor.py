@@ -68,7 +68,8 @@ def _kamailio(environment: Mapping[str, str]) -> Iterator[Finding]:
     there = modules.installed()
     for module in modules.missing(there):
         grade = Grade.WARNING if module.definition else Grade.ERROR
-        yield Finding(grade, "module", str(module))
+        only = f" (only for {module.definition} in kamailio.cfg)" if module.definition else ""
+        yield Finding(grade, "module", f"{module}{only}")
     folder = modules.folder()
     if folder and "app_python3.so" in there:
         yield _python(folder / "app_python3.so")
@@ -130,16 +131,17 @@ def _permissions(config: Config, rpc: Rpc) -> Iterator[Finding]:
         yield Finding(Grade.ERROR, "User Info", f"{database.parent}: {error.strerror}")
         return
     try:
-        lacks = lacking(person, list(_needs(config)))
+        needs = list(_needs(config))
+        folders = dict.fromkeys(folder for need in needs for folder in need.path.parents[::-1])
+        closed = lacking(person, [Need(folder, os.X_OK) for folder in folders])[:1]
+        lacks = closed or lacking(person, needs)
     except PermissionError:
         text = f"the server is {person.name}'s, whose rights only root can try: run this as root"
         yield Finding(Grade.WARNING, "permissions", text)
         return
     for need in lacks:
-        text = (
-            f"{person.name}, whom the server runs as, may not {need}: chown {person.name} "
-            f"{need.path}, or open the folders that lead there"
-        )
+        cure = f"chmod o+x {need.path}" if need in closed else f"chown {person.name} {need.path}"
+        text = f"{person.name}, whom the server runs as, may not {need}: {cure}"
         yield Finding(Grade.ERROR, "permissions", text)
     if not lacks:
         yield Finding(Grade.OK, "permissions", f"those of {person.name} suffice")
@@ -214,7 +216,8 @@ def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
         uptime = int(rpc.call("core.uptime")["uptime"])
         pid = int(rpc.call("core.psx")[0]["PID"])
     except NotRunning as error:
-        yield Finding(Grade.WARNING, "server", str(error))
+        start = "`sbcauth run` or `systemctl start sbcauth` starts one"
+        yield Finding(Grade.WARNING, "server", f"{error}; {start}")
         if owner := owner_of(_LISTEN):
             text = (
                 f"{owner} has port {_LISTEN.port}: where that is the server you mean, name its "

@@ -25,7 +25,9 @@ class Missing(NamedTuple):
     definition: str
 
     def __str__(self) -> str:
-        return f"{self.module} is missing: apt install {self.package}"
+        # Kamailio is there, since its modules are looked for: its package has lost a file.
+        again = "--reinstall " if self.package == "kamailio" else ""
+        return f"{self.module} is missing: apt install {again}{self.package}"
 
 
 def folder() -> Path | None:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -52,9 +53,10 @@ def test_running_server_is_well(start_server) -> None:
 
 def test_changed_configuration_that_is_not_in_force_is_told(start_server) -> None:
     server = start_server(CONFIG)
-    server.config_file.write_text(f"{CONFIG}# a comment changes nothing\n")
+    config = server.config_file.read_text()
+    server.config_file.write_text(f"{config}# a comment changes nothing\n")
     assert {grade for grade, _, _ in findings(server)} == {"ok"}
-    server.config_file.write_text(f"max_auth_attempts: 5\n{CONFIG}")
+    server.config_file.write_text(f"max_auth_attempts: 5\n{config}")
     expected = f"{server.config_file} has changed since the server took it up: sbcauth reload"
     assert ("warning", "server", expected) in findings(server)
 
@@ -126,8 +128,16 @@ def test_secret_in_a_file_of_its_own_is_fine(idle: Server) -> None:
 
 def test_file_that_the_servers_user_cannot_read_is_an_error(idle: Server) -> None:
     os.chown(idle.folder, 1, 1)
-    text = f"daemon, whom the server runs as, may not read and write {idle.folder}/sbcauth.db"
-    assert any(each[2].startswith(text) for each in findings(idle, code=1))
+    closed = next(each for each in idle.folder.parents[::-1] if not each.stat().st_mode & 1)
+    text = f"daemon, whom the server runs as, may not enter {closed}: chmod o+x {closed}"
+    assert ("error", "permissions", text) in findings(idle, code=1)
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        server = Server(Path(name), CONFIG)
+        server.add_user("1001", "secret")
+        os.chown(name, 1, 1)
+        text = f"daemon, whom the server runs as, may not read and write {name}/sbcauth.db: chown"
+        assert any(each[2].startswith(text) for each in findings(server, code=1))
 
 
 def test_first_user_that_root_adds_belongs_to_the_service(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ TEXT = (REPOSITORY / "docs" / "troubleshooting.md").read_text("utf-8")
 ROWS = re.findall(r"^\| (.+?) \| `sbcauth (.+?)` \| (.+?) \|$", TEXT, re.MULTILINE)
 CONFIG = """\
 realm: example.com
+log: changes
 old_password_memory: 3600
 ip_groups:
   - name: Phones

@@ -124,9 +124,9 @@ def test_journal_of_the_unit_is_read(server, log, tmp_path):
         found: list[dict[str, str]] = json.loads(done.stdout)["outcomes"]
         return found
 
-    found = why()
+    found = why("--unit", "sbcauth")
     assert [each["reason"] for each in found][-2:] == ["challenged", "wrong-credentials"]
     assert found[-1]["time"].startswith("2026-03-02T")
-    assert why("--last", "1") == found[-1:]
+    assert why("--unit", "sbcauth", "--last", "1") == found[-1:]
     assert why("--unit", "another") == found
     assert why("--unit", "nothing") == []

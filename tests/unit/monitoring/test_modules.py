@@ -36,4 +36,4 @@ def test_module_for_a_definition_is_told_as_such() -> None:
 
 def test_complaint_says_what_to_type() -> None:
     (complaint,) = (str(each) for each in missing([]) if each.module == "htable.so")
-    assert complaint == "htable.so is missing: apt install kamailio"
+    assert complaint == "htable.so is missing: apt install --reinstall kamailio"
