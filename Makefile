@@ -1,6 +1,6 @@
 # What to do with sbcauth; `make` alone lists it.
 
-.PHONY: help setup run test test-debian13 test-package check fuzz soak bench deb man lock clean
+.PHONY: help setup run test test-debian13 test-package check coverage mutants fuzz soak bench deb man lock clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
 
@@ -16,7 +16,8 @@ run: setup ## run the server on 127.0.0.1:5060 with the sample configuration and
 test: ## install what the tests need, and run them all
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory check
-	@$(PYTEST)
+	@$(MAKE) --no-print-directory coverage
+	@$(PYTEST) --ignore=tests/unit
 
 test-debian13: ## run the tests on Debian 13 too, in a chroot (as root)
 	@scripts/debian13.sh
@@ -31,6 +32,15 @@ check: ## lint, formatting and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/mypy --config-file tests/e2e/mypy.ini
+
+coverage: ## run the unit tests, and fail where a branch of the core is not taken
+	@scripts/setup.sh test
+	@$(PYTEST) tests/unit --cov --cov-report=
+	@.venv/bin/coverage report --include='sbcauth/digest/*' --skip-covered --fail-under=100
+	@.venv/bin/coverage report --include='sbcauth/policy/*' --skip-covered --fail-under=85
+
+mutants: ## change the core in thousands of ways, and count what the unit tests notice (an hour)
+	@scripts/mutants.sh
 
 fuzz: ## half a million mutated requests, where `make test` sends twenty thousand
 	@scripts/setup.sh test
@@ -56,4 +66,4 @@ lock: ## lock the Python packages that pyproject.toml asks for: versions and has
 	@scripts/lock.sh
 
 clean: ## remove what was installed and made here, but no configuration and no user
-	rm -rf .venv .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build .debian run
+	rm -rf .venv .venv-mutants mutants .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build .debian run

@@ -26,3 +26,6 @@ lock() {
 lock requirements.lock --extra build "$@"
 # What the server runs with is the same where it is tested.
 lock requirements-dev.lock --extra build --extra dev --constraint requirements.lock "$@"
+# The mutation tester brings a terminal interface along, which nobody needs who only runs the tests.
+lock requirements-mutants.lock --extra build --extra dev --extra mutants \
+	--constraint requirements-dev.lock "$@"

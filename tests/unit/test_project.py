@@ -36,6 +36,7 @@ def asked_for(*extras: str) -> set[str]:
 LOCKS = {
     "requirements.lock": ("build",),
     "requirements-dev.lock": ("build", "dev"),
+    "requirements-mutants.lock": ("build", "dev", "mutants"),
 }
 
 
