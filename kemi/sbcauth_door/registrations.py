@@ -10,7 +10,12 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import KSR
+
 from sbcauth.exceptions import Unavailable
+from sbcauth.files import create
+from sbcauth.monitoring.counts import TABLE
+from sbcauth.monitoring.registrations import FILE_KEY
 from sbcauth_door import request as ksr
 
 _SCRIPTS = Path("/usr/share/kamailio/db_sqlite")
@@ -23,6 +28,7 @@ def prepare() -> None:
     if not url:
         return
     path = Path(urlsplit(url).path.removeprefix("/"))
+    KSR.htable.sht_sets(TABLE, FILE_KEY, str(path))  # for `sbcauth registered`
     try:
         script = "".join(
             (_SCRIPTS / f"{name}-create.sql").read_text() for name in ("standard", "usrloc")
@@ -55,11 +61,7 @@ def _make(path: Path, script: str) -> None:
     """Put a file with empty tables in the place of `path`, readable by its folder's owner alone."""
     for ending in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    folder = path.parent.stat()
-    if os.geteuid() == 0:  # Kamailio may become the user who owns the folder
-        os.fchown(descriptor, folder.st_uid, folder.st_gid)
-    os.close(descriptor)
+    os.close(create(path))
     connection = sqlite3.connect(path)
     connection.executescript(f"PRAGMA journal_mode = wal;{script}")
     connection.close()

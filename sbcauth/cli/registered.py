@@ -17,9 +17,8 @@ from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.config.load import Config, load
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.monitoring.registrations import Registration, beside, registrations
+from sbcauth.monitoring.registrations import Registration, registrations
 from sbcauth.monitoring.registrations import drop as drop_these
-from sbcauth.users.database import sqlite_path
 from sbcauth.users.table import UserTable
 
 commands = typer.Typer(cls=WithWholeSentences)
@@ -96,10 +95,9 @@ def drop(
 
 
 def _all(context: typer.Context, config: Config, socket: Socket) -> list[Registration]:
-    database = sqlite_path(config.database)
     with UserTable(config.database, config.ha1_key_file) as table:
         owners = table.owners()
-    return registrations(rpc(context, socket), beside(database), owners, time.time())
+    return registrations(rpc(context, socket), owners, time.time())
 
 
 def _addresses(config: Config, user: str, ip_group: str | None) -> Iterator[tuple[str, str]]:

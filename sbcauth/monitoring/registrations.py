@@ -11,10 +11,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sbcauth.monitoring.counts import LISTED, value
 from sbcauth.monitoring.rpc import Rpc, RpcError
 from sbcauth.policy.classification import host_of
 
 TABLE = "location"
+FILE_KEY = f"{LISTED}registrations"
+"""The key under which shared memory has the file that registrations are written to."""
 _AT_ONCE = 60
 """So many contacts fit an answer, of some hundred bytes each."""
 _EPOCH = 2440587.5
@@ -66,17 +69,17 @@ def count(rpc: Rpc) -> tuple[int, int]:
     return int(found.get("registered_users", 0)), int(found.get(f"{TABLE}_contacts", 0))
 
 
-def registrations(rpc: Rpc, file: Path, ip_groups: Owners, now: float) -> list[Registration]:
+def registrations(rpc: Rpc, ip_groups: Owners, now: float) -> list[Registration]:
     """Return all registrations at `now` (seconds since 1970), in the order of realm and user.
 
-    `file` is where the server writes them behind. Raises NotRunning, and RpcError where there are
-    too many to be told at once and there is no such file.
+    Raises NotRunning, and RpcError where there are too many to be told at once and the server has
+    no file that it writes them to.
     """
     users, contacts = count(rpc)
     if contacts <= _AT_ONCE:
         rows = _asked(rpc, now)
-    elif file.exists():
-        rows = _written(file)
+    elif file := value(rpc, FILE_KEY):
+        rows = _written(Path(str(file)))
     else:
         raise RpcError(
             f"{users} users are registered, more than the server can tell at once: name one"
