@@ -15,6 +15,8 @@ if [ ! -e "$stamp" ]; then
 	touch "$stamp"
 fi
 
+# What an interrupted run has left half written would be taken as it is.
+rm -rf mutants
 # Half of the cores: what a test waits for must not come late because others are tested.
 PYTHONPATH=. .venv-mutants/bin/mutmut run --max-children $((($(nproc) + 1) / 2)) "$@"
 .venv-mutants/bin/mutmut export-cicd-stats >/dev/null

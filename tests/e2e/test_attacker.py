@@ -253,8 +253,8 @@ def ended_call(caller: Phone, callee: Phone) -> Call:
     callee.reply(callee.incoming("BYE"), 200)
     assert caller.response().status == 200
     target = answer.header("contact").partition("<")[2].partition(">")[0]
-    tags = [answer.header(name).partition("tag=")[2] for name in ("from", "to")]
-    return Call(answer.header("call-id"), *tags, target, answer.all("record-route")[::-1])
+    ours, theirs = (answer.header(name).partition("tag=")[2] for name in ("from", "to"))
+    return Call(answer.header("call-id"), ours, theirs, target, answer.all("record-route")[::-1])
 
 
 def bindings(server: Server) -> dict[str, set[str]]:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import pytest
 import sip
@@ -242,7 +243,7 @@ def test_called_phone_answers_under_whatever_number_was_called(phone, server, me
     callee = strict(phone)
     assert callee.register().status == 200
     caller = phone("carrier", "carrier secret", address="127.30.1.1", local_user="+4930")
-    how = {"to": "sip:+15550001@carrier.example"}
+    how: dict[str, Any] = {"to": "sip:+15550001@carrier.example"}
     uri = "sip:2001@strict.example"
     invite = reached(caller, callee, uri, **how)
     callee.reply(invite, 200)

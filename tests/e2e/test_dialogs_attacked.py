@@ -4,6 +4,8 @@ Whatever stands in a request, a route or an answer: the victim, an address that 
 hears nothing.
 """
 
+from collections.abc import Iterator
+
 import pytest
 from dialogs import NOBODY, Call
 from kamailio import free_port
@@ -50,7 +52,7 @@ def trunk(endpoint) -> Endpoint:
 
 
 @pytest.fixture(params=TRANSPORTS)
-def call(phone, request) -> Call:
+def call(phone, request) -> Iterator[Call]:
     """A call between two phones."""
     caller = phone("1001", "secret of 1001", transport=request.param[0])
     callee = phone("1002", "secret of 1002", transport=request.param[1])

@@ -103,7 +103,7 @@ def test_900_guesses_side_by_side_have_no_more_attempts_than_others(phone, radiu
         )
         for number in range(900)
     ]
-    answers = []
+    answers: list[sip.Response] = []
     for each in guesses:
         attacker.send(each)
         answers += heard(attacker, 0.001 if answers else 0.3)  # the first one is asked about

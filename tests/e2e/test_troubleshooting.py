@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kamailio import Server
@@ -41,7 +42,7 @@ USERS = {"1001": "secret", "1005": "secret", "Office/1003": "secret"}
 Make = Callable[[Server], None]
 
 
-def registers(server: Server, username: str, password: str = USERS["1001"], **how: str) -> int:
+def registers(server: Server, username: str, password: str = USERS["1001"], **how: Any) -> int:
     with Phone(server, username, password, **how) as phone:
         return phone.register().status
 

@@ -1,6 +1,7 @@
 """Who reaches whom, and who is let in though he hides: edges, emergencies, anonymous callers."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import sip
@@ -68,7 +69,7 @@ def trunk(endpoint):
     return endpoint(TRUNK[0], port=TRUNK[1])
 
 
-def call(caller: Phone, uri: str, callee: Endpoint, **how: object) -> Request:
+def call(caller: Phone, uri: str, callee: Endpoint, **how: Any) -> Request:
     """Call with the right password; return the INVITE as the callee has it, which is busy."""
     challenge = caller.request("INVITE", uri, **how)
     caller.send(caller.build("INVITE", uri, answering=challenge, **how))
