@@ -106,5 +106,5 @@ def test_mutated_requests_are_answered_and_leave_nothing(server, phone, endpoint
     assert growth(processes, private(server)) < PRIVATE_GROWTH
     assert wait_for(lambda: shared(server) - memory < SHARED_GROWTH, 15)
     assert phone(expires=0).register().status == 200
-    ours = [line for line in server.log(began_at).splitlines() if " sbcauth: " in line]
+    ours = [line for line in server.log(began_at).splitlines() if " decision=" in line]
     assert max(map(len, ours)) < OUR_LONGEST_LINE
