@@ -90,7 +90,7 @@ class DialogRoutes(ClientRoutes):
         status = int(ksr.text("rs"))
         for name in _CHALLENGES:
             if KSR.hdr.is_present(name) > 0:
-                _withhold(service, status, name)
+                _withhold(service, name)
         if 100 < status < 300:
             _seal_answer(service)
         if KSR.hdr.is_present("P-Asserted-Identity") > 0 or KSR.hdr.is_present(_RPID) > 0:
@@ -362,10 +362,11 @@ def _mark_contact(service: Service, side: Side, place: Place, registered: bool, 
     KSR.textops.remove_hf_idx("Contact", 0)
 
 
-def _withhold(service: Service, status: int, name: str) -> None:
-    """Have a challenge reach nobody whose answer would be good here; `name` is its header field's.
+def _withhold(service: Service, name: str) -> None:
+    """Take challenges out of an answer that would be answered by what is good here.
 
-    That is one with a nonce of ours, or in the realm in which we challenge the sender.
+    That is one with a nonce of ours, or in the realm in which we challenge the sender. `name` is
+    the header field's. Without it a 401 is a refusal as any other.
     """
     source = ksr.text("avp(sbcauth_ip_group)")
     group = service.ip_groups.by_name.get(source)
@@ -381,8 +382,6 @@ def _withhold(service: Service, status: int, name: str) -> None:
         asks_for_ours = realm is not None and (named is None or named.lower() == realm.lower())
         if asks_for_ours or service.has_minted(parameters.get("nonce", ""), time.time()):
             KSR.hdr.remove(name)
-            if status in (401, 407):
-                KSR.textopsx.change_reply_status(502, "Bad Gateway")
             outcomes.log.write(
                 record(
                     NOTICE,
