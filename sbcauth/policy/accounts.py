@@ -107,6 +107,9 @@ class Accounts:
         self._shared_ha1s = {
             group.name: _ha1_as_server(group) for group in ip_groups.by_name.values()
         }
+        self._of_realm: dict[str, list[str]] = {}
+        for group in ip_groups.by_name.values():
+            self._of_realm.setdefault(group.realm.lower(), []).append(group.name)
         self._decoy = secrets.token_hex(32)
 
     def named_by(
@@ -115,7 +118,7 @@ class Accounts:
         """Return the account in User Info, or the one that all senders of the IP Group share.
 
         `claimed_user` is the user part of the address of record that the request speaks for: one
-        that belongs to a user is no other's. Raises Unavailable.
+        that belongs to a user of the realm is no other's. Raises Unavailable.
         """
         shared_ha1 = (
             self._shared_ha1s[group.name][credentials.algorithm]
@@ -126,7 +129,7 @@ class Accounts:
             return self._shared(shared_ha1)
         user = self._users.find(group.name, credentials.username, group.realm)
         if user is None:
-            if shared_ha1 and self._users.has_local_user(group.name, claimed_user):
+            if shared_ha1 and self._is_a_users(claimed_user, group.realm):
                 shared_ha1 = None
             return self._shared(shared_ha1)
         algorithm = Algorithm(credentials.algorithm)
@@ -165,6 +168,11 @@ class Accounts:
         if group.server_auth_mode is not ServerAuthMode.LOCAL:
             return username.removesuffix(f"@{group.realm}")
         return None
+
+    def _is_a_users(self, local_user: str, realm: str) -> bool:
+        """Tell whether User Info has the address of record, in whatever IP Group of its realm."""
+        names = self._of_realm[realm.lower()]
+        return any(self._users.has_local_user(name, local_user) for name in names)
 
     def _shared(self, shared_ha1: str | None) -> Account:
         """Return the account that all senders share, or the decoy where it was not named."""
