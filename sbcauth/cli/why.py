@@ -65,6 +65,8 @@ def why(
         names = {username, *(each.username for each in found)}
         known = facts(config, table, names, locked_out or ())
     registered = [each for row in rows for each in _registered(server, row, now)]
+    asked = locked_out is not None and bool(rows)
+    known = known._replace(not_registered=asked and not registered)
     what_to_do = advice(found, username, known, known=locked_out is not None)
     if as_json:
         print_json(

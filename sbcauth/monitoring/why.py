@@ -120,6 +120,7 @@ def outcomes(lines: Iterable[str], search: Search) -> Iterator[Outcome]:
 class Facts(NamedTuple):
     """What is so now, whatever the log says of before.
 
+    `not_registered` is that the server knows of no contact of the user that is asked about;
     `users` has for a user name the IP Groups in which User Info has it, and whether it is enabled
     there; `servers` the IP Group of type server that a name is `username_as_server` of;
     `locked_out` are the user names that are; `addresses` the address of record of a user name.
@@ -129,6 +130,7 @@ class Facts(NamedTuple):
     servers: Mapping[str, str] = MappingProxyType({})
     locked_out: frozenset[str] = frozenset()
     addresses: Mapping[str, str] = MappingProxyType({})
+    not_registered: bool = False
 
 
 _NO_FACTS = Facts()
@@ -144,6 +146,10 @@ def advice(
     There is one line for each trouble, that of the newest first; what was before the last success
     of `user` is over. `known` is that `facts` are complete.
     """
+    if latest and facts.not_registered:
+        last = latest[-1]
+        if (last.reason, last.method) == (Reason.ACCEPTED, "REGISTER") and not last.shadow:
+            return [_LET_IN]
     found: dict[str, None] = {}
     unanswered = 0
     for each in reversed(latest):
@@ -217,6 +223,11 @@ def _of_unclassified(outcome: Outcome, user: str, facts: Facts) -> str:
     )
 
 
+_LET_IN = (
+    "The last REGISTER was let in, but no contact is registered. Where the phone has not signed "
+    "off, the route block of kamailio.cfg has refused the request or not kept it: with Debian's "
+    "own, name your domain by `alias` (docs/existing-deployment.md)."
+)
 _NEVER_ANSWERS = (
     "It never answers the challenges: the phone has no password, or takes them for another realm "
     "or an algorithm that it cannot do (auth_algorithms)."

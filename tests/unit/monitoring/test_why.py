@@ -249,3 +249,12 @@ def test_each_trouble_that_still_holds_is_told_the_newest_first() -> None:
 def test_outcomes_are_searched(search: Search, fits: bool) -> None:
     found = failed(Reason.WRONG_CREDENTIALS, source="192.0.2.7:5060/udp")
     assert search.fits(found) is fits
+
+
+def test_registration_that_was_let_in_and_not_kept_is_told() -> None:
+    let_in = failed(Reason.ACCEPTED, method="REGISTER")
+    nobody = FACTS._replace(not_registered=True)
+    (told,) = advice([let_in], "1001", nobody, known=True)
+    assert "let in, but no contact is registered" in told
+    assert advice([let_in], "1001", FACTS, known=True) == []
+    assert advice([let_in._replace(method="INVITE")], "1001", nobody, known=True) == []
