@@ -22,26 +22,28 @@ def _lose() -> None:
 def _keep(entry: Record) -> None:
     """Keep an outcome in shared memory, for `why` and `recent` where there is no journal."""
     reason = next((value for key, value in entry.values if key == "reason"), "")
-    if reason:
+    if reason and has_room(reason):
+        _kept[reason] = _kept.get(reason, 0) + 1
         number = KSR.htable.sht_inc(TABLE, counter_key(reason))
         KSR.htable.sht_sets(TABLE, entry_key(reason, number), line_kept(time.time(), entry.line))
 
 
-def samples_challenge() -> bool:
-    """Tell whether a challenge is kept that the log leaves out: the first few of a second are.
+def has_room(reason: str) -> bool:
+    """Tell whether one more outcome of this reason is kept: the first few of a second are.
 
-    A phone that never answers is seen so, and many phones cost nothing.
+    A flood would only push out what it has put there before, at 10 µs each.
     """
-    global _second, _sampled
+    global _second
     now = int(time.time())
     if now != _second:
-        _second, _sampled = now, 0
-    _sampled += 1
-    return _sampled <= _SAMPLES
+        _second = now
+        _kept.clear()
+    return _kept.get(reason, 0) < _A_SECOND
 
 
-_SAMPLES = 5
-_second = _sampled = 0
+_A_SECOND = 10
+_second = 0
+_kept: dict[str, int] = {}
 _stdout = os.environ.get("SBCAUTH_STDOUT", "")  # of `sbcauth run`
 _STDOUT: Channel = Stdout(int(_stdout)) if _stdout.isdigit() else Nowhere()
 _log_to = ""

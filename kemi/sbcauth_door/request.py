@@ -249,7 +249,7 @@ def log(decision: Decision, request: Request) -> None:
         return  # a phone that registers again, as nearly all do
     if reason not in log.never and log.wants(decision):
         log.write(outcome(request, decision))
-    elif reason is Reason.CHALLENGED and (log.wants(decision) or outcomes.samples_challenge()):
+    elif reason is Reason.CHALLENGED and (log.wants(decision) or outcomes.has_room(reason)):
         _log_challenge(decision, request)
 
 
