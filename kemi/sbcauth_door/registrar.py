@@ -78,8 +78,8 @@ def _fetched(aor: str, profile: str = _PROFILE) -> Iterator[list[int]]:
 
     One that was taken away stays in the list, expired, until the database has been told.
     """
-    if KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
-        yield []
+    if aor.startswith("sip:@") or KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
+        yield []  # nobody's; Kamailio would call a user that is none an error
         return
     try:
         count = min(KSR.pv.get(f"$(ulc({profile}=>count))") or 0, _MOST_BINDINGS)

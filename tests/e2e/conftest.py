@@ -27,11 +27,18 @@ MEANT = (
     r"tcp_main\.c.*tcpconn_1st_send\(\):.*refused",  # a phone that has hung up is called
     r"tm \[.*msg_send_buffer\(\): tcp_send failed",  # the same, as tm has it
     r"t_forward_nonack\(\): failure to add branches",  # the same, where it was the only Contact
-    r"tcp_read_req\(\): ERROR: tcp_read_req: error reading",  # a peer that reset its connection
+    r"tcp_read_data\(\): ",  # a peer that reset its connection
+    r"tcp_read_req\(\): ERROR: tcp_read_req: error reading",  # the same
     r"parse_to_uri\(\): failed to parse To uri",  # legal, but no place
     r"tcp_read_req\(\): bad request, state=\d, error=\d buf:",  # what came over TCP is not SIP
 )
 """Patterns of such lines that are meant to be there: each tells what a peer did."""
+READ_FOR_ERRORS = {
+    "test_calls", "test_challenges_on_the_wire", "test_classification_on_the_wire",
+    "test_dialogs", "test_dialogs_attacked", "test_modes_meet", "test_passing_through",
+    "test_repeated_registrations", "test_sbc_as_client", "test_who_reaches_whom", "test_words",
+}  # fmt: skip
+"""Modules in which any other such line fails the test; conversations and the attacker look, too."""
 BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
 
 
@@ -63,6 +70,8 @@ def server(
         yield server
         assert processes <= server.processes(), "a worker was lost"
     check_log(server)
+    if module.__name__ in READ_FOR_ERRORS:
+        assert not unexpected_errors(server.log())
 
 
 def unexpected_errors(log: str, meant: Iterable[str] = ()) -> list[str]:
