@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.phones import REALM
-from bench.users import fill_subscriber, fill_user_info
+from bench.users import fill_subscriber, fill_user_info, make_registrations
 from sbcauth.cli.run import command
 from sbcauth.installation import kamailio_cfg
+from sbcauth.monitoring.registrations import beside
 from sbcauth.monitoring.rpc import Rpc
 
 SHARED_MEMORY = 2048
@@ -234,6 +235,7 @@ class Native(Server):
     def prepare(self) -> None:
         """Write kamailio.cfg and fill `subscriber`."""
         (self.folder / "kamailio.cfg").write_text(_peer_cfg("native"))
+        make_registrations(beside(self.folder / "sbcauth.yaml"))
         fill_subscriber(self.folder / "kamailio.db", self.users)
 
     def command(self) -> list[str]:
@@ -255,6 +257,7 @@ class Unprotected(Server):
     def prepare(self) -> None:
         """Write kamailio.cfg."""
         (self.folder / "kamailio.cfg").write_text(_peer_cfg("none"))
+        make_registrations(beside(self.folder / "sbcauth.yaml"))
 
     def command(self) -> list[str]:
         """Return the command line."""
@@ -266,11 +269,12 @@ _OUR_MODULES = re.compile(
     re.MULTILINE,
 )
 _OUR_ROUTES = re.compile(
-    r"^route\[(?:AUTHENTICATION|SBCAUTH_RADIUS|SBCAUTH_VERDICT)\] \{\n.*?^\}\n",
+    r"^route\[(?:AUTHENTICATION|WITHIN_DIALOG|SBCAUTH_RADIUS|SBCAUTH_VERDICT)\] \{\n.*?^\}\n",
     re.MULTILINE | re.DOTALL,
 )
-_OUR_CALLS = re.compile(r"^[ \t]*python_exec\(.*\);.*\n", re.MULTILINE)
-_OUR_CONDITION = re.compile(r"python_exec\([^)]*\)")
+_OUR_CALLS = re.compile(r"^[ \t]*python_exec\(.*?\);.*\n", re.MULTILINE)
+_OUR_REFUSAL = re.compile(r'!python_exec\("(?:refuse_early|registration)"[^)]*\)(?:"\))?')
+_OUR_CONDITION = re.compile(r'python_exec\((?:"[^"]*"|[^")])*\)')
 _ROUTING = "####### Routing #######\n"
 
 
@@ -282,8 +286,9 @@ def _peer_cfg(peer: str) -> str:
     """Return kamailio.cfg with the modules and the route[AUTHENTICATION] of a peer."""
     shared = _OUR_MODULES.sub("", _cfg())
     shared, routes = _OUR_ROUTES.subn("", shared)
+    shared = _OUR_REFUSAL.sub("!1", shared)
     shared = _OUR_CONDITION.sub("0", _OUR_CALLS.sub("$var(none) = 0;\n", shared))
-    if routes != 3 or shared.count(_ROUTING) != 1 or "python" in _code(shared):
+    if routes != 4 or shared.count(_ROUTING) != 1 or "python" in _code(shared):
         raise RuntimeError("kamailio.cfg is not as this benchmark knows it")
     return shared.replace(_ROUTING, (_PEERS / f"{peer}.cfg").read_text())
 

@@ -10,6 +10,7 @@ from sbcauth.policy.accounts import User
 from sbcauth.users.table import UserTable
 
 _BATCH = 1000
+_SCRIPTS = Path("/usr/share/kamailio/db_sqlite")
 
 _SUBSCRIBER = """
 CREATE TABLE version (
@@ -54,6 +55,16 @@ def fill_subscriber(path: Path, users: int) -> None:
             "INSERT INTO subscriber (username, domain, ha1, ha1_sha256) VALUES (?, ?, ?, ?)", rows
         )
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+
+
+def make_registrations(path: Path) -> None:
+    """Make the tables of Kamailio's registrar, as its package ships them; ours makes its own."""
+    script = "".join(
+        (_SCRIPTS / f"{name}-create.sql").read_text() for name in ("standard", "usrloc")
+    )
+    database = sqlite3.connect(path)
+    database.executescript(f"PRAGMA journal_mode = wal;{script}")
     database.close()
 
 
