@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 packages="kamailio kamailio-python3-modules kamailio-sqlite-modules kamailio-tls-modules netbase python3-venv"
 lock=requirements.lock
 if [ "${1:-run}" = test ]; then
-	packages="$packages sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime mandoc nftables"
+	packages="$packages sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime iproute2 mandoc nftables"
 	packages="$packages kamailio-websocket-modules chromium linphone-cli libnet-sip-perl"
 	command -v npm >/dev/null || packages="$packages npm"
 	lock=requirements-dev.lock
