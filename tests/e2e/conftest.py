@@ -30,6 +30,7 @@ MEANT = (
     r"tcp_read_data\(\): ",  # a peer that reset its connection
     r"tcp_read_req\(\): ERROR: tcp_read_req: error reading",  # the same
     r"parse_to_uri\(\): failed to parse To uri",  # legal, but no place
+    r"receive_fd\(\): EOF on \d",  # processes that end find their others gone
     r"tcp_read_req\(\): bad request, state=\d, error=\d buf:",  # what came over TCP is not SIP
 )
 """Patterns of such lines that are meant to be there: each tells what a peer did."""
