@@ -54,7 +54,7 @@ class Claimant(NamedTuple):
                 return ip_group, source, username
             case Scope.SOURCE:
                 return ip_group, source, "*"
-            case Scope.USER:
+            case Scope.USER:  # pragma: no branch - there are no others
                 return ip_group, "*", username
 
     @property
@@ -69,7 +69,7 @@ class Claimant(NamedTuple):
                 return self.key
             case Scope.SOURCE:
                 return digest(scope, f"{self.ip_group}\0{self.place or self.source}\0*")
-            case Scope.USER:
+            case Scope.USER:  # pragma: no branch - there are no others
                 return digest(scope, f"{self.ip_group}\0*\0{self.username}")
 
 

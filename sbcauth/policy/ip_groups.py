@@ -7,7 +7,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.external_server import ExternalServer
-from sbcauth.policy.request import Request
 
 
 class IPGroupType(StrEnum):
@@ -183,9 +182,3 @@ class IPGroup:
             return False
         parsed = ip_address(address.strip("[]"))
         return any(parsed in network for network in self.edge_proxies)
-
-    def challenges(self, request: Request) -> bool:
-        """Tell whether the Authentication Method List has the request's method."""
-        return request.method in self.methods or (
-            self.setup_invite and request.method == "INVITE" and not request.in_dialog
-        )

@@ -598,3 +598,30 @@ def test_not_so_many_answers_are_looked_at_that_time_would_tell(wrong: Wrong) ->
         wrong.attempts.fail(BOB, f"old {number}", LIMIT, NOW, is_old=True)
     looked_at = [wrong.attempts.looks_at(BOB, f"more {n}", LIMIT, NOW) for n in range(150)]
     assert looked_at == [True] * 100 + [False] * 50
+
+
+def test_lockout_that_is_over_is_neither_hardened_nor_lifted(wrong: Wrong) -> None:
+    attempts = wrong.attempts
+    for number in range(3):
+        attempts.fail(BOB, f"old {number}", LIMIT, NOW, is_old=True)
+    attempts.harden(BOB, NOW + 60)
+    assert attempts.looks_at(BOB, "another", LIMIT, NOW), "as lenient as it was"
+    attempts.lift(BOB, NOW + 60)
+    assert attempts.held_against(BOB.key) is None
+    assert attempts.locked_out(BOB, LIMIT, NOW + 59) is Scope.PAIR
+
+
+def test_flow_from_which_a_user_is_registered_is_no_stranger(wrong: Wrong) -> None:
+    assert wrong.attempts.is_stranger(BOB, NOW)
+    assert not wrong.attempts.is_stranger(FLOW, NOW)
+
+
+def test_trust_outlives_what_one_process_can_remember(
+    wrong: Wrong, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sbcauth.policy.attempts._REMEMBERED", 1)
+    everybody = [BOB._replace(username=name) for name in ("bob", "alice", "carol")]
+    for each in everybody:
+        assert wrong.attempts.succeed(each, LIMIT, NOW)
+        assert len(wrong.attempts._trusted_until) == 1
+    assert not any(wrong.attempts.is_stranger(each, NOW) for each in everybody)

@@ -1,18 +1,20 @@
 """`server_auth_mode: radius`: what is asked, and what comes of a verdict."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conversation import NOW, REALM, URI, Phone, UserInfo, phones, rule, serve, trunk, user
 
+from sbcauth.digest.nonces import TAG
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Ask, Challenge, Decision, Reason, Reject
 from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.ip_groups import IPGroup, ServerAuthMode
 from sbcauth.policy.request import Request
-from sbcauth.policy.reservations import SHARE_OF_IP_GROUP, SHARE_OF_SOURCE
+from sbcauth.policy.reservations import SHARE_OF_IP_GROUP, SHARE_OF_SOURCE, places
 from sbcauth.policy.server import AuthServer
-from sbcauth.policy.shared_state import LocalState
+from sbcauth.policy.shared_state import LocalState, Table
 from sbcauth.radius.attributes import RadiusAttributes, attributes_in
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
@@ -328,3 +330,36 @@ def test_verdict_on_an_ip_group_that_is_local_by_now_plays_no_part() -> None:
         authorization=(caller.field(caller.challenge(), password="x").partition(": ")[2],),
     )
     assert server.decide(request, NOW, ACCEPT).reason is Reason.WRONG_CREDENTIALS
+
+
+class Meanwhile(LocalState):
+    """Another process has its turn as soon as a place to wait in is counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: tuple[str, ...] = ()
+        self.turn: Callable[[], None] | None = None
+
+    def update(self, table: Table, key: str, lifetime: int, change: Any) -> Any:
+        if self.turn and key.startswith(self.places):
+            turn, self.turn = self.turn, None
+            turn()
+        return super().update(table, key, lifetime, change)
+
+
+def test_lockout_by_verdicts_that_come_while_a_place_is_reserved_is_seen() -> None:
+    shared = Meanwhile()
+    server = serve(by_radius(), users=UserInfo(), shared=shared)
+    waiting = asked(server, 3)
+    caller = phone(server)
+    challenge = caller.challenge()
+    shared.places = places("Phones", challenge.nonce[TAG], "1001")
+
+    def verdicts() -> None:
+        for request in waiting:
+            server.decide(request, NOW, REJECT)
+
+    shared.turn = verdicts
+    assert caller.answer(challenge).reason is Reason.LOCKED_OUT
+    waits = [key for (_, key) in shared._values if key.startswith(shared.places)]
+    assert waits == [], "its places are given back"

@@ -303,3 +303,11 @@ def test_answer_is_found_where_credentials_for_others_come_first() -> None:
     challenge = phone.challenges()[0]
     field = phone.field(challenge)
     assert accepted(phone.send("REGISTER", f"Authorization: {FIELD}x", field))
+
+
+def test_registration_that_comes_again_is_a_replay_where_no_registrar_tells() -> None:
+    phone = Phone(serve())
+    field = phone.field(phone.challenge())
+    assert isinstance(phone.send("REGISTER", field, leaves_binding=True), Accept)
+    again = phone.send("REGISTER", field, leaves_binding=True)
+    assert (type(again), again.reason) == (Challenge, Reason.REPLAYED)

@@ -217,3 +217,20 @@ def test_only_so_much_of_all_credentials_is_looked_at() -> None:
 def test_challenge_is_all_that_strangers_learn_of_a_guess_too_many() -> None:
     decision = Phone(serve(users=UserInfo())).register(now=NOW)
     assert isinstance(decision, Challenge)
+
+
+# Where too many guess
+
+
+def test_registered_phone_gets_in_while_so_many_guess_that_nobody_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sbcauth.policy.attempts.MOST_FAILURES", 5)
+    flows = Flows(serve(), u1001=5070)
+    for number in range(5):
+        at(6666, flows, f"x{number}")
+    refusal = at(6666, flows, **RIGHT)
+    assert isinstance(refusal, Reject)
+    assert (refusal.status, refusal.reason) == (503, Reason.UNAVAILABLE)
+    assert refusal.detail.startswith("5 wrong answers within ")
+    assert accepted(at(5070, flows, **RIGHT))
