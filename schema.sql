@@ -4,7 +4,7 @@
 -- RFC 7616 (3.4.2), one for each algorithm, bound to user name and realm. It is sealed, as
 -- sbcauth/users/sealing.py says; in databases of older versions it may be lower-case hexadecimal.
 
-PRAGMA user_version = 3;  -- sbcauth/users/migrations.py brings older ones here
+PRAGMA user_version = 4;  -- sbcauth/users/migrations.py brings older ones here
 
 CREATE TABLE IF NOT EXISTS user_info (
     id              INTEGER PRIMARY KEY,
@@ -44,6 +44,16 @@ CREATE TABLE IF NOT EXISTS user_info (
 
 -- "Does this address of record belong to somebody?"
 CREATE INDEX IF NOT EXISTS user_info_local_user ON user_info (ip_group, local_user);
+
+-- The numbers of a user beside its local user: a PBX has many. A prefix ends in `*`.
+CREATE TABLE IF NOT EXISTS identity (
+    user     INTEGER NOT NULL REFERENCES user_info (id) ON DELETE CASCADE,
+    pattern  TEXT NOT NULL CHECK (pattern <> '' AND pattern <> '*'),
+    PRIMARY KEY (user, pattern)
+) STRICT;
+
+-- "Whose number is that?"
+CREATE INDEX IF NOT EXISTS identity_pattern ON identity (pattern);
 
 -- Where H(A1) are sealed, one row that opens with the right keys alone.
 CREATE TABLE IF NOT EXISTS sealing (

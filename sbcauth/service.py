@@ -1,6 +1,6 @@
 """The server as one process runs it: built from the configuration, and kept up to date."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sbcauth.config.load import Config
@@ -11,7 +11,7 @@ from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
 from sbcauth.policy.dialogs import Cipher, Seals
 from sbcauth.policy.external_server import Verdict
-from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
+from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.policy.passages import Dialogs
 from sbcauth.policy.registrations import Registrations
 from sbcauth.policy.request import Request
@@ -87,6 +87,10 @@ class Service:
             seals = Seals(ciphers, self.ip_groups.by_name)
             self.dialogs = Dialogs(seals, self.ip_groups)
         self.routes = dict(_routes(self.ip_groups))
+        self._groups_of_users: dict[str, list[IPGroup]] = {}
+        for group in config.ip_groups:
+            if group.type is IPGroupType.USER:
+                self._groups_of_users.setdefault(group.realm.lower(), []).append(group)
         self._challenged_realms = {
             group.realm.lower()
             for group in config.ip_groups
@@ -122,6 +126,20 @@ class Service:
         Raises Unavailable.
         """
         self.server.give_back(ask, int(now))
+
+    def account_called(
+        self, number: str, realms: Iterable[str], now: float
+    ) -> tuple[str, str] | None:
+        """Return the local user and realm of the account that has a number as an identity.
+
+        `realms` are those in which to look. Raises Unavailable.
+        """
+        self._users.refresh(now)
+        for realm in realms:
+            for group in self._groups_of_users.get(realm.lower(), ()):
+                if owner := self.server.owner_of(number, group):
+                    return owner.local_user, realm
+        return None
 
     def has_minted(self, nonce: str, now: float) -> bool:
         """Tell whether a nonce is one of ours, whatever it was for, and however old."""

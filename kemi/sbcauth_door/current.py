@@ -86,6 +86,7 @@ class CurrentRequest:
     body = property(lambda _: ksr.body())
     event = property(lambda _: ksr.first("Event"))
     preferred_identity = property(lambda _: ksr.first("P-Preferred-Identity"))
+    asserted_identities = property(lambda _: ksr.fields("P-Asserted-Identity"))
     has_route = property(lambda _: KSR.hdr.is_present("Route") > 0)
     connection = property(lambda _: int(KSR.pv.get("$conid") or 0))
     vias = property(lambda _: ksr.fields("Via"))

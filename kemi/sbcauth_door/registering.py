@@ -9,6 +9,7 @@ import KSR
 from sbcauth.config.reload import Reloaded
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.decision import Drop, Reason, Reject
+from sbcauth.policy.identities import as_number
 from sbcauth.policy.unproved import unescaped
 from sbcauth.service import Service
 from sbcauth_door import registrar
@@ -67,6 +68,23 @@ class RegistrarRoutes:
     def called_user(self, service: Service, _: str) -> int:
         """Tell the route block who is called, as the registrar knows him: in UTF-8, unescaped."""
         KSR.pv.sets("$var(called)", ksr.escaped(unescaped(ksr.text("rU"))))
+        return GO_ON
+
+    @_routing_function
+    def called_number(self, service: Service, _: str) -> int:
+        """Tell whether one of an account's identities is called, and by which address to find it.
+
+        The account sees the number that was called, so that it can tell which of its own it is.
+        """
+        route = service.routes[ksr.text("avp(sbcauth_ip_group)"), False]
+        realms = route.realms_of(ksr.text("rd"))
+        dialled = ksr.text("rU")
+        found = service.account_called(as_number(dialled), realms, time.time())
+        if found is None:
+            return NOT_FOUND
+        local_user, realm = found
+        KSR.pv.sets("$var(called)", f"{ksr.escaped(local_user)}@{realm}")
+        KSR.pv.sets("$avp(sbcauth_dialled)", dialled)
         return GO_ON
 
     @_routing_function

@@ -174,6 +174,12 @@ def set_word(word: Word | None) -> None:
         raise _half_told()
 
 
+def set_local_user(local_user: str) -> None:
+    """Tell the route block whose word it is, where From does not say it; raises Unavailable."""
+    if local_user and _set("$avp(sbcauth_local_user)", escaped(local_user)) != 1:
+        raise _half_told()
+
+
 def admit(
     username: str, local_user: str, ip_group: str, realm: str, word: str = Word.DIGEST
 ) -> None:

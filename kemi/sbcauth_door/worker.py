@@ -379,6 +379,7 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
             if found:
                 ksr.clean(service.ip_groups.by_name[ip_group])
                 ksr.set_word(decision.word)
+                ksr.set_local_user(decision.local_user)
                 ksr.set_origin(found.ip_group, found.realm)
                 ksr.set_route(found)
             return ReturnCode.PASSED

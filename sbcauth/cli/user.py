@@ -69,6 +69,14 @@ RealmOption = Annotated[
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input.")
 ]
+Identities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--identity",
+        metavar="NUMBER",
+        help="A number that it speaks for as well, or a prefix such as +4930123*; may be repeated.",
+    ),
+]
 Generate = Annotated[bool, typer.Option("--generate", help="Make a password and print it once.")]
 
 
@@ -81,6 +89,7 @@ def add(
         str | None, typer.Option(help="User part of the address of record, if another.")
     ] = None,
     realm: Annotated[str | None, typer.Option(help="Another realm than the IP Group's.")] = None,
+    identity: Identities = None,
     password_stdin: PasswordStdin = False,
     generate: Generate = False,
 ) -> None:
@@ -92,7 +101,9 @@ def add(
     group = _ip_group(config.ip_groups, ip_group)
     password = _password(username, password_stdin, generate)
     with UserTable(config.database, config.ha1_key_file) as table:
-        row = table.add(group.name, username, realm or group.realm, password, local_user)
+        row = table.add(
+            group.name, username, realm or group.realm, password, local_user, identity or ()
+        )
     _print_generated(password, generate)
     print(f"added {row.username} to {row.ip_group}, for sip:{row.local_user}@{row.realm}")
 
@@ -130,7 +141,11 @@ def list_(
         if count:
             print(sum(1 for _ in rows))
             return
-        users = [public_user(row) for row in islice(rows, skip, limit and skip + limit)]
+        identities = table.all_identities() if as_json else {}
+        users = [
+            public_user(row, identities.get((row.ip_group, row.username, row.realm), []))
+            for row in islice(rows, skip, limit and skip + limit)
+        ]
         more = next(rows, None) is not None
     if more and not as_json:
         print(f"there are more: --skip {skip + len(users)} shows them", file=sys.stderr)
@@ -160,10 +175,13 @@ def show(
 
     Example: sbcauth user show 1001
     """
-    user = public_user(_table(context).find(username, ip_group, realm))
+    table = _table(context)
+    row = table.find(username, ip_group, realm)
+    user = public_user(row, table.identities(row))
     if as_json:
         print_json(user)
     else:
+        user["identities"] = " ".join(user["identities"]) or "-"
         user["enabled"] = _yes(user["enabled"])
         user["algorithms"] = ", ".join(user["algorithms"])
         print_table(("Key", "Value"), user.items())
@@ -188,6 +206,30 @@ def set_password(
     table.set_password(row, password, load(context.obj, os.environ).old_password_memory)
     _print_generated(password, generate)
     print(f"changed the password of {username} in {row.ip_group}")
+
+
+@commands.command("set-identities")
+def set_identities(
+    context: typer.Context,
+    username: Username,
+    identities: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IDENTITIES]...", help="Numbers, and prefixes that end in *; none for none."
+        ),
+    ] = None,
+    ip_group: IPGroupOption = None,
+    realm: RealmOption = None,
+) -> None:
+    """Replace the numbers that a user speaks for beside its own: those of a PBX.
+
+    Example: sbcauth user set-identities office '+4930123*' +49301999
+    """
+    table = _table(context)
+    row = table.find(username, ip_group, realm)
+    table.set_identities(row, identities or ())
+    said = " ".join(table.identities(row)) or "none"
+    print(f"identities of {username} in {row.ip_group}: {said}")
 
 
 @commands.command()
@@ -357,13 +399,14 @@ def _print_generated(password: str, generated: bool) -> None:
         print(f"password: {password}")
 
 
-def public_user(row: UserInfo) -> dict[str, Any]:
+def public_user(row: UserInfo, identities: Sequence[str]) -> dict[str, Any]:
     """Return what may be shown of a user: all but H(A1)."""
     return {
         "ip_group": row.ip_group,
         "username": row.username,
         "local_user": row.local_user,
         "realm": row.realm,
+        "identities": list(identities),
         "enabled": bool(row.enabled),
         "algorithms": algorithms(row),
         "created_at": row.created_at,

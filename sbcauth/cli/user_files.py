@@ -59,7 +59,7 @@ def import_(
     """Add the users of a CSV file, all or none; files of an AudioCodes SBC are read as they are.
 
     Columns: local_user, username, ip_group, realm, enabled, and password or else ha1_md5,
-    ha1_sha256, ha1_sha512_256.
+    ha1_sha256, ha1_sha512_256; and identities, with spaces between them.
 
     Example: sbcauth user import users.csv --dry-run
     """

@@ -145,9 +145,15 @@ def _check_words(
     """Find what lets more pass than it seems to, or can have no effect."""
     is_user = group.type is IPGroupType.USER
     if not is_user:
-        for key in ("reaches", "edge_proxies", "max_registered_users", "user_security_mode"):
+        for key in (
+            *("reaches", "edge_proxies", "max_registered_users", "user_security_mode"),
+            *("identities", "from_screening"),
+        ):
             if getattr(group, key):
                 yield Finding((*path, key), "is for IP Groups of type user", True)
+    elif group.identities and group.username_as_server is None:
+        message = "have no effect without username_as_server, whose they are"
+        yield Finding((*path, "identities"), message, False)
     users = {g.name for g in keys.ip_groups if g.type is IPGroupType.USER}
     for name in group.reaches if is_user else ():
         if name not in users:

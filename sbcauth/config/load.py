@@ -235,6 +235,8 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
         external_server=asked.value(folder) if asked else None,
         user_security_mode=in_force("user_security_mode"),
         unlisted_without_word=in_force("unlisted_without_word"),
+        identities=group.identities,
+        from_screening=in_force("from_screening"),
         reaches=group.reaches,
         max_contacts=in_force("max_contacts"),
         max_registered_users=group.max_registered_users or 0,

@@ -16,6 +16,7 @@ from sbcauth.policy.ip_groups import (
     AuthQop,
     ChallengeMethod,
     ClassificationRule,
+    FromScreening,
     IPGroupType,
     ProxyAddress,
     RuleAction,
@@ -207,6 +208,14 @@ class SharedKeys(_Strict):
     unlisted_without_word: (
         Annotated[UnlistedWithoutWord, values.words(UnlistedWithoutWord)] | None
     ) = None
+    from_screening: (
+        Annotated[
+            FromScreening,
+            values.words(FromScreening),
+            BeforeValidator(values.off, json_schema_input_type=FromScreening | bool),
+        ]
+        | None
+    ) = None
     max_contacts: Annotated[int, values.number(1, 50)] | None = None
     emergency: EmergencyKeys | None = None
 
@@ -229,6 +238,7 @@ DEFAULTS = SharedKeys(
     reject_invalid_nonce=False,
     user_security_mode=UserSecurityMode.ACCEPT_REGISTERED_USERS_FROM_SAME_SOURCE,
     unlisted_without_word=UnlistedWithoutWord.REJECT,
+    from_screening=FromScreening.IDENTITIES,
     max_contacts=10,
 )
 """What holds where neither the IP Group nor the top of the file says otherwise."""
@@ -259,6 +269,9 @@ class IPGroupKeys(SharedKeys):
     ] = ()
     username_as_server: _Secret | None = None
     password_as_server: _Secret | None = Field(default=None, repr=False)
+    identities: Annotated[
+        tuple[str, ...], BeforeValidator(values.identities, json_schema_input_type=str | list[str])
+    ] = ()
     username_as_client: _Secret | None = None
     password_as_client: _Secret | None = Field(default=None, repr=False)
     route_to: str | None = None

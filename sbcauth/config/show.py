@@ -77,9 +77,12 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
         values |= {
             "user_security_mode": str(group.user_security_mode),
             "unlisted_without_word": str(group.unlisted_without_word),
+            "from_screening": str(group.from_screening),
             "reaches": list(group.reaches),
             "edge_proxies": [str(prefix) for prefix in group.edge_proxies],
         }
+        if group.identities:
+            values["identities"] = list(group.identities)
         if group.max_registered_users:
             values["max_registered_users"] = group.max_registered_users
     if group.client_realms:

@@ -16,6 +16,7 @@ from unicodedata import category
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from sbcauth.digest.response import Algorithm
+from sbcauth.policy.identities import as_identity
 from sbcauth.policy.ip_groups import ProxyAddress
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
@@ -296,6 +297,11 @@ def server_auth_mode(value: Any) -> Any:
     return value
 
 
+def off(value: Any) -> Any:
+    """Return the word `off` for what YAML takes it for; leave all others to `words`."""
+    return "off" if value is False else value
+
+
 LOG_TO_AUTO = "auto"
 _LOG_TO = (LOG_TO_AUTO, "journal", "syslog", "stdout")
 
@@ -309,6 +315,18 @@ def log_to(value: Any) -> str:
             return value
     words = ", ".join(_LOG_TO)
     raise ValueError(f"{_shown(value)} is not one of {words}, nor a file's path with a / in it")
+
+
+def identities(value: Any) -> tuple[str, ...]:
+    """Return numbers, and prefixes that end in a star; one may stand without a list."""
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if type(item) in (int, float):
+            raise ValueError(f"{item} is a number to YAML: put it in quotes")
+        if not isinstance(item, str):
+            raise ValueError(f"{_shown(item)} is no identity: a number or prefix in quotes")
+        as_identity(item)
+    return tuple(dict.fromkeys(items))
 
 
 def flag(value: Any) -> bool:

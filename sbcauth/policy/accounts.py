@@ -12,6 +12,7 @@ from sbcauth.digest.credentials import Credentials
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Reason
+from sbcauth.policy.identities import as_number, has
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType, ServerAuthMode
 
 
@@ -72,6 +73,9 @@ class Users(Protocol):
     def has_local_user(self, ip_group: str, local_user: str) -> bool:
         """Tell whether an address of record belongs to a user; raises Unavailable."""
 
+    def find_by_identity(self, ip_group: str, number: str, realm: str) -> User | None:
+        """Return the user of whose identities a number is one; raises Unavailable."""
+
     def notes(self) -> dict[str, Any]:
         """Return a dictionary for what is concluded from users; it is emptied when they change."""
 
@@ -97,6 +101,13 @@ class Account(NamedTuple):
 
 _stands_in_uri = re.compile(r"[0-9A-Za-z_.!~*'()+-]{1,80}").fullmatch
 """Matches a local user that needs no escapes in a URI, and that any registrar takes."""
+
+
+class Owner(NamedTuple):
+    """Whose number it is: an account, by its digest user name and its local user."""
+
+    username: str
+    local_user: str
 
 
 class Accounts:
@@ -129,9 +140,9 @@ class Accounts:
             return self._shared(shared_ha1)
         user = self._users.find(group.name, credentials.username, group.realm)
         if user is None:
-            if shared_ha1 and self._is_a_users(claimed_user, group.realm):
+            if shared_ha1 and self._is_anothers(claimed_user, group):
                 shared_ha1 = None
-            return self._shared(shared_ha1)
+            return self._shared(shared_ha1, group.local_user_of_pair)
         algorithm = Algorithm(credentials.algorithm)
         known_ha1 = user.ha1(algorithm) or self._decoy
         old_ha1 = user.old_ha1(algorithm, now) or self._decoy
@@ -167,6 +178,20 @@ class Accounts:
             return user.local_user
         if group.server_auth_mode is not ServerAuthMode.LOCAL:
             return username.removesuffix(f"@{group.realm}")
+        return group.local_user_of_pair if username == group.username_as_server else None
+
+    def owner(self, number: str, group: IPGroup) -> Owner | None:
+        """Return the account of an IP Group that has a number as one of its identities.
+
+        A local user is nobody else's number. Raises Unavailable.
+        """
+        if self._is_a_users(number, group.realm):
+            return None
+        user = self._users.find_by_identity(group.name, number, group.realm)
+        if user:
+            return Owner(user.username, user.local_user)
+        if group.local_user_of_pair is not None and has(group.identities, number):
+            return Owner(group.username_as_server, group.local_user_of_pair)
         return None
 
     def _is_a_users(self, local_user: str, realm: str) -> bool:
@@ -174,11 +199,31 @@ class Accounts:
         names = self._of_realm[realm.lower()]
         return any(self._users.has_local_user(name, local_user) for name in names)
 
-    def _shared(self, shared_ha1: str | None) -> Account:
+    def _is_anothers(self, claimed_user: str, group: IPGroup) -> bool:
+        """Tell whether the name is of a user in User Info, and so not of a shared pair."""
+        if self._is_a_users(claimed_user, group.realm):
+            return True
+        number = as_number(claimed_user)
+        return self._users.find_by_identity(group.name, number, group.realm) is not None
+
+    def speaks_for(self, username: str, number: str, group: IPGroup) -> bool:
+        """Tell whether a number is one of the identities of an account; raises Unavailable."""
+        owner = self.owner(number, group)
+        return owner is not None and owner.username == username
+
+    def is_anybodys(self, number: str, group: IPGroup) -> bool:
+        """Tell whether a number is that of any account of an IP Group; raises Unavailable."""
+        return (
+            self._is_a_users(number, group.realm)
+            or number == group.local_user_of_pair
+            or self.owner(number, group) is not None
+        )
+
+    def _shared(self, shared_ha1: str | None, local_user: str | None = None) -> Account:
         """Return the account that all senders share, or the decoy where it was not named."""
         if shared_ha1 is None:
             return Account(self._decoy, self._decoy, refusal=Reason.UNKNOWN_USER)
-        return Account(shared_ha1, self._decoy)
+        return Account(shared_ha1, self._decoy, local_user)
 
 
 def _ha1_as_server(group: IPGroup) -> dict[str, str]:

@@ -74,6 +74,7 @@ class Pass(NamedTuple):
     Without a word it goes nowhere, unless it belongs to a dialog.
     `shadow` is the decision that it would have been, in an IP Group where none is carried out:
     `accept`, `challenge` or `reject`; `username`, `detail` and `is_first` are of that.
+    `local_user` is whose word it is, where From has another number.
     """
 
     reason: Reason
@@ -83,6 +84,7 @@ class Pass(NamedTuple):
     detail: str = ""
     is_first: bool = False
     word: Word | None = None
+    local_user: str = ""
 
 
 class Accept(NamedTuple):

@@ -90,6 +90,17 @@ class UnlistedWithoutWord(StrEnum):
     CHALLENGE = "challenge"
 
 
+class FromScreening(StrEnum):
+    """Whose number From may have where the account has proved itself; of REGISTER it is To.
+
+    `off` leaves that to the account, as the box does.
+    """
+
+    IDENTITIES = "identities"
+    ASSERTED_ONLY = "asserted-only"
+    OFF = "off"
+
+
 class RuleAction(StrEnum):
     """What a classification rule does with a request that it fits."""
 
@@ -137,6 +148,7 @@ class IPGroup:
     in seconds. In `shadow`, all requests pass, whatever is decided and logged. `client_realms` are
     those in which the client pair answers, None for any. `reaches` are IP Groups whose users can
     be called beside one's own. What comes from one of `edge_proxies` is of a phone behind it.
+    `identities` are the numbers and prefixes of the account that `username_as_server` then is.
     """
 
     name: str
@@ -170,6 +182,16 @@ class IPGroup:
     client_realms: tuple[str, ...] | None = None
     edge_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     emergency: Emergency | None = None
+    identities: tuple[str, ...] = ()
+    from_screening: FromScreening = FromScreening.IDENTITIES
+
+    @property
+    def local_user_of_pair(self) -> str | None:
+        """Return the local user of the pair as server where it is one account with identities.
+
+        Else it is None: the pair then stands for every address of record.
+        """
+        return self.username_as_server.partition("@")[0] if self.identities else None
 
     @property
     def asks(self) -> bool:

@@ -19,7 +19,7 @@ from sbcauth.digest.credentials import (
 from sbcauth.digest.nonces import TAG, NonceKey, NonceState, SourceTags
 from sbcauth.digest.response import RESPONSE_LENGTHS, response_is_right
 from sbcauth.exceptions import BadCredentials, Unavailable
-from sbcauth.policy.accounts import Account, Accounts, Users
+from sbcauth.policy.accounts import Account, Accounts, Owner, Users
 from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.classification import IPGroups
@@ -37,7 +37,13 @@ from sbcauth.policy.decision import (
 from sbcauth.policy.emergency import Emergencies
 from sbcauth.policy.external_server import Answer, Verdict
 from sbcauth.policy.gate import Gate, KnownPhone
-from sbcauth.policy.ip_groups import UnclassifiedRequests, UnlistedWithoutWord
+from sbcauth.policy.identities import as_number, numbers_in
+from sbcauth.policy.ip_groups import (
+    FromScreening,
+    IPGroup,
+    UnclassifiedRequests,
+    UnlistedWithoutWord,
+)
 from sbcauth.policy.nonce_counts import NonceCounts, key_of
 from sbcauth.policy.pace import MOST_ACCEPTED, Pace
 from sbcauth.policy.registrations import Nobody, Registrations
@@ -165,7 +171,10 @@ class AuthServer:
         registrations: Registrations | None = None,
     ) -> None:
         self._ip_groups = ip_groups
-        self._unproved = Unproved(ip_groups.by_name.values(), users, registrations or Nobody())
+        self._accounts = Accounts(ip_groups, users)
+        self._unproved = Unproved(
+            ip_groups.by_name.values(), users, self._accounts, registrations or Nobody()
+        )
         self._emergencies = Emergencies(shared)
         self._gates = {
             name: Gate(group, users, keys, started_at) for name, group in ip_groups.by_name.items()
@@ -177,7 +186,6 @@ class AuthServer:
         self._reservations = Reservations(shared, self._attempts)
         self._nonce_counts = NonceCounts(shared)
         self._pace = Pace()
-        self._accounts = Accounts(ip_groups, users)
         self._unclassified: Decision = (
             Drop(Reason.UNCLASSIFIED)
             if unclassified_requests is UnclassifiedRequests.DROP
@@ -582,12 +590,39 @@ class AuthServer:
         if is_ours and not self._nonce_counts.use(nonce_count):
             return _used_before(claim, claimed if traced else None)
         if local_user != claimed and local_user is not None:
-            if request.party or not request.is_anonymous:
+            if request.party or not self._may_speak(claim, claimed):
                 return claim.forbid(Reason.IDENTITY_MISMATCH)
             claimed = local_user
         if gate.is_peer:
             return Accept(gate.name, credentials.username, claimed, gate.realm, word=Word.PEER)
         return Accept(gate.name, credentials.username, claimed, gate.realm)
+
+    def _may_speak(self, claim: Claim, claimed: str) -> bool:
+        """Tell whether an account that is proved may have somebody else's name in From.
+
+        That of another account it may not, whatever else it has; To of a REGISTER has to be its
+        own. Raises Unavailable.
+        """
+        request, group, username = claim.request, claim.gate.group, claim.credentials.username
+        accounts, number = self._accounts, as_number(claimed)
+        if request.is_anonymous or accounts.speaks_for(username, number, group):
+            return True
+        if request.method == "REGISTER":
+            return False
+        if group.from_screening is not FromScreening.IDENTITIES:
+            return True
+        if accounts.is_anybodys(number, group):
+            return False
+        own = accounts.local_user_of(username, group)
+        said = numbers_in((request.preferred_identity, *request.asserted_identities))
+        return any(each == own or accounts.speaks_for(username, each, group) for each in said)
+
+    def owner_of(self, number: str, group: IPGroup) -> Owner | None:
+        """Return the account of an IP Group that has a number as one of its identities.
+
+        Raises Unavailable.
+        """
+        return self._accounts.owner(number, group)
 
 
 _LOCKED_OUT = {

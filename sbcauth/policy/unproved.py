@@ -4,12 +4,19 @@ They come from IP Groups of another mode than sbc-as-server, or their method is 
 Authentication Method List. What no word is found for goes nowhere, whoever it names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
-from sbcauth.policy.accounts import Users
+from sbcauth.policy.accounts import Accounts, Users
 from sbcauth.policy.decision import Pass, Reason
-from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, UserSecurityMode
+from sbcauth.policy.identities import as_number
+from sbcauth.policy.ip_groups import (
+    AuthenticationMode,
+    FromScreening,
+    IPGroup,
+    IPGroupType,
+    UserSecurityMode,
+)
 from sbcauth.policy.registrations import Binding, Registrations
 from sbcauth.policy.request import Request
 from sbcauth.policy.words import Word
@@ -19,9 +26,14 @@ class Unproved:
     """Finds the word on which a request goes on that has shown no credentials of ours."""
 
     def __init__(
-        self, groups: Iterable[IPGroup], users: Users, registrations: Registrations
+        self,
+        groups: Iterable[IPGroup],
+        users: Users,
+        accounts: Accounts,
+        registrations: Registrations,
     ) -> None:
         self._users = users
+        self._accounts = accounts
         self._registrations = registrations
         self._of_realm: dict[str, list[str]] = {}
         for group in groups:
@@ -42,8 +54,16 @@ class Unproved:
             return Pass(reason, group.name, word=Word.PEER)
         if not group.asks or group.user_security_mode is UserSecurityMode.ACCEPT_ALL:
             return Pass(reason, group.name, word=Word.CONFIGURED)
-        if self._is_registered(group, request):
-            return Pass(Reason.REGISTERED_SENDER, group.name, word=Word.REGISTERED)
+        said = unescaped(request.sender_user)
+        for user in self._senders(said, group, request):
+            if self._is_registered(user, group, request):
+                local_user = user if user != said else ""
+                return Pass(
+                    Reason.REGISTERED_SENDER,
+                    group.name,
+                    word=Word.REGISTERED,
+                    local_user=local_user,
+                )
         return Reason.NOT_REGISTERED
 
     def group_of_flow(self, request: Request) -> str:
@@ -69,12 +89,23 @@ class Unproved:
         names = self._of_realm[group.realm.lower()]
         return any(self._users.has_local_user(name, user) for name in names)
 
-    def _is_registered(self, group: IPGroup, request: Request) -> bool:
-        """Tell whether the sender is registered, and from where the request comes if need be."""
-        user = unescaped(request.sender_user)
-        if not user and (owner := self._owner(request)):
-            user = owner[0].rpartition("@")[0]
-        bindings = self._registrations.of(user, group.realm) if user else ()
+    def _senders(self, said: str, group: IPGroup, request: Request) -> Iterator[str]:
+        """Yield whose request it may be: who it says, whose number that is, who sends from there.
+
+        Raises Unavailable.
+        """
+        if said:
+            yield said
+            if owner := self._accounts.owner(as_number(said), group):
+                yield owner.local_user
+        if not said or group.from_screening is not FromScreening.IDENTITIES:
+            account, name = self._owner(request) or ("", "")
+            if account and (not said or name == group.name):
+                yield account.rpartition("@")[0]
+
+    def _is_registered(self, user: str, group: IPGroup, request: Request) -> bool:
+        """Tell whether a sender is registered, and from where the request comes if need be."""
+        bindings = self._registrations.of(user, group.realm)
         if group.user_security_mode is UserSecurityMode.ACCEPT_REGISTERED_USERS:
             return bool(bindings)
         if request.edge or group.is_edge(request.source_address):

@@ -17,6 +17,8 @@ from sbcauth.users.sealing import Seals
 
 _BUSY_TIMEOUT = 5.0  # seconds that a command waits for another's transaction
 _SEALING_SINCE = 3  # version of the schema
+IDENTITIES_SINCE = 4
+"""The version of the schema from which on users have identities."""
 
 
 class UserInfo(peewee.Model):
@@ -91,6 +93,7 @@ def _make_tables(database: peewee.SqliteDatabase, path: Path, seals: Seals) -> N
     if version == 0:
         _make_from_schema(connection, seals)
     migrate(connection)
+    connection.execute("PRAGMA foreign_keys = on")  # a user's identities go with the user
 
 
 def _make_from_schema(connection: sqlite3.Connection, seals: Seals) -> None:

@@ -1,5 +1,6 @@
 """The users: looked up for every decision, from a cache that notices each change at once."""
 
+import json
 import os
 import sqlite3
 from collections import OrderedDict
@@ -11,7 +12,8 @@ import peewee
 
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
-from sbcauth.users.database import open_for_reading, read_proof, sqlite_path
+from sbcauth.policy.identities import identities_of
+from sbcauth.users.database import IDENTITIES_SINCE, open_for_reading, read_proof, sqlite_path
 from sbcauth.users.migrations import version
 from sbcauth.users.sealing import Seals, key_file_beside, opened, sealed
 
@@ -37,6 +39,15 @@ _TAKEN = f"""
     FROM user_info WHERE ip_group=? AND local_user=? LIMIT 1
 """  # noqa: S608
 
+# The joins are in the order in which SQLite is to do them.
+_BY_IDENTITY = f"""
+    SELECT ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, {_NO_OLD}
+    FROM json_each(?) AS wanted
+    CROSS JOIN identity ON identity.pattern = wanted.value
+    CROSS JOIN user_info ON user_info.id = identity.user
+    WHERE ip_group=? AND realm=? ORDER BY wanted.key LIMIT 1
+"""  # noqa: S608
+
 
 _DECOY = User("", "", "", "", False, "0" * 32, "0" * 64, "0" * 64)
 """Opened where nobody is found, so that a name that is nobody's takes as long."""
@@ -59,6 +70,7 @@ class UserDirectory:
         self._decoy: User | None = None
         self._is_known = False
         self._has_old = True
+        self._has_identities = True
         self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
         self._notes: list[dict[str, Any]] = []
         self._connection: sqlite3.Connection | None = None
@@ -97,6 +109,17 @@ class UserDirectory:
         """Tell whether an address of record belongs to a user."""
         return bool(self._select(_TAKEN, (ip_group, local_user)))
 
+    def find_by_identity(self, ip_group: str, number: str, realm: str) -> User | None:
+        """Return the user of whose identities a number is one, without its H(A1)."""
+        if not may_be_a_name(number):
+            return None
+        key = (_BY_IDENTITY, number, ip_group, realm)
+        known = self._known.get(key)
+        if known is None:
+            wanted = json.dumps(identities_of(number))
+            known = self._remember(key, self._read(_BY_IDENTITY, (wanted, ip_group, realm)))
+        return next(iter(known), None)
+
     def find_by_local_user(self, ip_group: str, local_user: str, realm: str) -> User | None:
         """Return the user with this address of record whose H(A1) is for `realm`."""
         users = self._select(_BY_LOCAL_USER, (ip_group, local_user))
@@ -107,17 +130,22 @@ class UserDirectory:
         if known is None:
             if not all(map(may_be_a_name, key)):
                 return ()
-            known = self._read(query, key)
-            if len(self._known) >= CACHE_SIZE:
-                self._known.popitem(last=False)
-            self._known[query, *key] = known
+            known = self._remember((query, *key), self._read(query, key))
         return known
+
+    def _remember(self, key: _Key, found: tuple[User, ...]) -> tuple[User, ...]:
+        if len(self._known) >= CACHE_SIZE:
+            self._known.popitem(last=False)
+        self._known[key] = found
+        return found
 
     def _read(self, query: str, key: _Key) -> tuple[User, ...]:
         try:
             connection = self._connected()
             if query is not _TAKEN:
                 self._get_to_know(connection)
+            if query is _BY_IDENTITY and not self._has_identities:
+                return ()
             if not self._has_old:
                 query = query.replace(_OLD, _NO_OLD)
             rows = connection.execute(query, key).fetchall()
@@ -139,7 +167,8 @@ class UserDirectory:
         """
         if self._is_known:
             return
-        self._has_old = version(connection) >= 2
+        schema = version(connection)
+        self._has_old, self._has_identities = schema >= 2, schema >= IDENTITIES_SINCE
         proof = read_proof(connection)
         if proof:
             self._seals.check(proof)

@@ -13,7 +13,13 @@ from sbcauth.policy.accounts import User
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.users import rows
 from sbcauth.users.membership import ip_group_named
-from sbcauth.users.table import UserTable, check_names, default_local_user, hashes
+from sbcauth.users.table import (
+    UserTable,
+    check_names,
+    checked_identities,
+    default_local_user,
+    hashes,
+)
 
 _ENABLED = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _HA1_LENGTHS = {"ha1_md5": 32, "ha1_sha256": 64, "ha1_sha512_256": 64}
@@ -57,6 +63,8 @@ class UserFile:
         self._broken = False
         self._complaints: list[tuple[int, str]] = []
         self._more = 0
+        self.identities: dict[tuple[str, str, str], list[str]] = {}
+        """The identities of those who have any, by IP Group, user name and realm."""
 
     def users(self) -> Iterator[tuple[int, User]]:
         """Yield each user with its line; what is wrong with the others `check` tells."""
@@ -107,6 +115,8 @@ class UserFile:
             "local_user": value.get("local_user") or default_local_user(username),
         }
         check_names(names)
+        if given := checked_identities(value.get("identities", "").split()):
+            self.identities[group.name, username, names["realm"]] = given
         enabled = _ENABLED.get(value.get("enabled", "").lower())
         if enabled is None:
             raise _BadRow("enabled is neither yes nor no")
@@ -158,11 +168,29 @@ def import_users(
                 where = f"the IP Group {user.ip_group}, realm {user.realm}"
                 source.complain(line, f"{user.username} exists already in {where}")
                 counts[user.ip_group] -= 1
+                source.identities.pop(_names(user), None)
             counts.update(user.ip_group for _, user in batch)
+            _add_identities(table, source, batch)
         source.check()
         if replace and not +counts:
             raise BadUserFile("the file has no users: the table is left as it is")
     return +counts
+
+
+def _add_identities(table: UserTable, source: UserFile, batch: list[tuple[int, User]]) -> None:
+    """Give the users of a batch their identities, or complain of their rows."""
+    for line, user in batch:
+        if identities := source.identities.pop(_names(user), None):
+            try:
+                table.set_identities(
+                    table.find(user.username, user.ip_group, user.realm), identities
+                )
+            except UserInfoError as error:
+                source.complain(line, str(error))
+
+
+def _names(user: User) -> tuple[str, str, str]:
+    return user.ip_group, user.username, user.realm
 
 
 def export_users(
@@ -174,9 +202,11 @@ def export_users(
     """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows.COLUMNS)
+    identities = table.all_identities()
     count = 0
     for count, user in enumerate(track(table.users()), start=1):  # noqa: B007
         row = {**user._asdict(), "enabled": "yes" if user.enabled else "no"}
+        row["identities"] = " ".join(identities.get(_names(user), ()))
         writer.writerow([row[column] for column in rows.COLUMNS])
     return count
 

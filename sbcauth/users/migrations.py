@@ -7,7 +7,7 @@ which a server of a version before schema 3 could not read.
 
 import sqlite3
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _HEX = "NOT GLOB '*[^0-9a-f]*'"
 
@@ -66,6 +66,13 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "CREATE INDEX user_info_local_user ON user_info (ip_group, local_user)",
         "CREATE TABLE sealing (id INTEGER PRIMARY KEY CHECK (id = 1), "
         "proof TEXT NOT NULL CHECK (proof GLOB 'v1:[0-9]*')) STRICT",
+    ),
+    4: (
+        "CREATE TABLE identity ("
+        "user INTEGER NOT NULL REFERENCES user_info (id) ON DELETE CASCADE, "
+        "pattern TEXT NOT NULL CHECK (pattern <> '' AND pattern <> '*'), "
+        "PRIMARY KEY (user, pattern)) STRICT",
+        "CREATE INDEX identity_pattern ON identity (pattern)",
     ),
 }
 """What brings the schema before a version to that version."""

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 COLUMNS = (
     *("local_user", "username", "ip_group", "realm", "enabled"),
     *("ha1_md5", "ha1_sha256", "ha1_sha512_256"),
+    "identities",
 )
 """The columns that are written, in this order."""
 _READ = (*COLUMNS, "password", "ip_group_id")

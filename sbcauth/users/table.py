@@ -12,6 +12,7 @@ import peewee
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
 from sbcauth.policy.accounts import User
+from sbcauth.policy.identities import as_identity
 from sbcauth.users.database import UserInfo, open_for_writing, read_proof, sqlite_path
 from sbcauth.users.directory import LONGEST_NAME, may_be_a_name
 from sbcauth.users.sealing import COLUMNS, Seals, key_file_beside, opened, sealed, without_plain
@@ -35,6 +36,16 @@ _INSERT = f"""
 _PUT_ASIDE = f"""
     SELECT {_FIELDS} FROM temp.put_aside WHERE ip_group = ? AND username = ? AND realm = ?
 """  # noqa: S608
+
+_IDENTITIES = "SELECT pattern FROM identity WHERE user = ? ORDER BY pattern"
+_ALL_IDENTITIES = """
+    SELECT ip_group, username, realm, pattern
+    FROM identity JOIN user_info ON user_info.id = identity.user ORDER BY pattern
+"""
+_ANOTHERS = """
+    SELECT username FROM user_info LEFT JOIN identity ON identity.user = user_info.id
+    WHERE ip_group = ? AND user_info.id <> ? AND (local_user = ? OR realm = ? AND pattern = ?)
+"""
 
 _NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
 
@@ -68,11 +79,18 @@ class UserTable:
         self._database.close()
 
     def add(
-        self, ip_group: str, username: str, realm: str, password: str, local_user: str | None = None
+        self,
+        ip_group: str,
+        username: str,
+        realm: str,
+        password: str,
+        local_user: str | None = None,
+        identities: Sequence[str] = (),
     ) -> UserInfo:
         """Add a user; its address of record is the user name up to an `@`, unless given.
 
-        Raises UserExists, and UserInfoError where no user can be named so.
+        Raises UserExists, and UserInfoError where no user can be named so, or an identity is no
+        number, or another's.
         """
         names = {
             "ip_group": ip_group,
@@ -94,7 +112,45 @@ class UserTable:
                     f"{username} exists already in the IP Group {ip_group}, realm {realm}; "
                     "to change the password: sbcauth user set-password"
                 ) from error
+            if identities:
+                self._write_identities(row, identities)
         return row
+
+    def set_identities(self, row: UserInfo, identities: Sequence[str]) -> None:
+        """Have a user speak for these numbers and prefixes beside its local user, and no others.
+
+        Raises UserInfoError where one is no number, or another's.
+        """
+        with self.transaction():
+            self._update(row)
+            self._write_identities(row, identities)
+
+    def _write_identities(self, row: UserInfo, identities: Sequence[str]) -> None:
+        self.connection().execute("DELETE FROM identity WHERE user = ?", (row.id,))
+        rows = [(row.id, identity) for identity in checked_identities(identities)]
+        self._check_identities(row, [identity for _, identity in rows])
+        self.connection().executemany("INSERT INTO identity (user, pattern) VALUES (?, ?)", rows)
+
+    def _check_identities(self, row: UserInfo, identities: Iterable[str]) -> None:
+        for identity in identities:
+            names = (row.ip_group, row.id, identity, row.realm, identity)
+            if found := self.connection().execute(_ANOTHERS, names).fetchone():
+                raise UserInfoError(
+                    f"{identity} is the number of {found[0]} already, in {row.ip_group}"
+                )
+
+    def identities(self, row: UserInfo) -> list[str]:
+        """Return the numbers and prefixes of a user beside its local user, in order."""
+        with self.reading():
+            return [pattern for (pattern,) in self.connection().execute(_IDENTITIES, (row.id,))]
+
+    def all_identities(self) -> dict[tuple[str, str, str], list[str]]:
+        """Return the identities of all users that have any, by IP Group, user name and realm."""
+        found: dict[tuple[str, str, str], list[str]] = {}
+        with self.reading():
+            for *names, pattern in self.connection().execute(_ALL_IDENTITIES):
+                found.setdefault((names[0], names[1], names[2]), []).append(pattern)
+        return found
 
     def find(
         self, username: str, ip_group: str | None = None, realm: str | None = None
@@ -176,6 +232,8 @@ class UserTable:
             if list(self.all(ip_group, row.username, row.realm)):
                 raise UserExists(f"{row.username} exists already in {ip_group}")
             self._update(row, ip_group=ip_group)
+            row.ip_group = ip_group
+            self._check_identities(row, self.identities(row))
 
     def remove(self, row: UserInfo) -> None:
         """Remove the user."""
@@ -309,6 +367,14 @@ def check_names(names: Mapping[str, str]) -> None:
             f"local_user {_shown(local_user)} cannot stand in a SIP address: it has a space or one "
             'of @ : < > "; --local-user gives the user another'
         )
+
+
+def checked_identities(identities: Iterable[str]) -> list[str]:
+    """Return identities, each once; raises UserInfoError where one is none."""
+    try:
+        return list(dict.fromkeys(as_identity(identity) for identity in identities))
+    except ValueError as error:
+        raise UserInfoError(str(error)) from None
 
 
 def _shown(name: str) -> str:

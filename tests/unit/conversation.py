@@ -12,6 +12,7 @@ from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Accept, Challenge, Decision
+from sbcauth.policy.identities import identities_of
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     ClassificationRule,
@@ -109,6 +110,7 @@ class UserInfo:
         self.users = users
         self.broken = False
         self.looked_up: list[str] = []
+        self.identities: dict[str, tuple[str, ...]] = {}
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
@@ -132,6 +134,19 @@ class UserInfo:
     def has_local_user(self, ip_group: str, local_user: str) -> bool:
         """Tell whether an address of record belongs to a user."""
         return any((u.ip_group, u.local_user) == (ip_group, local_user) for u in self.users)
+
+    def find_by_identity(self, ip_group: str, number: str, realm: str) -> User | None:
+        """Return the user of whose identities a number is one, by the most specific."""
+        if self.broken:
+            raise Unavailable("database is locked")
+        for identity in identities_of(number):
+            for each in self.users:
+                where = (each.ip_group, each.realm)
+                if where == (ip_group, realm) and identity in self.identities.get(
+                    each.username, ()
+                ):
+                    return each
+        return None
 
 
 def serve(

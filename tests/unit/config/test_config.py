@@ -25,6 +25,7 @@ from sbcauth.policy.ip_groups import (
     ChallengeMethod,
     ClassificationRule,
     Emergency,
+    FromScreening,
     IPGroup,
     IPGroupType,
     ProxyAddress,
@@ -218,6 +219,10 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
     "unlisted_without_word": (
         *("challenge", "reject", lambda g: g.unlisted_without_word),
         *(UnlistedWithoutWord.CHALLENGE, UnlistedWithoutWord.REJECT),
+    ),
+    "from_screening": (
+        *("asserted-only", "off", lambda g: g.from_screening),
+        *(FromScreening.ASSERTED_ONLY, FromScreening.OFF),
     ),
     "max_contacts": ("1", "50", lambda g: g.max_contacts, 1, 50),
     "emergency": (

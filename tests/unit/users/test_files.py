@@ -270,14 +270,28 @@ def test_what_is_exported_is_imported_as_it_was(imported: Import, table: UserTab
     table.add("Phones", "1001", REALM, "secret")
     table.add("ITSP", 'o"neil, jürgen', "itsp.example", "secret", local_user="=2001")
     table.set_enabled(table.find("1001"), False)
-    before = list(table.users())
+    table.set_identities(table.find("1001"), ["+4930*", "99"])
+    before, numbers = list(table.users()), table.all_identities()
+    assert numbers == {("Phones", "1001", REALM): ["+4930*", "99"]}
     written = io.StringIO()
     assert export_users(table, written) == 2
     assert written.getvalue().startswith(
-        "local_user,username,ip_group,realm,enabled,ha1_md5,ha1_sha256,ha1_sha512_256\n"
+        "local_user,username,ip_group,realm,enabled,ha1_md5,ha1_sha256,ha1_sha512_256,identities\n"
     )
     imported(written.getvalue(), replace=True)
     assert list(table.users()) == before
+    assert table.all_identities() == numbers
+
+
+def test_identities_are_imported_each_for_one_user(imported: Import, table: UserTable) -> None:
+    first = "username,password,identities\n1001,x,+4930* +49401\n1002,x,\n"
+    imported(first)
+    assert table.all_identities() == {("Phones", "1001", REALM): ["+4930*", "+49401"]}
+    assert complaints(imported, "username,password,identities\n1003,x,+49401\n1004,x,a@b\n") == [
+        "2: +49401 is the number of 1001 already, in Phones",
+        "3: 'a@b' is no identity: a number such as +4930123456, or a prefix such as +4930123*",
+    ]
+    assert table.count() == 2
 
 
 def test_password_is_never_exported(imported: Import, table: UserTable) -> None:

@@ -84,6 +84,15 @@ def test_look_ups_use_the_keys(database: sqlite3.Connection) -> None:
         assert plan[3].startswith("SEARCH user_info USING INDEX")
 
 
+def test_look_up_of_a_number_uses_the_keys(database: sqlite3.Connection) -> None:
+    from sbcauth.users.directory import _BY_IDENTITY
+
+    plan = database.execute(f"EXPLAIN QUERY PLAN {_BY_IDENTITY}", ("[]", "Phones", "example.com"))
+    details = [row[3] for row in plan]
+    assert any("identity USING INDEX identity_pattern" in each for each in details)
+    assert any("user_info USING INTEGER PRIMARY KEY" in each for each in details)
+
+
 def test_version_in_the_schema_is_the_one_that_the_code_knows(
     database: sqlite3.Connection,
 ) -> None:

@@ -242,3 +242,32 @@ def test_user_whose_ip_group_keeps_registrations_unasked_is_a_stray(table: UserT
     (found,) = strays(table, [unasked])
     assert found.startswith("user 1001: the IP Group Phones asks nobody")
     assert list(strays(table, [replace(unasked, route_to="PBX")])) == []
+
+
+# The numbers of a user
+
+
+def test_identities_go_with_their_user_and_are_one_users(table: UserTable) -> None:
+    first = table.add("Phones", "pbx", REALM, "secret", identities=["+4930*", "+49401", "+4930*"])
+    assert table.identities(first) == ["+4930*", "+49401"]
+    other = table.add("Phones", "other", REALM, "secret", identities=["+493012*"])
+    for taken in ("+4930*", "+49401", "pbx"):
+        with pytest.raises(UserInfoError, match=r"is the number of pbx already"):
+            table.set_identities(other, [taken])
+    assert table.identities(other) == ["+493012*"]
+    table.remove(first)
+    table.set_identities(other, ["+4930*", "+49401"])
+    assert table.all_identities() == {("Phones", "other", REALM): ["+4930*", "+49401"]}
+    table.clear()
+    assert table.all_identities() == {}
+
+
+def test_user_moves_with_its_identities_where_they_are_nobodys(table: UserTable) -> None:
+    table.add("Desk", "desk", REALM, "secret", identities=["99"])
+    taken = table.add("Phones", "a", REALM, "secret", identities=["99"])
+    free = table.add("Phones", "b", REALM, "secret", identities=["98"])
+    with pytest.raises(UserInfoError, match="99 is the number of desk already, in Desk"):
+        table.move(taken, "Desk")
+    table.move(free, "Desk")
+    assert table.all_identities()["Desk", "b", REALM] == ["98"]
+    assert table.all_identities()["Phones", "a", REALM] == ["99"]

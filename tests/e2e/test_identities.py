@@ -1,0 +1,231 @@
+"""Accounts with many numbers: a PBX that registers, is called by each, and speaks for each."""
+
+from secrets import token_hex
+
+import pytest
+import sip
+from kamailio import free_port
+from phone import Endpoint, Phone, Request
+
+TRUNK = ("127.71.0.1", free_port())
+CONFIG = f"""
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, setup-invite]
+    route_to: Trunk
+    classification: [{{address: 127.0.0.0/16}}]
+  - name: Forwarding
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, setup-invite]
+    from_screening: asserted-only
+    route_to: Trunk
+    classification: [{{address: 127.1.0.0/16}}]
+  - name: Pair
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, setup-invite]
+    username_as_server: office
+    password_as_server: office secret
+    identities: ["+4940*"]
+    route_to: Trunk
+    classification: [{{address: 127.2.0.0/16}}]
+  - name: Trunk
+    type: server
+    proxy_set: ["sip:{TRUNK[0]}:{TRUNK[1]}"]
+"""
+USERS = {"1001": "secret", "Forwarding/forwarder": "secret"}
+OURS, SHORT, STRANGERS = "+49301234567", "+49301999", "+15550001"
+FROM_A_STRANGER = f"sip:{STRANGERS}@elsewhere.example"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pbx_has_numbers(server):
+    server.add_user("pbx", "secret")
+    server.administer("user", "set-identities", "pbx", "+49301234*", SHORT)
+
+
+@pytest.fixture
+def trunk(endpoint):
+    return endpoint(TRUNK[0], port=TRUNK[1])
+
+
+@pytest.fixture
+def pbx(phone):
+    pbx = phone("pbx")
+    assert pbx.register().status == 200
+    yield pbx
+    pbx.expires = 0
+    pbx.register()
+
+
+def called(trunk: Endpoint, number: str, callee: Phone, method: str = "INVITE") -> Request:
+    """Have the trunk call a number; return the request as the callee has it, which is busy."""
+    uri, branch = f"sip:{number}@example.com", f"z9hG4bK{token_hex(8)}"
+    said = f"sip:{STRANGERS}@carrier.example"
+    trunk.send(
+        sip.request(
+            method, uri, said, via=trunk.via, branch=branch, contact=trunk.contact, call_id=branch
+        )
+    )
+    request = callee.incoming(method)
+    callee.reply(request, 486, "Busy Here")
+    assert trunk.response(branch).status == 486
+    return request
+
+
+def call(caller: Phone, number: str, **how: object) -> int:
+    """Call with the right password; return the status."""
+    uri = f"sip:{number}@example.com"
+    challenge = caller.request("INVITE", uri, **how)
+    assert challenge.status == 401
+    return caller.request("INVITE", uri, answering=challenge, **how).status
+
+
+def reaches_trunk(caller: Phone, trunk: Endpoint, **how: object) -> Request:
+    """Call the trunk with the right password; return the INVITE as the trunk has it."""
+    uri = f"sip:{STRANGERS}@example.com"
+    challenge = caller.request("INVITE", uri, **how)
+    caller.send(caller.build("INVITE", uri, answering=challenge, **how))
+    invite = trunk.incoming("INVITE")
+    trunk.reply(invite, 486, "Busy Here")
+    busy = caller.response(caller.last_branch)
+    assert busy.status == 486
+    caller.acknowledge(busy)
+    return invite
+
+
+# -- calls to its numbers
+
+
+@pytest.mark.parametrize("number", [OURS, "+493012340", SHORT])
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_number_that_is_called_reaches_the_pbx_and_is_seen_there(trunk, pbx, number, method):
+    request = called(trunk, number, pbx, method)
+    assert request.uri.partition("@")[0] == f"sip:{number}"
+    assert pbx.host in request.uri
+
+
+def test_all_contacts_of_the_pbx_see_the_number(trunk, pbx, phone):
+    second = phone("pbx")
+    assert second.register().status == 200
+    uri = f"sip:{OURS}@example.com"
+    trunk.send(sip.request("INVITE", uri, "sip:x@y", via=trunk.via, branch="z9hG4bKall"))
+    for each in (pbx, second):
+        invite = each.incoming("INVITE")
+        assert invite.uri.startswith(f"sip:{OURS}@{each.host}")
+        each.reply(invite, 486, "Busy Here")
+    assert trunk.response("z9hG4bKall").status == 486
+    second.expires = 0
+    second.register()
+
+
+def test_phone_calls_a_number_of_the_pbx_within_and_not_by_the_trunk(phone, pbx, trunk):
+    caller, uri = phone("1001"), f"sip:{OURS}@example.com"
+    challenge = caller.request("INVITE", uri)
+    caller.send(caller.build("INVITE", uri, answering=challenge))
+    invite = pbx.incoming("INVITE")
+    assert invite.uri.startswith(f"sip:{OURS}@")
+    pbx.reply(invite, 486, "Busy Here")
+    caller.acknowledge(caller.response(caller.last_branch))
+    assert trunk.hears_nothing(0.1)
+
+
+def test_other_number_is_not_the_pbxs(trunk, pbx):
+    branch = "z9hG4bKother"
+    uri = "sip:+49301998@example.com"
+    trunk.send(sip.request("MESSAGE", uri, "sip:x@y", via=trunk.via, branch=branch))
+    assert trunk.response(branch).status == 404
+    assert pbx.hears_nothing(0.1)
+
+
+def test_pair_with_identities_is_one_account(trunk, phone):
+    office = phone("office", "office secret", address="127.2.0.1", local_user="+49401")
+    assert office.register().status == 200
+    assert called(trunk, "+494022", office).uri.startswith("sip:+494022@")
+    assert called(trunk, "office", office)
+    assert reaches_trunk(office, trunk, from_uri="sip:+49405@example.com")
+    assert call(office, STRANGERS, from_uri="sip:+49415@example.com") == 403
+    office.expires = 0
+    office.register()
+
+
+# -- calls from its numbers
+
+
+@pytest.mark.parametrize("number", ["pbx", OURS, SHORT, "%2B49301999"])
+def test_pbx_calls_from_each_of_its_numbers(trunk, pbx, number):
+    invite = reaches_trunk(pbx, trunk, from_uri=f"sip:{number}@example.com")
+    assert f"sip:{number}@" in invite.header("from")
+
+
+@pytest.mark.parametrize("number", [STRANGERS, "1001", "+49301998", "+4930123", "+49301234*"])
+def test_pbx_calls_from_no_other(pbx, number, server):
+    assert call(pbx, STRANGERS, from_uri=f"sip:{number}@example.com") == 403
+    assert server.reasons(pbx.call_id)[-1] == "identity-mismatch"
+
+
+def test_phone_does_not_call_from_a_number_of_the_pbx(phone):
+    assert call(phone("1001"), STRANGERS, from_uri=f"sip:{OURS}@example.com") == 403
+
+
+@pytest.mark.parametrize("field", ["P-Preferred-Identity", "P-Asserted-Identity"])
+@pytest.mark.parametrize("uri", [f"<sip:{OURS}@example.com>", f'"x" <tel:{OURS}>'])
+def test_strangers_number_is_let_in_beside_one_of_its_own(pbx, trunk, field, uri):
+    said = {"from_uri": FROM_A_STRANGER, "headers": [f"{field}: {uri}"]}
+    assert STRANGERS in reaches_trunk(pbx, trunk, **said).header("from")
+
+
+@pytest.mark.parametrize("uri", ["<sip:1001@example.com>", f'"<sip:{OURS}@x>" <sip:1@x>'])
+def test_strangers_number_is_not_let_in_beside_anothers(pbx, uri):
+    said = {"from_uri": FROM_A_STRANGER, "headers": [f"P-Preferred-Identity: {uri}"]}
+    assert call(pbx, STRANGERS, **said) == 403
+
+
+def test_number_of_another_account_is_never_let_in(pbx):
+    own = [f"P-Preferred-Identity: <sip:{OURS}@example.com>"]
+    assert call(pbx, STRANGERS, from_uri="sip:1001@example.com", headers=own) == 403
+
+
+def test_pbx_that_forwards_may_have_any_from_and_registers_itself_alone(phone, trunk):
+    pbx = phone("forwarder", address="127.1.0.1")
+    assert pbx.register().status == 200
+    assert reaches_trunk(pbx, trunk, from_uri=FROM_A_STRANGER)
+    challenge = pbx.request("REGISTER", to="sip:1001@example.com")
+    refused = pbx.request("REGISTER", to="sip:1001@example.com", answering=challenge)
+    assert refused.status == 403
+
+
+# -- what else it sends, and registers
+
+
+def test_registering_for_a_number_registers_the_account(trunk, phone):
+    pbx = phone("pbx", local_user=SHORT)
+    assert pbx.register().status == 200
+    assert called(trunk, OURS, pbx)
+    pbx.expires = 0
+    assert pbx.register().status == 200
+
+
+def test_unlisted_method_from_one_of_its_numbers_goes_on_from_where_it_is_registered(
+    pbx, phone, trunk
+):
+    uri, said = f"sip:{STRANGERS}@example.com", f"sip:{OURS}@example.com"
+    pbx.send(pbx.build("MESSAGE", uri, from_uri=said))
+    trunk.reply(trunk.incoming("MESSAGE"), 200)
+    assert pbx.response(pbx.last_branch).status == 200
+    assert phone("1001").request("MESSAGE", uri, from_uri=said).status == 403
+
+
+def test_change_of_identities_is_in_force_at_once(server, phone, trunk):
+    server.add_user("late", "secret")
+    late = phone("late")
+    said = f"sip:{STRANGERS[:-1]}7@example.com"
+    assert call(late, STRANGERS, from_uri=said) == 403
+    server.administer("user", "set-identities", "late", f"{STRANGERS[:-1]}*")
+    assert reaches_trunk(late, trunk, from_uri=said)
+    server.administer("user", "set-identities", "late")
+    assert call(late, STRANGERS, from_uri=said) == 403
