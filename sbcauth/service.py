@@ -26,6 +26,7 @@ class Route(NamedTuple):
     `next_hops` are the servers of the IP Group `route_to`; both are empty for what stays here.
     `peer` is that IP Group, where we answer its challenges. `reached` are the realms in which users
     are found, and `apart` all that there are, in lower case, where there are several.
+    `out_of_reach` are the IP Groups of users in those realms who are not reached all the same.
     """
 
     ip_group: str
@@ -35,6 +36,7 @@ class Route(NamedTuple):
     peer: str = ""
     reached: tuple[str, ...] = ()
     apart: frozenset[str] = frozenset()
+    out_of_reach: frozenset[str] = frozenset()
 
     def realms_of(self, host: str) -> tuple[str, ...]:
         """Return the realms in which to find a user who is called at `host`.
@@ -192,6 +194,7 @@ def _routes(ip_groups: IPGroups) -> Iterator[tuple[tuple[str, bool], Route]]:
             peer.name if peer else "",
             reached,
             realms if len(realms) > 1 else frozenset(),
+            ip_groups.out_of_reach(name),
         )
         yield (name, False), route
         is_server = group.type is IPGroupType.SERVER

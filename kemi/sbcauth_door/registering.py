@@ -11,7 +11,7 @@ from sbcauth.exceptions import Unavailable
 from sbcauth.policy.decision import Drop, Reason, Reject
 from sbcauth.policy.identities import as_number
 from sbcauth.policy.unproved import unescaped
-from sbcauth.service import Service
+from sbcauth.service import Route, Service
 from sbcauth_door import registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.current import read_request
@@ -91,7 +91,14 @@ class RegistrarRoutes:
     def contact(self, service: Service, _: str) -> int:
         """Tell whether a registered Contact is called, and have the request go there."""
         route = service.routes[ksr.text("avp(sbcauth_ip_group)"), False]
-        return GO_ON if registrar.find_contact(route.reached) else NOT_FOUND
+        found = registrar.find_contact(route.reached) and _is_in_reach(route)
+        return GO_ON if found else NOT_FOUND
+
+    @_routing_function
+    def in_reach(self, service: Service, _: str) -> int:
+        """Tell whether who was looked up is of an IP Group that the sender's reaches."""
+        route = service.routes[ksr.text("avp(sbcauth_ip_group)"), False]
+        return GO_ON if _is_in_reach(route) else NOT_FOUND
 
     @_routing_function
     def make_room(self, service: Service, aor: str) -> int:
@@ -118,3 +125,27 @@ class RegistrarRoutes:
         decision = service.bad_request(request)
         ksr.log(decision, request)
         return ANSWERED if isinstance(decision, Drop) else GO_ON
+
+
+def _is_in_reach(route: Route) -> bool:
+    """Tell whether no branch leads to a phone of an IP Group that the route does not reach.
+
+    A binding says whose it is beside where it is reached. One that does not, since the names were
+    too long, is out of reach where it could be of such an IP Group.
+    """
+    if not route.out_of_reach:
+        return True
+    uris = [ksr.text("du")]
+    uris += (
+        ksr.text(f"(branch(dst_uri)[{n}])") for n in range(int(ksr.text("branch(count)") or 0))
+    )
+    groups = (uri.partition(";g=")[2].partition(";")[0] for uri in uris)
+    return all(name and _name_of(name) not in route.out_of_reach for name in groups)
+
+
+def _name_of(digits: str) -> str:
+    """Return the IP Group that stands in hexadecimal digits in a binding."""
+    try:
+        return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
+    except ValueError:
+        return ""

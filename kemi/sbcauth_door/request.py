@@ -219,6 +219,8 @@ def set_origin(ip_group: str, realm: str) -> None:
 
 def set_route(route: Route) -> None:
     """Tell the route block where the request may go; raises Unavailable."""
+    if route.out_of_reach and _set("$avp(sbcauth_out_of_reach)", "1") != 1:
+        raise _half_told()
     if route.apart:
         KSR.pv.unset("$avp(sbcauth_realm)")
         for realm in reversed(route.realms_of(text("rd"))):  # the last one is the first

@@ -100,13 +100,29 @@ class IPGroups:
         A `user` group reaches its own and those that it names, a `server` group those of the IP
         Groups that are routed to it.
         """
+        return tuple(dict.fromkeys(each.realm for each in self._reached(name)))
+
+    def out_of_reach(self, name: str) -> frozenset[str]:
+        """Return the IP Groups of phones that share a realm with what `name` reaches, and are not.
+
+        A `user` group reaches all of its own realm.
+        """
+        group, reached = self.by_name[name], self._reached(name)
+        own = group.realm if group.type is IPGroupType.USER else None
+        realms = {each.realm for each in reached} - {own}
+        return frozenset(
+            each.name
+            for each in self.by_name.values()
+            if each.type is IPGroupType.USER and each.realm in realms and each not in reached
+        )
+
+    def _reached(self, name: str) -> list[IPGroup]:
         group = self.by_name[name]
         if group.type is IPGroupType.SERVER:
             routed = [each for each in self.by_name.values() if each.route_to == name]
         else:
             routed = [group]
-        routed += [self.by_name[each] for each in group.reaches if each in self.by_name]
-        return tuple(dict.fromkeys(each.realm for each in routed))
+        return routed + [self.by_name[each] for each in group.reaches if each in self.by_name]
 
     def next_hops(self, name: str) -> tuple[str, ...]:
         """Return the URIs of the servers that requests of the IP Group `name` are routed to."""

@@ -16,6 +16,7 @@ from sbcauth.policy.ip_groups import (
     ChallengeMethod,
     ClassificationRule,
     IPGroup,
+    IPGroupType,
     ProxyAddress,
     RuleAction,
 )
@@ -429,3 +430,23 @@ def test_edge_proxy_classifies_after_the_rules_that_name_it() -> None:
     ]
     assert classify(groups, "192.0.2.9") == "Behind"
     assert classify(groups, "192.0.2.9", from_host="named.example") == "Named"
+
+
+def test_groups_of_a_realm_that_a_trunk_does_not_serve_are_out_of_its_reach() -> None:
+    def user(name: str, realm: str, route_to: str | None = None, **more: Any) -> IPGroup:
+        return IPGroup(name=name, type=IPGroupType.USER, realm=realm, route_to=route_to, **more)
+
+    groups = IPGroups(
+        [
+            user("Phones", "a.example", "Carrier"),
+            user("Office", "a.example", "PBX", reaches=("Guests",)),
+            user("Guests", "b.example"),
+            user("Others", "b.example"),
+            IPGroup(name="Carrier", type=IPGroupType.SERVER, realm="c.example"),
+            IPGroup(name="PBX", type=IPGroupType.SERVER, realm="c.example", reaches=("Phones",)),
+        ]
+    )
+    assert groups.out_of_reach("Carrier") == {"Office"}
+    assert groups.out_of_reach("PBX") == frozenset()
+    assert groups.out_of_reach("Phones") == frozenset()
+    assert groups.out_of_reach("Office") == {"Others"}
