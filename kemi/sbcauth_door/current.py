@@ -85,6 +85,7 @@ class CurrentRequest:
     call_id = property(lambda _: _text(_get_call_id, "ci"))
     body = property(lambda _: ksr.body())
     event = property(lambda _: ksr.first("Event"))
+    user_agent = property(lambda _: ksr.first("User-Agent"))
     preferred_identity = property(lambda _: ksr.first("P-Preferred-Identity"))
     asserted_identities = property(lambda _: ksr.fields("P-Asserted-Identity"))
     has_route = property(lambda _: KSR.hdr.is_present("Route") > 0)

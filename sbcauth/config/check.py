@@ -1,7 +1,7 @@
 """What can be wrong between the keys of sbcauth.yaml, each of which is right by itself."""
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
@@ -11,14 +11,17 @@ from sbcauth.config.schema import (
     HttpKeys,
     IPGroupKeys,
     RadiusKeys,
+    at_least,
     client_realms,
     setting,
+    user_agents,
 )
 from sbcauth.config.source import Path
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.external_server import LONGEST_WAIT
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
+    AuthQop,
     IPGroupType,
     RuleAction,
     ServerAuthMode,
@@ -131,12 +134,38 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
             near = get_close_matches(method, _METHODS, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             yield Finding(where, f"{method} is no method that we know{hint}", bool(near))
+    yield from _check_offers(path, group, keys)
     mode = setting(group, keys, "server_auth_mode")
     if mode is not ServerAuthMode.LOCAL:
         yield from _check_external(path, group, keys, mode)
     elif group.type is IPGroupType.SERVER and group.username_as_server is None:
         message = "is required: what the remote server must present (type server, sbc-as-server)"
         yield Finding((*path, "username_as_server"), message, True)
+
+
+def _check_offers(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+    """Find offers that are weaker than `at_least`: the IP Group's own, and those of rules."""
+    floor = at_least(group, keys)
+    offers: list[tuple[Path, Sequence[Algorithm], AuthQop, bool]] = [
+        (
+            (*path, "at_least"),
+            setting(group, keys, "auth_algorithms"),
+            setting(group, keys, "auth_qop"),
+            True,
+        )
+    ]
+    for number, rule in enumerate(group.user_agents or ()):
+        where = (*path, "user_agents", number)
+        offers.append((where, rule.auth_algorithms or (), rule.auth_qop or floor.qop, False))
+    for where, algorithms, qop, own in offers:
+        weak = [str(each) for each in algorithms if each.strength < floor.algorithm.strength]
+        weak += [f"qop {qop}"] * (qop.strength < floor.qop.strength)
+        if weak:
+            names, what = ", ".join(weak), f"algorithm {floor.algorithm}, qop {floor.qop}"
+            message = f"is {what}: {names} of what this IP Group offers is weaker"
+            if not own:
+                message = f"{names} is weaker than at_least ({what}), and is not offered"
+            yield Finding(where, message, own)
 
 
 def _check_words(
@@ -251,9 +280,9 @@ def _check_external(
     if group.username_as_server is not None:
         message = f"plays no part: with server_auth_mode {mode} the external server knows the users"
         yield Finding((*path, "username_as_server"), message, False)
-    if mode is ServerAuthMode.RADIUS and set(setting(group, keys, "auth_algorithms")) != {
-        Algorithm.MD5
-    }:
+    offered = set(setting(group, keys, "auth_algorithms"))
+    offered.update(*(rule.algorithms or () for rule in user_agents(group, keys)))
+    if mode is ServerAuthMode.RADIUS and offered != {Algorithm.MD5}:
         message = "FreeRADIUS knows MD5 only, and rejects users of other algorithms"
         yield Finding((*path, "auth_algorithms"), message, False)
 

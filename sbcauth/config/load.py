@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from sbcauth.config import source as yaml_source
 from sbcauth.config.check import check
 from sbcauth.config.schema import (
+    AtLeastKeys,
     CheckDigestURI,
     EmergencyKeys,
     FileKeys,
@@ -21,8 +22,11 @@ from sbcauth.config.schema import (
     RadiusKeys,
     RadiusServerKeys,
     RuleKeys,
+    UserAgentKeys,
+    at_least,
     client_realms,
     setting,
+    user_agents,
 )
 from sbcauth.config.source import Source
 from sbcauth.exceptions import Complaint, ConfigError
@@ -164,6 +168,8 @@ _MODELS: dict[str, type[BaseModel]] = {
     "http": HttpKeys,
     "servers": RadiusServerKeys,
     "emergency": EmergencyKeys,
+    "user_agents": UserAgentKeys,
+    "at_least": AtLeastKeys,
 }
 
 
@@ -220,6 +226,8 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
         auth_challenge_method=in_force("auth_challenge_method"),
         auth_qop=in_force("auth_qop"),
         auth_algorithms=in_force("auth_algorithms"),
+        user_agents=user_agents(group, keys),
+        at_least=at_least(group, keys),
         attempt_limit=AttemptLimit(
             max_attempts=in_force("max_auth_attempts"),
             lockout_duration=in_force("lockout_duration"),

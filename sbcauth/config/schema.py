@@ -3,7 +3,7 @@
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -12,6 +12,7 @@ from sbcauth.digest.response import Algorithm
 from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES
 from sbcauth.policy.ip_groups import (
+    AtLeast,
     AuthenticationMode,
     AuthQop,
     ChallengeMethod,
@@ -23,8 +24,10 @@ from sbcauth.policy.ip_groups import (
     ServerAuthMode,
     UnclassifiedRequests,
     UnlistedWithoutWord,
+    UserAgentRule,
     UserSecurityMode,
 )
+from sbcauth.policy.user_agents import KNOWN, Terms, weakest
 from sbcauth.radius.attributes import RadiusAttributes
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
@@ -147,6 +150,36 @@ class EmergencyKeys(_Strict):
     route_to: str
 
 
+_Algorithms = Annotated[
+    tuple[Algorithm, ...],
+    BeforeValidator(values.algorithms, json_schema_input_type=Algorithm | list[Algorithm]),
+]
+_Qop = Annotated[AuthQop, values.words(AuthQop, {0: "auth", 1: "auth-int", 2: "both"})]
+
+
+class UserAgentKeys(_Strict):
+    """The keys of a rule of `user_agents`."""
+
+    pattern: Annotated[str, values.USER_AGENT]
+    auth_algorithms: _Algorithms | None = None
+    auth_qop: _Qop | None = None
+
+    def value(self) -> UserAgentRule:
+        """Return the rule as the IP Groups' room knows it."""
+        return UserAgentRule(self.pattern, self.auth_algorithms, self.auth_qop)
+
+    def __str__(self) -> str:
+        """Return which rule it is."""
+        return self.pattern
+
+
+class AtLeastKeys(_Strict):
+    """The keys of `at_least`."""
+
+    algorithm: Annotated[Algorithm, BeforeValidator(values.algorithm)] | None = None
+    qop: Annotated[AuthQop, BeforeValidator(values.least_qop)] | None = None
+
+
 class SharedKeys(_Strict):
     """The keys that stand at the top for all IP Groups, and that each may set for itself."""
 
@@ -155,16 +188,19 @@ class SharedKeys(_Strict):
     auth_challenge_method: (
         Annotated[ChallengeMethod, values.words(ChallengeMethod, {0: "401", 1: "407"})] | None
     ) = None
-    auth_qop: (
-        Annotated[AuthQop, values.words(AuthQop, {0: "auth", 1: "auth-int", 2: "both"})] | None
-    ) = None
-    auth_algorithms: (
+    auth_qop: _Qop | None = None
+    auth_algorithms: _Algorithms | None = None
+    user_agents: (
         Annotated[
-            tuple[Algorithm, ...],
-            BeforeValidator(values.algorithms, json_schema_input_type=Algorithm | list[Algorithm]),
+            tuple[UserAgentKeys, ...],
+            BeforeValidator(
+                values.user_agents,
+                json_schema_input_type=Literal["known"] | list[Literal["known"] | UserAgentKeys],
+            ),
         ]
         | None
     ) = None
+    at_least: AtLeastKeys | None = None
     max_auth_attempts: Annotated[int, values.number(1, MAX_ATTEMPTS)] | None = None
     lockout_duration: Annotated[int, values.seconds(1, 86400)] | None = None
     max_lockout_duration: Annotated[int, values.seconds(1, 86400)] | None = None
@@ -225,6 +261,7 @@ DEFAULTS = SharedKeys(
     auth_challenge_method=ChallengeMethod.WWW,
     auth_qop=AuthQop.AUTH,
     auth_algorithms=[Algorithm.MD5],  # type: ignore[arg-type] # a list, as in the file
+    user_agents=["known"],  # type: ignore[arg-type]
     max_auth_attempts=3,
     lockout_duration=60,
     max_lockout_duration=900,
@@ -331,3 +368,24 @@ def client_realms(group: IPGroupKeys) -> tuple[str, ...] | None:
     if group.client_realms is not None:
         return group.client_realms
     return (group.realm,) if group.realm and group.username_as_client else None
+
+
+_KNOWN = UserAgentKeys(pattern="known")
+"""The word that stands for the rules that come with the program."""
+
+
+def user_agents(group: IPGroupKeys, file: FileKeys) -> tuple[UserAgentRule, ...]:
+    """Return the rules for User-Agents of an IP Group; `known` stands for those that we ship."""
+    rules: list[UserAgentRule] = []
+    for item in setting(group, file, "user_agents"):
+        rules += KNOWN if item == _KNOWN else [item.value()]
+    return tuple(rules)
+
+
+def at_least(group: IPGroupKeys, file: FileKeys) -> AtLeast:
+    """Return the weakest that an IP Group offers: of what is not said, that of its own offer."""
+    own = weakest(Terms(setting(group, file, "auth_algorithms"), setting(group, file, "auth_qop")))
+    levels = [keys.at_least for keys in (group, file) if keys.at_least]
+    algorithms = [level.algorithm for level in levels if level.algorithm]
+    qops = [level.qop for level in levels if level.qop]
+    return AtLeast((*algorithms, own.algorithm)[0], (*qops, own.qop)[0])

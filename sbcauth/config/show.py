@@ -7,6 +7,7 @@ from sbcauth.config.load import Config
 from sbcauth.config.schema import FileKeys
 from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
+from sbcauth.policy.user_agents import floor_of, rules_in_force
 from sbcauth.radius.settings import RadiusSettings
 
 Hide = Callable[[str], str]
@@ -61,6 +62,15 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
         "auth_challenge_method": str(group.auth_challenge_method),
         "auth_qop": str(group.auth_qop),
         "auth_algorithms": [str(algorithm) for algorithm in group.auth_algorithms],
+        "user_agents": [
+            {
+                "pattern": pattern,
+                "auth_algorithms": [str(each) for each in terms.algorithms],
+                "auth_qop": str(terms.qop),
+            }
+            for pattern, terms in rules_in_force(group)
+        ],
+        "at_least": {key: str(value) for key, value in _fields(floor_of(group))},
         "max_auth_attempts": group.attempt_limit.max_attempts,
         "lockout_duration": group.attempt_limit.lockout_duration,
         "max_lockout_duration": group.attempt_limit.max_lockout_duration,

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.identities import as_identity
-from sbcauth.policy.ip_groups import ProxyAddress
+from sbcauth.policy.ip_groups import AuthQop, ProxyAddress
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600}
@@ -109,6 +109,9 @@ def text(pattern: re.Pattern[str], wanted: str) -> BeforeValidator:
 
 REALM = text(re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}"), "a host name, such as example.com")
 NAME = text(re.compile(r"\S(.{0,62}\S)?"), "a name of 1 to 64 printable characters")
+USER_AGENT = text(
+    re.compile(r".{1,255}"), "the text of a User-Agent, in which * stands for any text"
+)
 HOST = text(re.compile(r"[\w.*?\[\]:-]{1,255}"), "a host name, in which * stands for any text")
 
 
@@ -174,6 +177,28 @@ def algorithms(value: Any) -> tuple[Algorithm, ...]:
     if len(set(algorithms)) != len(algorithms):
         raise ValueError("names an algorithm twice")
     return tuple(algorithms)
+
+
+def algorithm(value: Any) -> Algorithm:
+    """Return an algorithm."""
+    return algorithms([value])[0]
+
+
+def least_qop(value: Any) -> AuthQop:
+    """Return a qop that an answer has or has not."""
+    word = str(value).lower()
+    if word not in ("none", "auth", "auth-int"):
+        raise ValueError(f"{_shown(value)} is not one of none, auth, auth-int")
+    return AuthQop(word)
+
+
+def user_agents(value: Any) -> Any:
+    """Return a list of rules; `known` may stand without a list, and is a rule of that pattern."""
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, dict) and str(item).lower() != "known":
+            raise ValueError("must be `known`, or a list of rules with a pattern, and `known`")
+    return tuple(item if isinstance(item, dict) else {"pattern": "known"} for item in items)
 
 
 def prefix(value: Any) -> IPv4Network | IPv6Network:

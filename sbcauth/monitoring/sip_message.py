@@ -55,6 +55,7 @@ def parse_request(text: str) -> Request:
         tuple(fields.get("authorization", ())),
         tuple(fields.get("proxy-authorization", ())),
         _body("".join(rest), first("content-length")),
+        user_agent=first("user-agent"),
     )
 
 

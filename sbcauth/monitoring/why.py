@@ -209,7 +209,14 @@ def _advice(outcome: Outcome, user: str, facts: Facts) -> str:
             f"The request is from sip:{outcome.from_user}@…, with the credentials of {name}"
             f"{speaks}: set the phone's address and its user name to the same account."
         )
-    return _ADVICE.get(outcome.reason, "").format(user=name)
+    return _ADVICE.get(outcome.reason, "").format(user=name) + _what_was_seen(outcome)
+
+
+def _what_was_seen(outcome: Outcome) -> str:
+    """Return what a phone did with its challenges, where that is the trouble."""
+    if outcome.reason not in _OF_WHAT_IS_OFFERED or not outcome.detail:
+        return ""
+    return f" It {outcome.detail.strip(chr(34))}."
 
 
 def _of_unclassified(outcome: Outcome, user: str, facts: Facts) -> str:
@@ -227,6 +234,12 @@ _LET_IN = (
     "The last REGISTER was let in, but no contact is registered. Where the phone has not signed "
     "off, the route block of kamailio.cfg has refused the request or not kept it: with Debian's "
     "own, name your domain by `alias` (docs/existing-deployment.md)."
+)
+_OF_WHAT_IS_OFFERED = (
+    Reason.ALGORITHM_NOT_OFFERED,
+    Reason.QOP_NOT_OFFERED,
+    Reason.MIXED_CHALLENGES,
+    Reason.RESPONSE_LENGTH,
 )
 _NEVER_ANSWERS = (
     "It never answers the challenges: the phone has no password, or takes them for another realm "
@@ -249,13 +262,13 @@ _ADVICE: dict[str, str] = {
     Reason.USER_LOCKED_OUT: "Somebody guesses this user's password from many addresses; whoever "
     "got in of late still does. `sbcauth lockout clear {user}` ends it.",
     Reason.ALGORITHM_NOT_OFFERED: "The phone answers with an algorithm that it was not offered: "
-    "see auth_algorithms of the IP Group.",
+    "see auth_algorithms of the IP Group, or a rule of user_agents for it.",
     Reason.QOP_NOT_OFFERED: "The phone leaves the qop out, or takes another: see auth_qop of the "
-    "IP Group.",
+    "IP Group, or a rule of user_agents for it.",
     Reason.MIXED_CHALLENGES: "The phone mixes the challenges that it got, the nonce of one with "
-    "the algorithm of another. Offer it one alone: see auth_algorithms of the IP Group.",
+    "the algorithm of another. Offer it one alone, by a rule of user_agents.",
     Reason.RESPONSE_LENGTH: "The phone computes by another algorithm than it names, or cuts the "
-    "response: offer it another, see auth_algorithms of the IP Group.",
+    "response: offer it another, by a rule of user_agents.",
     Reason.DIGEST_URI_MISMATCH: "A device between the phone and here changes the Request-URI: "
     "set check_digest_uri: lenient for this IP Group.",
     Reason.IDENTITY_MISMATCH: "The user name may not speak for this address of record: `sbcauth "

@@ -232,5 +232,5 @@ def _ha1_as_server(group: IPGroup) -> dict[str, str]:
         algorithm.value: ha1(
             algorithm, group.username_as_server, group.realm, group.password_as_server
         )
-        for algorithm in group.auth_algorithms
+        for algorithm in Algorithm
     }

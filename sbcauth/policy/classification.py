@@ -16,11 +16,11 @@ the answer for a source address is remembered.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import translate
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, RuleAction
 from sbcauth.policy.request import Request
+from sbcauth.policy.user_agents import star_pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +229,7 @@ class IPGroups:
 
 
 def _host_pattern(pattern: str | None) -> re.Pattern[str] | None:
-    if not pattern:
-        return None
-    only_stars = pattern.replace("[", "[[]").replace("?", "[?]")  # `[` begins an IPv6 address
-    return re.compile(translate(only_stars), re.IGNORECASE)
+    return star_pattern(pattern) if pattern else None  # `[` begins an IPv6 address
 
 
 _URI_HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;?>]*)", re.IGNORECASE)

@@ -6,7 +6,8 @@ offered, what becomes of a method that is not challenged. What is concluded of a
 succeeds is remembered until User Info changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from sbcauth.digest.credentials import (
@@ -23,11 +24,43 @@ from sbcauth.policy.accounts import Users
 from sbcauth.policy.decision import Challenge, Reason
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
+from sbcauth.policy.user_agents import (
+    LONGEST_USER_AGENT,
+    Terms,
+    own_terms,
+    rules_in_force,
+    star_pattern,
+)
 
 _REMEMBERED_PHONES = 100_000
+_REMEMBERED_USER_AGENTS = 1000
 
-Offer = tuple[str, NonceSigner, str]
+Parts = tuple[str, NonceSigner, str]
 """What stands in a header field before the nonce, who mints the nonce, and what stands after it."""
+
+
+class Offer:
+    """What is offered: the algorithms, each with who mints and judges its nonces, and the qop.
+
+    `challenges` has for a header field that answers it the status and the parts of each challenge.
+    """
+
+    def __init__(self, realm: str, qop: tuple[str, ...], signers: dict[str, NonceSigner]) -> None:
+        self.qop = qop
+        self.signers = signers
+        self.challenges = {
+            header: (status, [_parts(status, realm, qop, *each) for each in signers.items()])
+            for status, header in _ANSWERED_IN.items()
+        }
+
+    def takes_qop(self, credentials: Credentials) -> bool:
+        """Tell whether it has the qop, or its absence, of `credentials`.
+
+        Where none was offered, `auth` all the same is harmless: it protects more.
+        """
+        if not self.qop:
+            return credentials.protection in ("", "auth")
+        return credentials.protection in self.qop
 
 
 class KnownPhone(NamedTuple):
@@ -71,11 +104,8 @@ class Gate:
         self.challenges_replays = not group.reject_invalid_nonce
         self.asks_elsewhere = group.server_auth_mode is not ServerAuthMode.LOCAL
         self.only_initial_invites = "INVITE" not in group.methods
-        self.only_algorithm = (
-            group.auth_algorithms[0].value if len(group.auth_algorithms) == 1 else None
-        )
-        self._qop = group.auth_qop.offered
-        self.usual_qop = self._qop[0] if self._qop else ""
+        qop = group.auth_qop.offered
+        self.usual_qop = qop[0] if qop else ""
         is_server = group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
         self.is_peer = group.type is IPGroupType.SERVER
         listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
@@ -86,18 +116,10 @@ class Gate:
         if self.is_peer and not group.route_to:
             self.answered_in.pop("REGISTER", None)  # it is refused, whoever can answer
         self.asked_at_once = self._asked_at_once()
-        self.signers = {
-            algorithm.value: NonceSigner(
-                keys,
-                (group.name, group.realm, algorithm, *self._qop),
-                group.auth_nonce_duration,
-                not_before,
-            )
-            for algorithm in group.auth_algorithms
-        }
-        self._offers = {
-            header: (status, self._offer(status)) for status, header in _ANSWERED_IN.items()
-        }
+        self._new_signer = lambda *policy: NonceSigner(
+            keys, (group.name, group.realm, *policy), group.auth_nonce_duration, not_before
+        )
+        self._add_offers()
         self.phones: dict[str, KnownPhone] = users.notes()
 
     def _asked_at_once(self) -> dict[str, str]:
@@ -109,6 +131,54 @@ class Gate:
         if self.group.edge_proxies or self.group.emergency:
             return {}
         return {method: header for method, header in self.answered_in.items() if method != "NOTIFY"}
+
+    def _add_offers(self) -> None:
+        """Add what is offered to whom no rule for a User-Agent fits, and what to whom one does."""
+        group = self.group
+
+        @cache
+        def offer(terms: Terms) -> Offer:
+            qop = terms.qop.offered
+            signers = {each.value: signer(each.value, *qop) for each in terms.algorithms}
+            return Offer(group.realm, qop, signers)
+
+        signer = lru_cache(maxsize=None)(self._new_signer)
+        self.offer = offer(own_terms(group))
+        self.signers = self.offer.signers
+        self._by_user_agent = [
+            (star_pattern(pattern), offer(terms)) for pattern, terms in rules_in_force(group)
+        ]
+        others = dict.fromkeys(each for _, each in self._by_user_agent if each is not self.offer)
+        self.other_offers = tuple(others)
+        self._algorithms = {name for each in (self.offer, *others) for name in each.signers}
+        self.only_algorithm = next(iter(self._algorithms)) if len(self._algorithms) == 1 else None
+        self._known_user_agents: dict[str, Offer] = {}
+
+    def offer_to(self, user_agent: str) -> Offer:
+        """Return what is offered to a User-Agent: the first rule that fits says it."""
+        start = user_agent[:LONGEST_USER_AGENT]
+        offer = self._known_user_agents.get(start)
+        if offer is None:
+            fits = (offer for pattern, offer in self._by_user_agent if pattern.match(start))
+            offer = next(fits, self.offer)
+            if len(self._known_user_agents) >= _REMEMBERED_USER_AGENTS:
+                self._known_user_agents.clear()
+            self._known_user_agents[start] = offer
+        return offer
+
+    def offer_answered(self, algorithm: str, nonce: str, now: int) -> tuple[Offer, NonceState]:
+        """Return what an answer is to, by its nonce, and what that is to us.
+
+        A nonce that is none of ours, or of another algorithm's, is as one for whom no rule fits.
+        """
+        for offer in self.other_offers:
+            signer = offer.signers.get(algorithm)
+            state = signer.judge(nonce, now) if signer else NonceState.FOREIGN
+            if state is not NonceState.FOREIGN:
+                return offer, state
+        if algorithm in self._algorithms:
+            return self.offer, NonceState.FOREIGN
+        return self.offer, self.judge_of_another_algorithm(nonce, now)
 
     def header_for(self, request: Request) -> str | None:
         """Return the header field that answers the challenge to a request, None for no challenge.
@@ -126,6 +196,7 @@ class Gate:
     def challenge(
         self,
         header: str,
+        request: Request,
         tag: str,
         now: int,
         reason: Reason = Reason.CHALLENGED,
@@ -133,15 +204,16 @@ class Gate:
         *,
         stale: bool = False,
     ) -> Challenge:
-        """Return the challenge that is answered in `header`, to the source with this `tag`.
+        """Return the challenge that is answered in `header`, to a request from a source with `tag`.
 
         It has a header field for each algorithm, in the order given: RFC 8760 §2.4 leaves that
         order to the administrator, and some phones read only the first.
         """
-        status, offers = self._offers[header]
+        offer = self.offer_to(request.user_agent) if self.other_offers else self.offer
+        status, challenges = offer.challenges[header]
         end = ", stale=true" if stale else ""
-        headers = [""] * len(offers)
-        for number, (before, signer, after) in enumerate(offers):
+        headers = [""] * len(challenges)
+        for number, (before, signer, after) in enumerate(challenges):
             headers[number] = f"{before}{signer.mint(tag, now)}{after}{end}"
         return Challenge(status, tuple(headers), reason, self.name, username)
 
@@ -175,17 +247,12 @@ class Gate:
 
     def judge_of_another_algorithm(self, nonce: str, now: int) -> NonceState:
         """Return what a nonce is to us that need not be of the credentials' algorithm."""
-        states = [signer.judge(nonce, now) for signer in self.signers.values()]
+        signers = (each for offer in self._all_offers() for each in offer.signers.values())
+        states = [signer.judge(nonce, now) for signer in signers]
         return next((each for each in states if each is not NonceState.FOREIGN), NonceState.FOREIGN)
 
-    def offered_qop(self, credentials: Credentials) -> bool:
-        """Tell whether a challenge offered the qop, or its absence, of `credentials`.
-
-        Where none was offered, `auth` all the same is harmless: it protects more.
-        """
-        if not self._qop:
-            return credentials.protection in ("", "auth")
-        return credentials.protection in self._qop
+    def _all_offers(self) -> Iterable[Offer]:
+        return (self.offer, *self.other_offers)
 
     def remember(self, name: str, phone: KnownPhone) -> None:
         """Remember a phone that has succeeded, under `name`."""
@@ -193,19 +260,18 @@ class Gate:
             self.phones.clear()
         self.phones[name] = phone
 
-    def _offer(self, status: int) -> list[Offer]:
-        """Return the parts of the header fields with a challenge, one for each algorithm."""
-        offers = []
-        for algorithm, signer in self.signers.items():
-            value = format_challenge(self.realm, "\n", algorithm, self._qop)
-            before, _, after = value.rpartition("\n")
-            offers.append((f"{_CHALLENGED_IN[status]}: {before}", signer, after))
-        return offers
-
     def _strength(self, credentials: Credentials) -> int:
-        if credentials.algorithm not in self.signers:
+        if credentials.algorithm not in self._algorithms:
             return -1
         return Algorithm(credentials.algorithm).strength
+
+
+def _parts(
+    status: int, realm: str, qop: tuple[str, ...], algorithm: str, signer: NonceSigner
+) -> Parts:
+    """Return the parts of the header field with the challenge of an algorithm."""
+    before, _, after = format_challenge(realm, "\n", algorithm, qop).rpartition("\n")
+    return f"{_CHALLENGED_IN[status]}: {before}", signer, after
 
 
 _CHALLENGED_IN = {401: "WWW-Authenticate", 407: "Proxy-Authenticate"}

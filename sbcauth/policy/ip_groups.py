@@ -51,6 +51,16 @@ class AuthQop(StrEnum):
         """Return the qop-options as a challenge lists them (RFC 7616, 3.3)."""
         return _OFFERED[self]
 
+    @property
+    def weakest(self) -> "AuthQop":
+        """Return the weakest that can be answered to it."""
+        return AuthQop.AUTH if self is AuthQop.BOTH else self
+
+    @property
+    def strength(self) -> int:
+        """Return a number that is higher the more the weakest answer protects."""
+        return _STRENGTHS[self.weakest]
+
 
 _OFFERED = {
     AuthQop.AUTH: ("auth",),
@@ -58,6 +68,7 @@ _OFFERED = {
     AuthQop.BOTH: ("auth", "auth-int"),
     AuthQop.NONE: (),
 }
+_STRENGTHS = {AuthQop.NONE: 0, AuthQop.AUTH: 1, AuthQop.AUTH_INT: 2}
 
 
 class ServerAuthMode(StrEnum):
@@ -133,6 +144,26 @@ class ProxyAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class UserAgentRule:
+    """What is offered to a User-Agent that fits `pattern`, in which `*` stands for any text.
+
+    None stands for what the IP Group offers to all.
+    """
+
+    pattern: str
+    algorithms: tuple[Algorithm, ...] | None = None
+    qop: AuthQop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """The weakest that an IP Group offers to anybody."""
+
+    algorithm: Algorithm
+    qop: AuthQop
+
+
+@dataclass(frozen=True, slots=True)
 class Emergency:
     """The numbers (user parts) and URNs that anybody may call, and the IP Group they go to."""
 
@@ -149,6 +180,7 @@ class IPGroup:
     those in which the client pair answers, None for any. `reaches` are IP Groups whose users can
     be called beside one's own. What comes from one of `edge_proxies` is of a phone behind it.
     `identities` are the numbers and prefixes of the account that `username_as_server` then is.
+    Where `at_least` is None, it is the weakest of what the IP Group offers to all.
     """
 
     name: str
@@ -170,6 +202,8 @@ class IPGroup:
     auth_challenge_method: ChallengeMethod = ChallengeMethod.WWW
     auth_qop: AuthQop = AuthQop.AUTH
     auth_algorithms: tuple[Algorithm, ...] = (Algorithm.MD5,)
+    user_agents: tuple[UserAgentRule, ...] = ()
+    at_least: AtLeast | None = None
     attempt_limit: AttemptLimit = AttemptLimit()
     check_digest_uri: bool = False
     reject_invalid_nonce: bool = False

@@ -70,8 +70,8 @@ class Request(NamedTuple):
     `auth-int`, and is empty otherwise. `party` is known of requests within a dialog.
 
     `connection` is the number of the connection that it came by, 0 over UDP; `has_route` tells of a
-    Route. `event` and `preferred_identity` are header fields, empty where there are none;
-    `asserted_identities` are those of P-Asserted-Identity, and `vias` those of Via.
+    Route. `event`, `preferred_identity` and `user_agent` are header fields, empty where there are
+    none; `asserted_identities` are those of P-Asserted-Identity, and `vias` those of Via.
     `edge` is the address of the edge proxy that it came by, if any.
 
     `leaves_binding` tells of a REGISTER that this server's own registrar keeps: its repetition is
@@ -100,6 +100,7 @@ class Request(NamedTuple):
     vias: tuple[str, ...] = ()
     edge: str = ""
     asserted_identities: tuple[str, ...] = ()
+    user_agent: str = ""
 
     @property
     def claimed_user(self) -> str:

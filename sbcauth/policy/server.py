@@ -36,7 +36,7 @@ from sbcauth.policy.decision import (
 )
 from sbcauth.policy.emergency import Emergencies
 from sbcauth.policy.external_server import Answer, Verdict
-from sbcauth.policy.gate import Gate, KnownPhone
+from sbcauth.policy.gate import Gate, KnownPhone, Offer
 from sbcauth.policy.identities import as_number, numbers_in
 from sbcauth.policy.ip_groups import (
     FromScreening,
@@ -51,6 +51,7 @@ from sbcauth.policy.request import Party, Request, source_of
 from sbcauth.policy.reservations import Reservations, places
 from sbcauth.policy.shared_state import SharedState
 from sbcauth.policy.unproved import Unproved, is_keep_alive, unescaped
+from sbcauth.policy.user_agents import LONGEST_USER_AGENT
 from sbcauth.policy.words import Word
 
 _REMEMBERED_ORIGINS = 100_000
@@ -77,7 +78,7 @@ class Claim(NamedTuple):
     """A request with credentials for our realm: its sender claims to be somebody.
 
     `nonce` is the state of the nonce, which was issued to the sender's own source where it
-    `is_own`. The credentials are in `header`, whose first field is `field`.
+    `is_own`. The credentials are in `header`, whose first field is `field`, and answer `offer`.
     """
 
     gate: Gate
@@ -89,6 +90,7 @@ class Claim(NamedTuple):
     nonce: NonceState
     is_own: bool
     now: int
+    offer: Offer
     flow: Claimant | None = None
 
     @property
@@ -139,8 +141,10 @@ class Claim(NamedTuple):
 
     def challenge(self, reason: Reason, *, stale: bool = False) -> Challenge:
         """Return another challenge, in answer to the credentials."""
-        tag, username = self.origin.tags[0], self.credentials.username
-        return self.gate.challenge(self.header, tag, self.now, reason, username, stale=stale)
+        gate, tag, username = self.gate, self.origin.tags[0], self.credentials.username
+        return gate.challenge(
+            self.header, self.request, tag, self.now, reason, username, stale=stale
+        )
 
     def challenge_again(self, reason: Reason, *, stale: bool = False) -> Decision:
         """Return a new nonce in place of one that is no good; this counts for nothing."""
@@ -151,6 +155,17 @@ class Claim(NamedTuple):
     def forbid(self, reason: Reason) -> Reject:
         """Return a refusal."""
         return Reject(403, "Forbidden", reason, self.gate.name, self.credentials.username)
+
+    def forbid_what_was_not_offered(self, reason: Reason) -> Reject:
+        """Return the refusal of an answer to what was not offered; say what was seen of whom."""
+        credentials, offer = self.credentials, self.offer
+        detail = (
+            f"answers {credentials.algorithm} {credentials.qop or 'without qop'}; offered: "
+            f"{', '.join(offer.signers)}, qop {', '.join(offer.qop) or 'none'}"
+        )
+        user_agent = self.request.user_agent[:LONGEST_USER_AGENT]
+        detail += f"; User-Agent: {user_agent or 'none'}"
+        return self.forbid(reason)._replace(detail=detail)
 
 
 class AuthServer:
@@ -257,7 +272,7 @@ class AuthServer:
             return found
         if gate.asks and gate.group.unlisted_without_word is UnlistedWithoutWord.CHALLENGE:
             header = gate.would_be_answered_in(request.method)
-            return gate.challenge(header, origin.tags[0], now, found)
+            return gate.challenge(header, request, origin.tags[0], now, found)
         return Reject(403, "Forbidden", found, gate.name)
 
     def bad_request(self, request: Request) -> Decision:
@@ -321,7 +336,7 @@ class AuthServer:
         except UnicodeDecodeError:
             field = request.fields(header)[0]
         if field is None:
-            return gate.challenge(header, tags[0], now)
+            return gate.challenge(header, request, tags[0], now)
         credentials = usual_credentials(field)
         if (
             credentials is None
@@ -333,14 +348,19 @@ class AuthServer:
             except BadCredentials as bad:
                 return _malformed(gate, bad)
             if credentials is None:
-                return _of_another_realm(gate.challenge(header, tags[0], now), field, gate.realm)
+                challenge = gate.challenge(header, request, tags[0], now)
+                return _of_another_realm(challenge, field, gate.realm)
 
         username, nonce, algorithm = credentials.username, credentials.nonce, credentials.algorithm
-        signer = gate.signers.get(algorithm)
-        state = signer.judge(nonce, now) if signer else gate.judge_of_another_algorithm(nonce, now)
+        offer, signer = gate.offer, gate.signers.get(algorithm)
+        state = signer.judge(nonce, now) if signer else _FOREIGN
+        if state is _FOREIGN and (gate.other_offers or not signer):
+            offer, state = gate.offer_answered(algorithm, nonce, now)
+            signer = None  # which has another qop, or order: it is validated
         is_own = nonce[TAG] in tags or state is _FOREIGN
         claim = tuple.__new__(  # what NamedTuple does, without its own function
-            Claim, (gate, origin, request, header, field, credentials, state, is_own, now, None)
+            Claim,
+            (gate, origin, request, header, field, credentials, state, is_own, now, offer, None),
         )
         try:
             # 6. Locked out
@@ -643,16 +663,16 @@ def _validate(claim: Claim) -> Decision | None:
     is_foreign = claim.nonce is _FOREIGN
     if is_foreign and not gate.shadow:
         if gate.judge_of_another_algorithm(credentials.nonce, claim.now) is not _FOREIGN:
-            return claim.forbid(Reason.MIXED_CHALLENGES)
+            return claim.forbid_what_was_not_offered(Reason.MIXED_CHALLENGES)
         return claim.challenge_again(Reason.FOREIGN_NONCE)
-    if credentials.algorithm not in gate.signers:
-        return claim.forbid(Reason.ALGORITHM_NOT_OFFERED)
+    if credentials.algorithm not in claim.offer.signers:
+        return claim.forbid_what_was_not_offered(Reason.ALGORITHM_NOT_OFFERED)
     if is_foreign:
         return None
     if len(credentials.response) != RESPONSE_LENGTHS[credentials.algorithm]:
-        return claim.forbid(Reason.RESPONSE_LENGTH)
-    if not gate.offered_qop(credentials):
-        return claim.forbid(Reason.QOP_NOT_OFFERED)
+        return claim.forbid_what_was_not_offered(Reason.RESPONSE_LENGTH)
+    if not claim.offer.takes_qop(credentials):
+        return claim.forbid_what_was_not_offered(Reason.QOP_NOT_OFFERED)
     if gate.check_digest_uri and credentials.uri != claim.request.request_uri:
         return claim.forbid(Reason.DIGEST_URI_MISMATCH)
     if claim.nonce is NonceState.STALE:

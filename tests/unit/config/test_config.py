@@ -20,6 +20,7 @@ from sbcauth.exceptions import ConfigError
 from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.ip_groups import (
+    AtLeast,
     AuthenticationMode,
     AuthQop,
     ChallengeMethod,
@@ -33,8 +34,10 @@ from sbcauth.policy.ip_groups import (
     ServerAuthMode,
     UnclassifiedRequests,
     UnlistedWithoutWord,
+    UserAgentRule,
     UserSecurityMode,
 )
+from sbcauth.policy.user_agents import KNOWN
 from sbcauth.radius.attributes import RadiusAttributes
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
 from sbcauth.users.database import sqlite_path
@@ -142,6 +145,8 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
                 auth_challenge_method=ChallengeMethod.WWW,
                 auth_qop=AuthQop.AUTH,
                 auth_algorithms=(Algorithm.MD5,),
+                user_agents=KNOWN,
+                at_least=AtLeast(Algorithm.MD5, AuthQop.AUTH),
                 attempt_limit=AttemptLimit(),
                 check_digest_uri=False,
                 reject_invalid_nonce=False,
@@ -163,6 +168,18 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
     "auth_algorithms": (
         *("[SHA-256, MD5]", "[SHA-512-256]", lambda g: g.auth_algorithms),
         *((Algorithm.SHA_256, Algorithm.MD5), (Algorithm.SHA_512_256,)),
+    ),
+    "user_agents": (
+        "[]",
+        "[{pattern: Door *, auth_algorithms: MD5, auth_qop: 2}, known]",
+        lambda g: g.user_agents,
+        (),
+        (UserAgentRule("Door *", (Algorithm.MD5,), AuthQop.BOTH), *KNOWN),
+    ),
+    "at_least": (
+        *("{qop: none}", "{algorithm: md5}", lambda g: g.at_least),
+        AtLeast(Algorithm.MD5, AuthQop.NONE),
+        AtLeast(Algorithm.MD5, AuthQop.NONE),
     ),
     "max_auth_attempts": ("1", "100", lambda g: g.attempt_limit.max_attempts, 1, 100),
     "lockout_duration": ("1", "86400", lambda g: g.attempt_limit.lockout_duration, 1, 86400),
@@ -988,6 +1005,7 @@ def test_password_that_is_not_set_is_not_shown_as_set(loaded: Load) -> None:
         phones(),
         phones("route_to: Carrier", r"authentication_method_list: INVITE\setup-invite") + trunk(),
         phones("auth_algorithms: [SHA-512-256, MD5]", "check_digest_uri: strict", RADIUS),
+        phones("auth_algorithms: [SHA-256, MD5]", "at_least: {qop: none}"),
     ],
 )
 def test_what_is_shown_can_be_loaded_and_means_the_same(text: str, loaded: Load) -> None:
@@ -1002,3 +1020,54 @@ def test_schema_for_editors_knows_every_key_and_refuses_others() -> None:
     assert group["properties"].keys() == IPGroupKeys.model_fields.keys()
     assert set(group["required"]) == {"name", "type"}
     assert not any(part["additionalProperties"] for part in (schema, group))
+
+
+SERVES = ("authentication_mode: sbc-as-server", "authentication_method_list: [REGISTER]")
+
+
+def test_what_is_offered_to_whom_is_shown_as_it_is_in_force(loaded: Load) -> None:
+    def shown(*lines: str) -> dict[str, Any]:
+        (group,) = effective(loaded(phones(*SERVES, *lines)))["ip_groups"]
+        return dict(group)
+
+    assert shown()["user_agents"] == []
+    assert shown("auth_algorithms: SHA-256")["user_agents"] == []
+    both = "auth_algorithms: [SHA-256, MD5]"
+    rules = {rule["pattern"]: rule for rule in shown(both)["user_agents"]}
+    assert rules["pyVoIP 1.*"]["auth_algorithms"] == ["MD5"]
+    assert rules["pyVoIP 1.*"]["auth_qop"] == "auth"
+    assert shown(both)["at_least"] == {"algorithm": "MD5", "qop": "auth"}
+    assert shown(both, "at_least: {algorithm: MD5, qop: none}")["user_agents"][3]["auth_qop"] == (
+        "none"
+    )
+
+
+def test_own_offer_that_is_weaker_than_at_least_is_a_mistake(loaded: Load) -> None:
+    for line in ("at_least: {algorithm: SHA-256}", "at_least: {qop: auth-int}"):
+        with pytest.raises(ConfigError, match="of what this IP Group offers is weaker"):
+            loaded(phones(*SERVES, line))
+
+
+def test_rule_that_is_weaker_than_at_least_is_warned_of(loaded: Load) -> None:
+    rule = "user_agents: [{pattern: Door, auth_algorithms: MD5, auth_qop: none}]"
+    config = loaded(phones(*SERVES, "auth_algorithms: SHA-256", rule))
+    assert [each.message for each in config.warnings if "at_least" in each.message] == [
+        "MD5, qop none is weaker than at_least (algorithm SHA-256, qop auth), and is not offered"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("user_agents: all", "must be `known`, or a list"),
+        ("user_agents: [{pattern: ''}]", "is not the text of a User-Agent"),
+        ("user_agents: [{pattern: a, auth_algorithm: MD5}]", "auth_algorithms"),
+        ("at_least: {qop: both}", "is not one of none, auth, auth-int"),
+        ("at_least: {algorithm: SHA-1}", "is not one of MD5"),
+    ],
+)
+def test_rules_for_user_agents_that_cannot_be_read_are_named(
+    line: str, said: str, loaded: Load
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        loaded(phones(line))

@@ -1,6 +1,7 @@
 """sbcauth.yaml: values that look right, and must not be taken; what no complaint may show."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sbcauth.config.schema import FileKeys
 from sbcauth.config.show import effective, json_schema
 from sbcauth.exceptions import ConfigError
 from sbcauth.policy.ip_groups import RuleAction
+from sbcauth.policy.user_agents import KNOWN, rules_in_force
 
 SAMPLE = REPOSITORY / "sbcauth.yaml"
 SECRET = "hunter2-is-secret"
@@ -197,7 +199,8 @@ def test_rule_that_is_shown_can_be_loaded_and_means_the_same(tmp_path: Path) -> 
     assert shown["ip_groups"][0]["classification"] == [rule]
     (tmp_path / "sbcauth.yaml").write_text(yaml.safe_dump(shown))
     (group,) = load(tmp_path / "sbcauth.yaml", {}).ip_groups
-    assert group == config.ip_groups[0]
+    assert rules_in_force(group) == rules_in_force(config.ip_groups[0]) == []
+    assert replace(group, user_agents=KNOWN) == config.ip_groups[0]
     assert group.classification[0].action is RuleAction.DENY
 
 

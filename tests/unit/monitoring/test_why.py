@@ -258,3 +258,10 @@ def test_registration_that_was_let_in_and_not_kept_is_told() -> None:
     assert "let in, but no contact is registered" in told
     assert advice([let_in], "1001", FACTS, known=True) == []
     assert advice([let_in._replace(method="INVITE")], "1001", nobody, known=True) == []
+
+
+def test_what_a_phone_did_with_its_challenges_is_named() -> None:
+    seen = "answers MD5 auth; offered: SHA-256, qop auth; User-Agent: Door 2"
+    (said,) = advice([failed(Reason.MIXED_CHALLENGES)._replace(detail=f'"{seen}"')])
+    assert "mixes the challenges" in said
+    assert said.endswith(f"It {seen}.")

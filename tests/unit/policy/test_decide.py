@@ -25,7 +25,7 @@ from sbcauth.digest.nonces import NonceKey
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.attempt_limit import AttemptLimit
-from sbcauth.policy.decision import Accept, Challenge, Drop, Pass, Reason, Reject
+from sbcauth.policy.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     AuthQop,
@@ -39,8 +39,16 @@ from sbcauth.policy.words import Word
 ALGORITHMS = tuple(Algorithm)[::-1]
 
 
-def forbidden(reason: Reason, username: str = "1001", ip_group: str = "Phones") -> Reject:
-    return Reject(403, "Forbidden", reason, ip_group, username)
+def forbidden(
+    reason: Reason, username: str = "1001", ip_group: str = "Phones", detail: str = ""
+) -> Reject:
+    return Reject(403, "Forbidden", reason, ip_group, username, detail=detail)
+
+
+def detail_of(decision: Decision) -> str:
+    """Return what the log has beside the reason of a refusal."""
+    assert isinstance(decision, Reject), decision
+    return decision.detail
 
 
 def at_work(**settings: Any) -> Phone:
@@ -328,14 +336,14 @@ def test_empty_answer_of_an_ims_phone_is_challenged(phone: Phone) -> None:
 def test_algorithm_that_was_not_offered_is_refused(phone: Phone, algorithm: str) -> None:
     field = phone.field(phone.challenge()).replace("=MD5", f'="{algorithm}"')
     decision = phone.send("REGISTER", field)
-    assert decision == forbidden(Reason.ALGORITHM_NOT_OFFERED)
+    assert decision == forbidden(Reason.ALGORITHM_NOT_OFFERED, detail=detail_of(decision))
 
 
 def test_md5_by_default_is_refused_where_only_sha_256_was_offered() -> None:
     phone = at_work(auth_algorithms=(Algorithm.SHA_256,))
     field = phone.field(phone.challenge()).replace(", algorithm=SHA-256", "")
     decision = phone.send("REGISTER", field)
-    assert decision == forbidden(Reason.ALGORITHM_NOT_OFFERED)
+    assert decision == forbidden(Reason.ALGORITHM_NOT_OFFERED, detail=detail_of(decision))
 
 
 def test_nonce_of_one_algorithm_is_worth_nothing_under_another() -> None:
@@ -361,7 +369,8 @@ def test_qop_that_was_not_offered_or_left_out_though_offered_is_refused(
     offered: AuthQop, used: str
 ) -> None:
     phone = at_work(auth_qop=offered)
-    assert phone.answer(phone.challenge(), qop=used) == forbidden(Reason.QOP_NOT_OFFERED)
+    decision = phone.answer(phone.challenge(), qop=used)
+    assert decision == forbidden(Reason.QOP_NOT_OFFERED, detail=detail_of(decision))
 
 
 def test_refusals_of_algorithm_and_qop_are_not_counted() -> None:

@@ -99,8 +99,9 @@ def test_algorithm_that_is_not_offered_would_be_refused() -> None:
         f'Authorization: Digest username="1001", realm="{REALM}", nonce="n", uri="{URI}", '
         'response="00", algorithm=AKAv1-MD5, qop=auth, nc=00000001, cnonce="c"',
     )
+    detail = "answers AKAV1-MD5 auth; offered: MD5, qop auth; User-Agent: none"
     assert decision == Pass(
-        Reason.ALGORITHM_NOT_OFFERED, "Phones", "1001", "reject", word=Word.CONFIGURED
+        Reason.ALGORITHM_NOT_OFFERED, "Phones", "1001", "reject", detail, word=Word.CONFIGURED
     )
 
 
