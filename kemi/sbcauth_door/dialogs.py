@@ -23,7 +23,7 @@ from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
 from sbcauth.policy.passages import Claims, Passage, proves
 from sbcauth.policy.request import Party
 from sbcauth.policy.shared_state import Table
-from sbcauth.policy.targets import Target, base, part, place_of, place_of_via, tokens
+from sbcauth.policy.targets import Target, base, part, place_of, place_of_via, tokens, uris_of
 from sbcauth.service import Service
 from sbcauth_door import outcomes, registrar
 from sbcauth_door import request as ksr
@@ -229,7 +229,7 @@ def send_on(service: Service, passage: Passage, method: str) -> int:
     _count_cseq(service, passage, method)
     if not proves(group):
         return ReturnCode.PASSED
-    remove_credentials(group.realm)
+    ksr.remove_all_credentials(group.realm)
     return ReturnCode.FROM_PHONE if group.type is IPGroupType.USER else ReturnCode.PASSED
 
 
@@ -248,14 +248,6 @@ def _count_cseq(service: Service, passage: Passage, method: str) -> None:
             _set("$avp(sbcauth_local_user)", ksr.escaped(passage.sender.account))
     elif method == "BYE":
         forget_call(service)
-
-
-def remove_credentials(realm: str) -> None:
-    """Take credentials for our realm out of the request, whatever else is wrong with them."""
-    for name in ("Authorization", "Proxy-Authorization"):
-        for index, field in enumerate(ksr.fields(name)):
-            if ksr.is_for(realm, field) or (ksr.is_unreadable(field) and realm in field):
-                KSR.textops.remove_hf_idx(name, index)
 
 
 def note_refusal(service: Service) -> None:
@@ -293,6 +285,7 @@ def _seal_first(service: Service, method: str) -> int:
     token = Token(int(time.time()), from_tag, caller, _callee(service), lasts=method != "INVITE")
     sealed = service.dialogs.seals.seal_token(token, call_id)
     KSR.rr.record_route_params(f";sb={sealed}")
+    _set(f"$avp(sbcauth_token_{ksr.text('T_branch_idx')})", sealed)
     _mark_contact(service, caller, source, caller.registered, "ft")
     return ReturnCode.PASSED
 
@@ -340,10 +333,36 @@ def _seal_answer(service: Service) -> None:
             _mark_contact(service, side, place, known.registered, "tt")
         return
     texts = tokens(ksr.fields("Record-Route"))
+    own = ksr.text(f"avp(sbcauth_token_{ksr.text('T_branch_idx')})")
+    if own:
+        _keep_us_in(own)
+        texts = [own]
     found = service.dialogs.token_of_answer(texts, call_id, _source(), now) if texts else None
     if found:
         side = found[1].callee
         _mark_contact(service, side, side.place, side.registered, "tt")
+
+
+def _keep_us_in(token: str) -> None:
+    """Have the caller's route begin as it must: where the request came by, and then here.
+
+    A callee that leaves our Record-Route out, or puts another there, would have the caller send
+    what follows, credentials included, to a place of its own (RFC 3261, 12.1.2 and 16.7).
+    """
+    before = uris_of((ksr.text("T_req($(hdr(Record-Route)[*]))"),))
+    answered = uris_of(ksr.fields("Record-Route", _MOST_ROUTES))
+    start = len(answered) - len(before) - 1
+    has_us = start >= 0 and f";sb={token}" in answered[start]
+    if has_us and answered[start + 1 :] == before and KSR.is_myself(answered[start]) > 0:
+        return
+    here = Place.of(ksr.text("T_req($pr)"), ksr.text("T_req($RAi)"), int(ksr.text("T_req($RAp)")))
+    uris = [f"{here.uri};lr;sb={token}", *before]
+    KSR.hdr.remove("Record-Route")
+    for uri in uris:
+        KSR.hdr.insert_before(f"Record-Route: <{uri}>\r\n", "CSeq")
+
+
+_MOST_ROUTES = 70
 
 
 def _mark_contact(service: Service, side: Side, place: Place, registered: bool, tag: str) -> None:
@@ -371,9 +390,12 @@ def _withhold(service: Service, name: str) -> None:
     source = ksr.text("avp(sbcauth_ip_group)")
     group = service.ip_groups.by_name.get(source)
     if group is not None and group.shadow:
-        return
+        return None
     realm = service.dialogs.withholds_from(source)
-    for field in ksr.fields(name):
+    challenges = ksr.all_fields(name)
+    if challenges is None:
+        return _take_out(name, source, "")
+    for field in challenges:
         try:
             parameters = parse_parameters(field)
         except BadCredentials:
@@ -381,19 +403,23 @@ def _withhold(service: Service, name: str) -> None:
         named = parameters.get("realm")
         asks_for_ours = realm is not None and (named is None or named.lower() == realm.lower())
         if asks_for_ours or service.has_minted(parameters.get("nonce", ""), time.time()):
-            KSR.hdr.remove(name)
-            outcomes.log.write(
-                record(
-                    NOTICE,
-                    client="withheld",
-                    ip_group=source,
-                    method=ksr.text("rm"),
-                    realm=named or "",
-                    username="",
-                    call_id=ksr.text("ci"),
-                )
-            )
-            return
+            return _take_out(name, source, named or "")
+    return None
+
+
+def _take_out(name: str, source: str, realm: str) -> None:
+    """Take the challenges of one kind out of an answer, and write that."""
+    KSR.hdr.remove(name)
+    entry = record(
+        NOTICE,
+        client="withheld",
+        ip_group=source,
+        method=ksr.text("rm"),
+        realm=realm,
+        username="",
+        call_id=ksr.text("ci"),
+    )
+    outcomes.log.write(entry)
 
 
 def _keep_identity_of_servers(service: Service) -> None:

@@ -180,7 +180,8 @@ def find_contact(realms: Sequence[str]) -> bool:
     target = _of_uri(ksr.text("ru"))
     host, port = target.rpartition("@")[2], ksr.text("rp")
     owner, _ = KamailioRegistrations().owner_of(host.partition(":")[0], int(port or 5060), "udp")
-    aors = [f"{ksr.text('rU')}@{realm}" for realm in realms]
+    user = ksr.text("rU")
+    aors = [f"{user}@{realm}" for realm in realms] if user else []
     if owner and owner.rpartition("@")[2] in realms:
         user, _, realm = owner.rpartition("@")
         aors.append(f"{ksr.escaped(user)}@{realm}")

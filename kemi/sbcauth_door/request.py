@@ -132,16 +132,21 @@ def clean(group: IPGroup) -> None:
     """
     if not group.asks:
         return
+    remove_all_credentials(group.realm)
+    if group.type is IPGroupType.USER:
+        remove_assertions()
+
+
+def remove_all_credentials(realm: str) -> None:
+    """Take out all credentials for a realm, what cannot be read included."""
     for name in (AUTHORIZATION, PROXY_AUTHORIZATION):
-        values = fields(name, _MOST_FIELDS)
-        if len(values) == _MOST_FIELDS:
+        values = all_fields(name)
+        if values is None:
             KSR.hdr.remove(name)
             continue
         for index, value in enumerate(values):
-            if is_for(group.realm, value, doubtful=True):
+            if is_for(realm, value, doubtful=True):
                 KSR.textops.remove_hf_idx(name, index)
-    if group.type is IPGroupType.USER:
-        remove_assertions()
 
 
 def remove_assertions() -> None:
@@ -161,6 +166,9 @@ def remove_credentials(request: Request, realm: str) -> None:
     would take 12 µs.
     """
     www, proxy = request.authorization, request.proxy_authorization
+    if _MAX_FIELDS in (len(www), len(proxy)):
+        remove_all_credentials(realm)  # there may be more of them
+        return
     alone = len(www) + len(proxy) == 1
     for name, values in ((AUTHORIZATION, www), (PROXY_AUTHORIZATION, proxy)):
         for index, field in enumerate(values):
@@ -295,6 +303,12 @@ def fields(name: str, at_most: int = _MAX_FIELDS) -> tuple[str, ...]:
     return tuple(found)
 
 
+def all_fields(name: str) -> tuple[str, ...] | None:
+    """Return the values of all header fields of this name; None where they are too many."""
+    found = fields(name, _MOST_FIELDS)
+    return found if len(found) < _MOST_FIELDS else None
+
+
 def first(name: str) -> str:
     """Return the value of the first header field of this name, empty where there is none."""
     return next(iter(fields(name, 1)), "")
@@ -342,9 +356,9 @@ def is_unreadable(field: str) -> bool:
 def is_for(realm: str, field: str, *, doubtful: bool = False) -> bool:
     """Tell whether a header field's value has credentials for this realm.
 
-    `doubtful` is what is said of a digest that cannot be read.
+    `doubtful` is what is said of what cannot be read, and is a digest or names the realm.
     """
     try:
         return parse_credentials(field).realm == realm
     except BadCredentials:
-        return doubtful and scheme(field) == "digest"
+        return doubtful and (scheme(field) == "digest" or realm in field)

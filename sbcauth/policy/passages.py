@@ -8,7 +8,7 @@ them). Nothing else that a request says leads anywhere.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.classification import IPGroups, host_of
 from sbcauth.policy.dialogs import Mark, OpenToken, Place, Seals, Side
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.policy.targets import base, part, place_of, token_of_route, with_inner
@@ -106,8 +106,9 @@ class Dialogs:
         """
         other, place = passage.other, passage.place
         if self._is_server(other):
-            if next_route and self._leads_to(other, next_route):
-                return next_route
+            further = self._server_at(other, next_route) if next_route else None
+            if further:
+                return further
             if place.port == 0:
                 servers = self._ip_groups.by_name[other.ip_group].proxy_set
                 return servers[0].uri if servers else None
@@ -207,12 +208,19 @@ class Dialogs:
     def _fits(self, side: Side, place: Place) -> bool:
         return self._ip_groups.fits(side.ip_group, place.address, place.port, place.transport)
 
-    def _leads_to(self, side: Side, uri: str) -> bool:
+    def _server_at(self, side: Side, uri: str) -> str | None:
+        """Return the URI, in our own words, of the server that a Route leads to.
+
+        Whoever sends it may have spelled it so that another reads something else in it.
+        """
         place = place_of(uri)
         if place:
-            return self._fits(side, place)
+            return place.uri if self._fits(side, place) else None
         peer = self._ip_groups.peer_of(uri)
-        return peer is not None and peer.name == side.ip_group
+        if peer is None or peer.name != side.ip_group:
+            return None
+        named = host_of(uri).lower()
+        return next((s.uri for s in peer.proxy_set if s.host.lower() == named), None)
 
     def _may_answer(self, token: OpenToken, source: Place) -> bool:
         callee = token.callee

@@ -16,16 +16,18 @@ _IN_BRACKETS = re.compile(r'\s*((?:"(?:[^"\\]|\\.)*"|[^"<])*?<)\s*([^<>]*?)\s*(>
 _BARE = re.compile(r"\s*([^\s;,<>\"]+)(.*)", re.DOTALL)
 _SIP_URI = re.compile(r"sips?:", re.IGNORECASE)
 _LEADS_TO = re.compile(
-    r"(sips?):(?:[^@]*@)?(\[[0-9a-f:.]+\]|[0-9.]+)(?::(\d{1,5}))?(;[^?]*)?(?:\?.*)?", re.IGNORECASE
+    r"(sips?):(?:[^@]*@)?(\[[0-9a-f:.]+\]|[0-9.]+)(?::(\d{1,5}))?(;[^?@]*)?(?:\?[^@]*)?",
+    re.IGNORECASE,
 )
 _TRANSPORT = re.compile(r";transport=([a-z]+)", re.IGNORECASE)
 _TOKEN = re.compile(rf";{NAME}=([\w-]+)", re.ASCII)
+_ROUTE = re.compile(r"<\s*([^<>]*?)\s*>")
 _VIA = re.compile(
     r"\s*SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[^]\s]+\]|[^\s;:]+)\s*(?::\s*(\d{1,5}))?\s*(;.*)?",
     re.IGNORECASE | re.DOTALL,
 )
-_RECEIVED = re.compile(r";\s*received\s*=\s*\[?([0-9A-Fa-f:.]+)", re.IGNORECASE)
-_RPORT = re.compile(r";\s*rport\s*=\s*(\d{1,5})", re.IGNORECASE)
+_VIA_PARAMETER = re.compile(r"\s*([\w.!%*+`'~-]+)\s*(?:=\s*([^\s;,\"()<>]*)\s*)?")
+_MADDR = re.compile(r";\s*maddr\b", re.IGNORECASE)
 
 
 class Target(NamedTuple):
@@ -82,6 +84,11 @@ def token_of_route(route: str) -> str:
     return found[1] if found else ""
 
 
+def uris_of(record_routes: tuple[str, ...]) -> list[str]:
+    """Return the URIs in Record-Route header fields, in their order."""
+    return _ROUTE.findall(", ".join(record_routes))
+
+
 def tokens(record_routes: tuple[str, ...]) -> list[str]:
     """Return the tokens in Record-Route header fields, each once, in their order."""
     found = (token for value in record_routes for token in _TOKEN.findall(value))
@@ -89,11 +96,13 @@ def tokens(record_routes: tuple[str, ...]) -> list[str]:
 
 
 def place_of(uri: str) -> Place | None:
-    """Return where a SIP URI leads to; None where it names a host that is no address."""
+    """Return where a SIP URI leads to; None where it names a host that is no address, or two."""
     found = _LEADS_TO.fullmatch(uri)
     if not found:
         return None
     scheme, host, port, parameters = found.groups()
+    if parameters and _MADDR.search(parameters):
+        return None
     transport = _TRANSPORT.search(parameters or "")
     kind = transport[1].lower() if transport else "udp"
     if scheme.lower() == "sips":
@@ -103,16 +112,28 @@ def place_of(uri: str) -> Place | None:
 
 
 def place_of_via(vias: tuple[str, ...], number: int) -> Place | None:
-    """Return where an answer goes by the Via `number`, the topmost being 0 (RFC 3581, 4)."""
+    """Return where an answer goes by the Via `number`, the topmost being 0 (RFC 3581, 4).
+
+    None where it can be read in two ways: with a parameter twice, `maddr`, or anything quoted.
+    """
     values = [value for field in vias for value in _FOLD.sub(" ", field).split(",")]
     found = _VIA.fullmatch(values[number]) if number < len(values) else None
-    if not found:
+    if not found or set('"()') & set("".join(values[: number + 1])):
         return None
-    transport, host, port, parameters = found.groups()
-    received, rport = _RECEIVED.search(parameters or ""), _RPORT.search(parameters or "")
-    at = rport[1] if rport else port
-    usual = 5061 if transport.lower() == "tls" else 5060
-    return _place_at(transport, received[1] if received else host, int(at) if at else usual)
+    transport, host, port, text = found.groups()
+    parameters: dict[str, str] = {}
+    for each in (text or "").split(";")[1:]:
+        parameter = _VIA_PARAMETER.fullmatch(each)
+        if parameter is None or parameter[1].lower() in parameters:
+            return None
+        parameters[parameter[1].lower()] = parameter[2] or ""
+    if "maddr" in parameters:
+        return None
+    at = parameters.get("rport") or port or (5061 if transport.lower() == "tls" else 5060)
+    try:
+        return Place.of(transport, parameters.get("received") or host, int(at))
+    except ValueError:
+        return None
 
 
 def _place_at(transport: str, host: str, port: int) -> Place | None:

@@ -15,6 +15,7 @@ from sbcauth.policy.targets import (
     place_of_via,
     token_of_route,
     tokens,
+    uris_of,
     with_inner,
 )
 
@@ -123,6 +124,10 @@ def test_tokens_of_record_routes_are_each_named_once() -> None:
         ("sip:a@1.2.3.4.5", None),
         ("sip:a@1.2.3.4:5060evil", None),
         ("sip:a@b@1.2.3.4", None),
+        ("sip:1.2.3.4;maddr=5.6.7.8", None),
+        ("sip:1.2.3.4;lr; MADDR =5.6.7.8", None),
+        ("sip:1.2.3.4:5070;x@example.com", None),
+        ("sip:1.2.3.4?x=@example.com", None),
         ("tel:+1", None),
         ("", None),
     ],
@@ -152,11 +157,23 @@ def test_any_uri_leads_somewhere_or_nowhere(uri: str) -> None:
         (("SIP/2.0/UDP [::1]:5070;received=0:0:0:0:0:0:0:1",), 0, Place("udp", "::1", 5070)),
         (("SIP/2.0/UDP host;rport=5",), 0, None),
         (("SIP/2.0/UDP us",), 1, None),
+        (("SIP/2.0/UDP 1.2.3.4;rport=5;maddr=5.6.7.8",), 0, None),
+        (("SIP/2.0/UDP 1.2.3.4;received=1.2.3.4;Received=5.6.7.8",), 0, None),
+        (('SIP/2.0/UDP 1.2.3.4;x=";received=5.6.7.8"',), 0, None),
+        (("SIP/2.0/UDP us (,SIP/2.0/UDP 1.2.3.4,)",), 1, None),
+        (("SIP/2.0/UDP 1.2.3.4;rport=",), 0, Place("udp", "1.2.3.4", 5060)),
+        (("SIP/2.0/UDP 1.2.3.4;rport=5x",), 0, None),
         (("nonsense",), 0, None),
     ],
 )
 def test_where_an_answer_goes(fields: tuple[str, ...], number: int, place: Place | None) -> None:
     assert place_of_via(fields, number) == place
+
+
+def test_uris_of_record_routes() -> None:
+    fields = ("<sip:h;lr;sb=T>, < sip:p;lr >;x=y", '"a" <sip:q>')
+    assert uris_of(fields) == ["sip:h;lr;sb=T", "sip:p;lr", "sip:q"]
+    assert uris_of(("",)) == []
 
 
 @given(st.lists(st.text()), st.integers(0, 3))
