@@ -1,46 +1,38 @@
 -- The User Info table: who may register and call, and how they prove it.
 --
--- This file is the only truth about the database. Passwords are never stored: ha1_* is H(A1) of
--- RFC 7616 (3.4.2), one for each algorithm, bound to user name and realm. It is sealed, as
+-- This file is the only truth about the database. Passwords are never stored: only H(A1) of
+-- RFC 7616 (3.4.2) is, one for each algorithm, bound to user name and realm. It is sealed, as
 -- sbcauth/users/sealing.py says; in databases of older versions it may be lower-case hexadecimal.
 
-PRAGMA user_version = 4;  -- sbcauth/users/migrations.py brings older ones here
+PRAGMA user_version = 5;  -- sbcauth/users/migrations.py brings older ones here
 
 CREATE TABLE IF NOT EXISTS user_info (
-    id              INTEGER PRIMARY KEY,
-    ip_group        TEXT NOT NULL CHECK (ip_group <> ''),
-    local_user      TEXT NOT NULL CHECK (local_user <> ''),  -- user part of the address of record
-    username        TEXT NOT NULL CHECK (username <> ''),    -- digest user name
-    realm           TEXT NOT NULL CHECK (realm <> ''),
-    ha1_md5         TEXT CHECK (ha1_md5 GLOB 'v1:[0-9]*' AND length(ha1_md5) BETWEEN 65 AND 67
-                                OR length(ha1_md5) = 32 AND ha1_md5 NOT GLOB '*[^0-9a-f]*'),
-    ha1_sha256      TEXT CHECK (ha1_sha256 GLOB 'v1:[0-9]*'
-                                AND length(ha1_sha256) BETWEEN 85 AND 87
-                                OR length(ha1_sha256) = 64
-                                AND ha1_sha256 NOT GLOB '*[^0-9a-f]*'),
-    ha1_sha512_256  TEXT CHECK (ha1_sha512_256 GLOB 'v1:[0-9]*'
-                                AND length(ha1_sha512_256) BETWEEN 85 AND 87
-                                OR length(ha1_sha512_256) = 64
-                                AND ha1_sha512_256 NOT GLOB '*[^0-9a-f]*'),
-    enabled         INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
-    created_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
-    updated_at      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
-    -- H(A1) of the password before this one, recognised until then (seconds since 1970)
-    old_ha1_md5         TEXT CHECK (old_ha1_md5 GLOB 'v1:[0-9]*'
-                                    AND length(old_ha1_md5) BETWEEN 65 AND 67
-                                    OR length(old_ha1_md5) = 32
-                                    AND old_ha1_md5 NOT GLOB '*[^0-9a-f]*'),
-    old_ha1_sha256      TEXT CHECK (old_ha1_sha256 GLOB 'v1:[0-9]*'
-                                    AND length(old_ha1_sha256) BETWEEN 85 AND 87
-                                    OR length(old_ha1_sha256) = 64
-                                    AND old_ha1_sha256 NOT GLOB '*[^0-9a-f]*'),
-    old_ha1_sha512_256  TEXT CHECK (old_ha1_sha512_256 GLOB 'v1:[0-9]*'
-                                    AND length(old_ha1_sha512_256) BETWEEN 85 AND 87
-                                    OR length(old_ha1_sha512_256) = 64
-                                    AND old_ha1_sha512_256 NOT GLOB '*[^0-9a-f]*'),
-    old_until           INTEGER,
+    id          INTEGER PRIMARY KEY,
+    ip_group    TEXT NOT NULL CHECK (ip_group <> ''),
+    local_user  TEXT NOT NULL CHECK (local_user <> ''),  -- user part of the address of record
+    username    TEXT NOT NULL CHECK (username <> ''),    -- digest user name
+    realm       TEXT NOT NULL CHECK (realm <> ''),
+    enabled     INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+    created_at  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    updated_at  TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
+    old_until   INTEGER,  -- the password before this one is recognised until then (since 1970, s)
     UNIQUE (ip_group, username, realm)
 ) STRICT;
+
+-- What proves it, by algorithm: H(A1) of the password, and of the one before.
+CREATE TABLE IF NOT EXISTS ha1 (
+    user       INTEGER NOT NULL REFERENCES user_info (id) ON DELETE CASCADE,
+    algorithm  TEXT NOT NULL CHECK (algorithm <> ''),  -- as RFC 8760 calls it
+    ha1        TEXT CHECK (ha1 GLOB 'v1:[0-9]*'
+                           AND length(ha1) - iif(algorithm = 'MD5', 65, 85) BETWEEN 0 AND 2
+                           OR length(ha1) = iif(algorithm = 'MD5', 32, 64)
+                           AND ha1 NOT GLOB '*[^0-9a-f]*'),
+    old_ha1    TEXT CHECK (old_ha1 GLOB 'v1:[0-9]*'
+                           AND length(old_ha1) - iif(algorithm = 'MD5', 65, 85) BETWEEN 0 AND 2
+                           OR length(old_ha1) = iif(algorithm = 'MD5', 32, 64)
+                           AND old_ha1 NOT GLOB '*[^0-9a-f]*'),
+    PRIMARY KEY (user, algorithm)
+) STRICT, WITHOUT ROWID;
 
 -- "Does this address of record belong to somebody?"
 CREATE INDEX IF NOT EXISTS user_info_local_user ON user_info (ip_group, local_user);

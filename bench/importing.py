@@ -7,6 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from bench.load import Line
@@ -19,10 +21,11 @@ from sbcauth.installation import schema_sql
 USERS = 1_000_000
 ACTIVE = range(0, USERS, USERS // 10_000)
 _INSERT = """
-    INSERT INTO user_info
-        (ip_group, local_user, username, realm, ha1_md5, ha1_sha256, ha1_sha512_256)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO user_info (id, ip_group, local_user, username, realm)
+    VALUES (?, 'Phones', ?, ?, ?)
 """
+_INSERT_HA1 = "INSERT INTO ha1 (user, algorithm, ha1) VALUES (?, ?, ?)"
+_BATCH = 1000
 
 
 def importing(settings: Settings) -> Result:
@@ -81,18 +84,18 @@ def _floor(folder: Path) -> None:
     with (folder / "users.csv").open(newline="") as file, database:
         rows = csv.reader(file)
         next(rows)
-        database.executemany(_INSERT, map(_hashed, rows))
+        users = enumerate(rows, start=1)
+        while batch := list(islice(users, _BATCH)):
+            database.executemany(_INSERT, ((user, name, name, REALM) for user, (name, _) in batch))
+            database.executemany(_INSERT_HA1, (each for row in batch for each in _hashed(*row)))
 
 
-def _hashed(row: list[str]) -> tuple[str, ...]:
+def _hashed(user: int, row: list[str]) -> Iterator[tuple[int, str, str]]:
     name, secret = row
     a1 = f"{name}:{REALM}:{secret}".encode()
-    return (
-        *("Phones", name, name, REALM),
-        hashlib.md5(a1, usedforsecurity=False).hexdigest(),
-        hashlib.sha256(a1).hexdigest(),
-        hashlib.new("sha512_256", a1, usedforsecurity=False).hexdigest(),
-    )
+    yield user, "MD5", hashlib.md5(a1, usedforsecurity=False).hexdigest()
+    yield user, "SHA-256", hashlib.sha256(a1).hexdigest()
+    yield user, "SHA-512-256", hashlib.new("sha512_256", a1, usedforsecurity=False).hexdigest()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench.phones import REALM, password, username
+from sbcauth.digest.ha1s import HA1s
 from sbcauth.policy.accounts import User
 from sbcauth.users.table import UserTable
 
@@ -36,7 +37,7 @@ INSERT INTO version (table_name, table_version) VALUES ('version', 1), ('subscri
 def fill_user_info(path: Path, users: int, ip_group: str = "Phones") -> None:
     """Make our database with `users` users of one IP Group, sealed as ever."""
     rows = (
-        User(ip_group, username(user), username(user), REALM, True, *_ha1(user))
+        User(ip_group, username(user), username(user), REALM, True, HA1s(_ha1(user)))
         for user in range(users)
     )
     with UserTable(f"sqlite:///{path}") as table, table.transaction():
@@ -46,7 +47,7 @@ def fill_user_info(path: Path, users: int, ip_group: str = "Phones") -> None:
 
 def fill_subscriber(path: Path, users: int) -> None:
     """Make Kamailio's database with `users` users, its tables as Kamailio ships them."""
-    rows = ((username(user), REALM, *_ha1(user)) for user in range(users))
+    rows = ((username(user), REALM, *_ha1(user).values()) for user in range(users))
     database = sqlite3.connect(path)
     database.execute("PRAGMA journal_mode=wal")
     database.executescript(_SUBSCRIBER)
@@ -68,6 +69,9 @@ def make_registrations(path: Path) -> None:
     database.close()
 
 
-def _ha1(user: int) -> tuple[str, str]:
+def _ha1(user: int) -> dict[str, str]:
     a1 = f"{username(user)}:{REALM}:{password(user)}".encode()
-    return hashlib.md5(a1, usedforsecurity=False).hexdigest(), hashlib.sha256(a1).hexdigest()
+    return {
+        "MD5": hashlib.md5(a1, usedforsecurity=False).hexdigest(),
+        "SHA-256": hashlib.sha256(a1).hexdigest(),
+    }

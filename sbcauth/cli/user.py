@@ -28,7 +28,7 @@ from sbcauth.users.membership import (
     several_ip_groups,
 )
 from sbcauth.users.resealing import reseal as reseal_
-from sbcauth.users.table import UserTable, algorithms, check_names
+from sbcauth.users.table import UserTable, check_names
 
 commands = typer.Typer(
     cls=WithWholeSentences, help="Manage the users of User Info.", no_args_is_help=True
@@ -143,7 +143,7 @@ def list_(
             return
         identities = table.all_identities() if as_json else {}
         users = [
-            public_user(row, identities.get((row.ip_group, row.username, row.realm), []))
+            public_user(table, row, identities.get((row.ip_group, row.username, row.realm), []))
             for row in islice(rows, skip, limit and skip + limit)
         ]
         more = next(rows, None) is not None
@@ -177,7 +177,7 @@ def show(
     """
     table = _table(context)
     row = table.find(username, ip_group, realm)
-    user = public_user(row, table.identities(row))
+    user = public_user(table, row, table.identities(row))
     if as_json:
         print_json(user)
     else:
@@ -399,7 +399,7 @@ def _print_generated(password: str, generated: bool) -> None:
         print(f"password: {password}")
 
 
-def public_user(row: UserInfo, identities: Sequence[str]) -> dict[str, Any]:
+def public_user(table: UserTable, row: UserInfo, identities: Sequence[str]) -> dict[str, Any]:
     """Return what may be shown of a user: all but H(A1)."""
     return {
         "ip_group": row.ip_group,
@@ -408,7 +408,7 @@ def public_user(row: UserInfo, identities: Sequence[str]) -> dict[str, Any]:
         "realm": row.realm,
         "identities": list(identities),
         "enabled": bool(row.enabled),
-        "algorithms": algorithms(row),
+        "algorithms": table.algorithms(row),
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     }

@@ -61,7 +61,7 @@ def why(
     found = last_outcomes(config, server, Search(username, ip_group), last, log, unit)
     with UserTable(config.database, config.ha1_key_file) as table:
         rows = list(table.all(ip_group, username))
-        users = [public_user(row, table.identities(row)) for row in rows]
+        users = [public_user(table, row, table.identities(row)) for row in rows]
         names = {username, *(each.username for each in found)}
         known = facts(config, table, names, locked_out or ())
     registered = [each for row in rows for each in _registered(server, row, now)]

@@ -9,7 +9,7 @@ import secrets
 from typing import Any, NamedTuple, Protocol
 
 from sbcauth.digest.credentials import Credentials
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Reason
 from sbcauth.policy.identities import as_number, has
@@ -17,9 +17,9 @@ from sbcauth.policy.ip_groups import IPGroup, IPGroupType, ServerAuthMode
 
 
 class User(NamedTuple):
-    """A row of User Info, without its dates; H(A1) may be sealed.
+    """A user of User Info, without its dates; H(A1) may be sealed.
 
-    `old_…` are of the password before this one, which is recognised until `old_until` (seconds
+    `old_ha1s` are of the password before this one, which is recognised until `old_until` (seconds
     since 1970).
     """
 
@@ -28,36 +28,13 @@ class User(NamedTuple):
     username: str
     realm: str
     enabled: bool
-    ha1_md5: str | None = None
-    ha1_sha256: str | None = None
-    ha1_sha512_256: str | None = None
-    old_ha1_md5: str | None = None
-    old_ha1_sha256: str | None = None
-    old_ha1_sha512_256: str | None = None
+    ha1s: HA1s = NO_HA1S
+    old_ha1s: HA1s = NO_HA1S
     old_until: int | None = None
 
-    def ha1(self, algorithm: str) -> str | None:
-        """Return H(A1) for `algorithm`, or None where there is none."""
-        match algorithm:
-            case Algorithm.MD5:
-                return self.ha1_md5
-            case Algorithm.SHA_256:
-                return self.ha1_sha256
-            case Algorithm.SHA_512_256:
-                return self.ha1_sha512_256
-        return None
-
-    def old_ha1(self, algorithm: Algorithm, now: int) -> str | None:
+    def old_ha1(self, algorithm: str, now: int) -> str | None:
         """Return H(A1) of the password before, or None where it is recognised no more."""
-        if now >= (self.old_until or 0):
-            return None
-        match algorithm:
-            case Algorithm.MD5:
-                return self.old_ha1_md5
-            case Algorithm.SHA_256:
-                return self.old_ha1_sha256
-            case Algorithm.SHA_512_256:
-                return self.old_ha1_sha512_256
+        return self.old_ha1s.get(algorithm) if now < (self.old_until or 0) else None
 
     def __repr__(self) -> str:
         """Return who it is; H(A1) is as good as the password and is not shown."""
@@ -116,7 +93,7 @@ class Accounts:
     def __init__(self, ip_groups: IPGroups, users: Users) -> None:
         self._users = users
         self._shared_ha1s = {
-            group.name: _ha1_as_server(group) for group in ip_groups.by_name.values()
+            group.name: _ha1s_as_server(group) for group in ip_groups.by_name.values()
         }
         self._of_realm: dict[str, list[str]] = {}
         for group in ip_groups.by_name.values():
@@ -132,7 +109,7 @@ class Accounts:
         that belongs to a user of the realm is no other's. Raises Unavailable.
         """
         shared_ha1 = (
-            self._shared_ha1s[group.name][credentials.algorithm]
+            self._shared_ha1s[group.name].get(credentials.algorithm)
             if credentials.username == group.username_as_server != ""
             else None
         )
@@ -143,8 +120,8 @@ class Accounts:
             if shared_ha1 and self._is_anothers(claimed_user, group):
                 shared_ha1 = None
             return self._shared(shared_ha1, group.local_user_of_pair)
-        algorithm = Algorithm(credentials.algorithm)
-        known_ha1 = user.ha1(algorithm) or self._decoy
+        algorithm = credentials.algorithm
+        known_ha1 = user.ha1s.get(algorithm) or self._decoy
         old_ha1 = user.old_ha1(algorithm, now) or self._decoy
         refusal = None if user.enabled else Reason.DISABLED_USER
         return Account(known_ha1, old_ha1, user.local_user, refusal)
@@ -226,11 +203,6 @@ class Accounts:
         return Account(shared_ha1, self._decoy, local_user)
 
 
-def _ha1_as_server(group: IPGroup) -> dict[str, str]:
-    """Return H(A1) of the pair that all senders of the IP Group share, by algorithm."""
-    return {
-        algorithm.value: ha1(
-            algorithm, group.username_as_server, group.realm, group.password_as_server
-        )
-        for algorithm in Algorithm
-    }
+def _ha1s_as_server(group: IPGroup) -> HA1s:
+    """Return H(A1) of the pair that all senders of the IP Group share."""
+    return HA1s.of_password(group.username_as_server, group.realm, group.password_as_server)

@@ -95,7 +95,7 @@ def account_for(
     if challenge.realm.lower() in ours:
         return None
     user = find_user(source.name, sender, challenge.realm)
-    known = user.ha1(challenge.algorithm) if user else None
+    known = user.ha1s.get(challenge.algorithm) if user else None
     if user and known:
         return ClientAccount(user.username, known)
     for group in (peer, source):

@@ -22,22 +22,19 @@ IDENTITIES_SINCE = 4
 
 
 class UserInfo(peewee.Model):
-    """A row of the User Info table; schema.sql says what its columns hold."""
+    """A row of the User Info table; schema.sql says what its columns hold.
+
+    H(A1) are in a table of their own, which `stored` reads and writes.
+    """
 
     id = peewee.AutoField()
     ip_group = peewee.TextField()
     local_user = peewee.TextField()
     username = peewee.TextField()
     realm = peewee.TextField()
-    ha1_md5 = peewee.TextField(null=True)
-    ha1_sha256 = peewee.TextField(null=True)
-    ha1_sha512_256 = peewee.TextField(null=True)
     enabled = peewee.BooleanField(default=True)
     created_at = peewee.TextField()
     updated_at = peewee.TextField()
-    old_ha1_md5 = peewee.TextField(null=True)
-    old_ha1_sha256 = peewee.TextField(null=True)
-    old_ha1_sha512_256 = peewee.TextField(null=True)
     old_until = peewee.IntegerField(null=True)
 
     class Meta:
@@ -93,7 +90,7 @@ def _make_tables(database: peewee.SqliteDatabase, path: Path, seals: Seals) -> N
     if version == 0:
         _make_from_schema(connection, seals)
     migrate(connection)
-    connection.execute("PRAGMA foreign_keys = on")  # a user's identities go with the user
+    connection.execute("PRAGMA foreign_keys = on")  # H(A1) and identities go too
 
 
 def _make_from_schema(connection: sqlite3.Connection, seals: Seals) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 import peewee
 
+from sbcauth.digest.ha1s import HA1s
+from sbcauth.digest.response import RESPONSE_LENGTHS
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.identities import identities_of
 from sbcauth.users.database import IDENTITIES_SINCE, open_for_reading, read_proof, sqlite_path
 from sbcauth.users.migrations import version
-from sbcauth.users.sealing import Seals, key_file_beside, opened, sealed
+from sbcauth.users.sealing import Seals, key_file_beside
+from sbcauth.users.stored import Row, select, users
 
 FRESHNESS = 0.1
 """Seconds after which the database is asked whether it has changed."""
@@ -26,30 +29,24 @@ LONGEST_NAME = 255
 CACHE_SIZE = 100_000
 """Answers that one process remembers."""
 
-_OLD = "old_ha1_md5, old_ha1_sha256, old_ha1_sha512_256, old_until"
-_NO_OLD = "NULL, NULL, NULL, NULL"  # until a command has brought schema 1 up to date
-_COLUMNS = f"""
-    ip_group, local_user, username, realm, enabled, ha1_md5, ha1_sha256, ha1_sha512_256, {_OLD}
-"""
-# S608: constants only
-_BY_USERNAME = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND username=? AND realm=?"  # noqa: S608
-_BY_LOCAL_USER = f"SELECT {_COLUMNS} FROM user_info WHERE ip_group=? AND local_user=?"  # noqa: S608
-_TAKEN = f"""
-    SELECT ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, {_NO_OLD}
-    FROM user_info WHERE ip_group=? AND local_user=? LIMIT 1
-"""  # noqa: S608
+_BY_USERNAME = "WHERE ip_group=? AND username=? AND realm=?"
+_BY_LOCAL_USER = "WHERE ip_group=? AND local_user=? ORDER BY user_info.id"
+_TAKEN = "SELECT 1 FROM user_info WHERE ip_group=? AND local_user=? LIMIT 1"
 
 # The joins are in the order in which SQLite is to do them.
-_BY_IDENTITY = f"""
-    SELECT ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, {_NO_OLD}
+_BY_IDENTITY = """
+    SELECT user_info.id, ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, NULL
     FROM json_each(?) AS wanted
     CROSS JOIN identity ON identity.pattern = wanted.value
     CROSS JOIN user_info ON user_info.id = identity.user
     WHERE ip_group=? AND realm=? ORDER BY wanted.key LIMIT 1
-"""  # noqa: S608
+"""
 
-
-_DECOY = User("", "", "", "", False, "0" * 32, "0" * 64, "0" * 64)
+_DECOY = User(
+    *("", "", "", ""),
+    enabled=False,
+    ha1s=HA1s({name: "0" * digits for name, digits in RESPONSE_LENGTHS.items()}),
+)
 """Opened where nobody is found, so that a name that is nobody's takes as long."""
 
 _Key = tuple[str, ...]
@@ -69,8 +66,7 @@ class UserDirectory:
         self._seals = Seals(key_file or key_file_beside(self._path))
         self._decoy: User | None = None
         self._is_known = False
-        self._has_old = True
-        self._has_identities = True
+        self._schema = 0
         self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
         self._notes: list[dict[str, Any]] = []
         self._connection: sqlite3.Connection | None = None
@@ -141,23 +137,34 @@ class UserDirectory:
 
     def _read(self, query: str, key: _Key) -> tuple[User, ...]:
         try:
-            connection = self._connected()
-            if query is not _TAKEN:
-                self._get_to_know(connection)
-            if query is _BY_IDENTITY and not self._has_identities:
+            if query is _TAKEN:
+                return (_DECOY,) * len(self._connected().execute(query, key).fetchall())
+            self._get_to_know(self._connected())
+            if query is _BY_IDENTITY and self._schema < IDENTITIES_SINCE:
                 return ()
-            if not self._has_old:
-                query = query.replace(_OLD, _NO_OLD)
-            rows = connection.execute(query, key).fetchall()
+            found = tuple(user for _, user in users(self._rows(query, key), key))
         except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
             self.close()
             hint = _missing_right(self._path)
             raise Unavailable(f"User Info {self._path}: {error}{hint}") from error
-        if not rows and self._decoy and query is _BY_USERNAME:
-            opened(self._decoy, self._seals, all_sealed=True)
-        found = (User._make((*row[:4], bool(row[4]), *row[5:])) for row in rows)
         is_sealed = self._decoy is not None
-        return tuple(opened(user, self._seals, all_sealed=is_sealed) for user in found)
+        if not found and self._decoy and query is _BY_USERNAME:
+            self._seals.open(self._decoy, all_sealed=True)
+        return tuple(self._seals.open(user, all_sealed=is_sealed) for user in found)
+
+    def _rows(self, query: str, key: _Key) -> list[Row]:
+        connection = self._connected()
+        try:
+            return connection.execute(self._whole(query), key).fetchall()
+        except sqlite3.OperationalError:
+            if version(connection) == self._schema:
+                raise
+        self._is_known = False  # a command has just brought it up to date
+        self._get_to_know(connection)
+        return connection.execute(self._whole(query), key).fetchall()
+
+    def _whole(self, query: str) -> str:
+        return query if query is _BY_IDENTITY else f"{select(self._schema)} {query}"
 
     def _get_to_know(self, connection: sqlite3.Connection) -> None:
         """See once, after every change, of what schema the database is, and whether it is sealed.
@@ -167,14 +174,13 @@ class UserDirectory:
         """
         if self._is_known:
             return
-        schema = version(connection)
-        self._has_old, self._has_identities = schema >= 2, schema >= IDENTITIES_SINCE
+        self._schema = version(connection)
         proof = read_proof(connection)
         if proof:
             self._seals.check(proof)
         elif self._seals.stamp():
             raise self._seals.missing_proof(self._path)
-        self._decoy = sealed(_DECOY, self._seals) if proof else None
+        self._decoy = self._seals.seal(_DECOY) if proof else None
         self._is_known = True
 
     def _look(self) -> tuple[int, ...]:

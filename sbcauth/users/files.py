@@ -8,6 +8,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import IO, Any, BinaryIO
 
+from sbcauth.digest.ha1s import HA1s
+from sbcauth.digest.response import RESPONSE_LENGTHS
 from sbcauth.exceptions import UserInfoError
 from sbcauth.policy.accounts import User
 from sbcauth.policy.ip_groups import IPGroup
@@ -18,11 +20,9 @@ from sbcauth.users.table import (
     check_names,
     checked_identities,
     default_local_user,
-    hashes,
 )
 
 _ENABLED = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-_HA1_LENGTHS = {"ha1_md5": 32, "ha1_sha256": 64, "ha1_sha512_256": 64}
 _HEX = re.compile(r"[0-9a-f]+")
 _MOST_COMPLAINTS = 20
 _BATCH = 1000
@@ -120,7 +120,7 @@ class UserFile:
         enabled = _ENABLED.get(value.get("enabled", "").lower())
         if enabled is None:
             raise _BadRow("enabled is neither yes nor no")
-        return User(**names, enabled=enabled, **_ha1s(value, username, names["realm"]))
+        return User(**names, enabled=enabled, ha1s=_ha1s(value, username, names["realm"]))
 
     def _group(self, value: Mapping[str, str]) -> IPGroup:
         """Return a row's IP Group: by name, or as in the box's older files by place, from 0."""
@@ -205,23 +205,28 @@ def export_users(
     identities = table.all_identities()
     count = 0
     for count, user in enumerate(track(table.users()), start=1):  # noqa: B007
-        row = {**user._asdict(), "enabled": "yes" if user.enabled else "no"}
+        row = {
+            **user._asdict(),
+            "enabled": "yes" if user.enabled else "no",
+            **{column: user.ha1s.get(algorithm) for column, algorithm in rows.HA1_COLUMNS.items()},
+        }
         row["identities"] = " ".join(identities.get(_names(user), ()))
         writer.writerow([row[column] for column in rows.COLUMNS])
     return count
 
 
-def _ha1s(row: Mapping[str, str], username: str, realm: str) -> dict[str, Any]:
-    """Return H(A1) by column, of the row's password or as it stands there."""
-    given = {column: row[column].lower() for column in _HA1_LENGTHS if row.get(column)}
+def _ha1s(row: Mapping[str, str], username: str, realm: str) -> HA1s:
+    """Return H(A1) of the row's password, or as they stand there."""
+    given = {column: row[column].lower() for column in rows.HA1_COLUMNS if row.get(column)}
     password = row.get("password")
     if password and given:
         raise _BadRow("has a password and an H(A1): one is enough")
     if password:
-        return hashes(username, realm, password)
+        return HA1s.of_password(username, realm, password)
     if not given:
         raise _BadRow("has neither a password nor an H(A1)")
     for column, ha1 in given.items():
-        if len(ha1) != _HA1_LENGTHS[column] or not _HEX.fullmatch(ha1):
-            raise _BadRow(f"{column} is not {_HA1_LENGTHS[column]} hexadecimal digits")
-    return given
+        digits = RESPONSE_LENGTHS[rows.HA1_COLUMNS[column]]
+        if len(ha1) != digits or not _HEX.fullmatch(ha1):
+            raise _BadRow(f"{column} is not {digits} hexadecimal digits")
+    return HA1s({rows.HA1_COLUMNS[column]: ha1 for column, ha1 in given.items()})

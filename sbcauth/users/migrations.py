@@ -1,13 +1,14 @@
 """From an older schema to that of schema.sql, one numbered step after the other.
 
-No column goes and none changes its meaning, so that a running server of either version can read
-before, meanwhile and after. What H(A1) is there stays as it is: `sbcauth user reseal` seals it,
-which a server of a version before schema 3 could not read.
+A running server of this version reads every schema that was, and so before, meanwhile and after.
+One of an older version has to be restarted once a command has brought the database here: it finds
+no H(A1) where it looks for them, and answers 503. What H(A1) is there stays as it is: `sbcauth user
+reseal` seals it.
 """
 
 import sqlite3
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _HEX = "NOT GLOB '*[^0-9a-f]*'"
 
@@ -22,6 +23,12 @@ def _ha1(column: str, digits: int) -> str:
     )
 
 
+HA1_COLUMNS_BEFORE_5 = {
+    "MD5": "ha1_md5",
+    "SHA-256": "ha1_sha256",
+    "SHA-512-256": "ha1_sha512_256",
+}
+"""The columns of user_info that had H(A1) until schema 4, by algorithm; `old_…` are beside them."""
 _HA1_DIGITS = {"ha1_md5": 32, "ha1_sha256": 64, "ha1_sha512_256": 64}
 _NOW = "strftime('%Y-%m-%dT%H:%M:%SZ', 'now')"
 _COLUMNS_2 = (
@@ -48,6 +55,37 @@ CREATE TABLE user_info (
 ) STRICT
 """
 
+
+def _ha1_5(column: str) -> str:
+    """Return a column of schema 5 for an H(A1), sealed or of 32 or 64 hexadecimal digits."""
+    return (
+        f"{column} TEXT CHECK ({column} GLOB 'v1:[0-9]*' "
+        f"AND length({column}) - iif(algorithm = 'MD5', 65, 85) BETWEEN 0 AND 2 "
+        f"OR length({column}) = iif(algorithm = 'MD5', 32, 64) AND {column} {_HEX})"
+    )
+
+
+_HA1_5 = f"""
+CREATE TABLE ha1 (
+    user INTEGER NOT NULL REFERENCES user_info (id) ON DELETE CASCADE,
+    algorithm TEXT NOT NULL CHECK (algorithm <> ''),
+    {_ha1_5("ha1")},
+    {_ha1_5("old_ha1")},
+    PRIMARY KEY (user, algorithm)
+) STRICT, WITHOUT ROWID
+"""
+
+
+def _from_columns() -> str:
+    """Return what fills the table ha1 from the columns of schema 4, a user after the other."""
+    each = (
+        f"SELECT id, '{name}' AS algorithm, {column}, old_{column} FROM user_info "  # noqa: S608
+        f"WHERE {column} IS NOT NULL OR old_{column} IS NOT NULL"
+        for name, column in HA1_COLUMNS_BEFORE_5.items()
+    )
+    return f"INSERT INTO ha1 {' UNION ALL '.join(each)} ORDER BY id, algorithm"
+
+
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: (
         "ALTER TABLE user_info ADD COLUMN old_ha1_md5 TEXT "
@@ -73,6 +111,15 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "pattern TEXT NOT NULL CHECK (pattern <> '' AND pattern <> '*'), "
         "PRIMARY KEY (user, pattern)) STRICT",
         "CREATE INDEX identity_pattern ON identity (pattern)",
+    ),
+    5: (
+        _HA1_5,
+        _from_columns(),
+        *(
+            f"ALTER TABLE user_info DROP COLUMN {kind}{column}"
+            for kind in ("old_", "")
+            for column in HA1_COLUMNS_BEFORE_5.values()
+        ),
     ),
 }
 """What brings the schema before a version to that version."""

@@ -3,24 +3,22 @@
 import sqlite3
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.accounts import User
 from sbcauth.users.database import write_proof
-from sbcauth.users.sealing import COLUMNS, ha1s, opened, sealed
+from sbcauth.users.sealing import every_ha1
+from sbcauth.users.stored import SELECT, rewrite_ha1s, users
 from sbcauth.users.table import UserTable
 
-_FIELDS = ", ".join(User._fields)
 # S608: constants only
-_BATCH = f"SELECT id, {_FIELDS} FROM user_info WHERE id > ? ORDER BY id LIMIT 1000"  # noqa: S608
-_CHANGE = f"UPDATE user_info SET {', '.join(f'{name} = ?' for name in COLUMNS)} WHERE id = ?"  # noqa: S608
-_PLAIN = f"""
-    SELECT username, ip_group FROM user_info
-    WHERE {" OR ".join(f"{name} NOT GLOB 'v1:*'" for name in COLUMNS)}
+_BATCH = f"""
+    {SELECT} WHERE user_info.id IN (SELECT id FROM user_info WHERE id > ? ORDER BY id LIMIT 1000)
+    ORDER BY user_info.id
+"""  # noqa: S608
+_PLAIN = """
+    SELECT DISTINCT username, ip_group FROM user_info JOIN ha1 ON ha1.user = user_info.id
+    WHERE ha1.ha1 NOT GLOB 'v1:*' OR ha1.old_ha1 NOT GLOB 'v1:*'
     ORDER BY ip_group, username LIMIT 10
-"""  # noqa: S608
-_ANY_SEALED = f"""
-    SELECT 1 FROM user_info
-    WHERE {" OR ".join(f"{name} GLOB 'v1:*'" for name in COLUMNS)} LIMIT 1
-"""  # noqa: S608
+"""
+_ANY_SEALED = "SELECT 1 FROM ha1 WHERE ha1.ha1 GLOB 'v1:*' OR ha1.old_ha1 GLOB 'v1:*' LIMIT 1"
 
 
 def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
@@ -41,14 +39,13 @@ def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
         key = seals.make(anew=rotate)
         while rows := connection.execute(_BATCH, (last,)).fetchall():
             last = rows[-1][0]
-            users = [(number, User(*fields)) for number, *fields in rows]
-            changes = [
-                (*ha1s(sealed(opened(user, seals, all_sealed=is_sealed), seals)), number)
-                for number, user in users
-                if not all(map(seals.is_newest, ha1s(user)))
+            changed = [
+                (number, seals.seal(seals.open(user, all_sealed=is_sealed)))
+                for number, user in users(rows)
+                if not all(map(seals.is_newest, every_ha1(user)))
             ]
-            connection.executemany(_CHANGE, changes)
-            count += len(changes)
+            rewrite_ha1s(connection, changed)
+            count += len(changed)
         write_proof(connection, seals.prove())
     _erase(table)
     return key, count

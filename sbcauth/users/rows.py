@@ -15,9 +15,13 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
+from sbcauth.digest.response import Algorithm
+
+HA1_COLUMNS = {f"ha1_{algorithm.label}": algorithm for algorithm in Algorithm}
+"""The algorithm of each column that has an H(A1)."""
 COLUMNS = (
     *("local_user", "username", "ip_group", "realm", "enabled"),
-    *("ha1_md5", "ha1_sha256", "ha1_sha512_256"),
+    *HA1_COLUMNS,
     "identities",
 )
 """The columns that are written, in this order."""

@@ -6,8 +6,8 @@ sealing keys, gets nothing that he can use. What is sealed is text:
     v1:KEY:base64 of nonce (12 bytes) · ciphertext · tag (16 bytes)
 
 KEY is the number of its key: the newest of the file seals, all open. The associated data are IP
-Group, user name, realm and column, so that a value opens nowhere but in its place. Nonces are
-random; one key is good for 2^32 values (NIST SP 800-38D, 8.3).
+Group, user name, realm, and which H(A1) it is, so that a value opens nowhere but in its place.
+Nonces are random; one key is good for 2^32 values (NIST SP 800-38D, 8.3).
 
 A database whose H(A1) are sealed holds a proof, sealed as well: it shows before any row is read or
 written whether the file is the right one. The database of an older version has no proof, and its
@@ -17,30 +17,26 @@ plain is taken: who can write to the database, but has not the keys, would let h
 
 import os
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sbcauth.digest.ha1s import NO_HA1S, HA1s
+from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.keys import KeyFile, new_key
 from sbcauth.policy.accounts import User
 
-COLUMNS = (
-    *("ha1_md5", "ha1_sha256", "ha1_sha512_256"),
-    *("old_ha1_md5", "old_ha1_sha256", "old_ha1_sha512_256"),
-)
-"""The columns that are sealed, in the order in which values are given."""
-
-Names = tuple[str, str, str]
-"""IP Group, user name and realm: whose the values are."""
-HA1s = Sequence[str | None]
-"""H(A1) in the order of COLUMNS, sealed or in hexadecimal; None where there is none."""
-
 _SEALED = "v1:"
 _NONCE = 12  # bytes
-_PLACES = tuple(f"\0{column}".encode() for column in COLUMNS)
+_PLACES, _OLD_PLACES = (
+    {algorithm: f"\0{kind}ha1_{algorithm.label}".encode() for algorithm in Algorithm}
+    for kind in ("", "old_")
+)
+"""The end of the associated data: the columns' names of the first schemas."""
+_Places = Mapping[Algorithm, bytes]
 _PROOF = b"proof"
 _DOES_NOT_OPEN = (InvalidTag, KeyError, ValueError)
 
@@ -72,33 +68,33 @@ class Seals:
             return ()
         return (file.st_dev, file.st_ino, file.st_mtime_ns)
 
-    def seal(self, names: Names, ha1s: HA1s) -> list[str | None]:
-        """Return H(A1) sealed with the newest key."""
-        row = "\0".join(names).encode()
-        return [
-            ha1 and self._seal(bytes.fromhex(ha1), row + place)
-            for ha1, place in zip(ha1s, _PLACES, strict=True)
-        ]
+    def seal(self, user: User) -> User:
+        """Return the user with every H(A1) sealed with the newest key."""
+        row = _row(user)
+        return user._replace(
+            ha1s=self._sealed(user.ha1s, row, _PLACES),
+            old_ha1s=self._sealed(user.old_ha1s, row, _OLD_PLACES),
+        )
 
-    def open(self, names: Names, ha1s: HA1s, *, all_sealed: bool) -> list[str | None]:
-        """Return H(A1) in hexadecimal; what is not sealed stays as it is.
+    def open(self, user: User, *, all_sealed: bool) -> User:
+        """Return the user with every H(A1) in hexadecimal; what is not sealed stays as it is.
 
         Where `all_sealed` are, such a value was written by somebody who has not the keys, and
         Unavailable is raised.
         """
-        if all_sealed and not all(map(_is_sealed, ha1s)):
+        if all_sealed and not all(map(_is_sealed, every_ha1(user))):
             raise Unavailable(
-                f"H(A1) of the user {names[1]} in {names[0]} is not sealed, and so not written by "
-                "sbcauth: it lets nobody in; `sbcauth user set-password` or `remove`"
+                f"H(A1) of the user {user.username} in {user.ip_group} is not sealed, and so not "
+                "written by sbcauth: it lets nobody in; `sbcauth user set-password` or `remove`"
             )
-        row = "\0".join(names).encode()
+        row = _row(user)
         try:
-            return [
-                self._open(ha1, row + place).hex() if ha1 and ha1.startswith(_SEALED) else ha1
-                for ha1, place in zip(ha1s, _PLACES, strict=True)
-            ]
+            return user._replace(
+                ha1s=self._opened(user.ha1s, row, _PLACES),
+                old_ha1s=self._opened(user.old_ha1s, row, _OLD_PLACES),
+            )
         except _DOES_NOT_OPEN as error:
-            raise self._unopened(names, error) from error
+            raise self._unopened(user, error) from error
 
     def missing_proof(self, database: Path) -> Unavailable:
         """Return the error: there are keys, and the database does not say that it is sealed."""
@@ -138,9 +134,18 @@ class Seals:
         self._load()
         return keys[0].id
 
-    def is_newest(self, ha1: str | None) -> bool:
-        """Tell whether a value is sealed with the newest key, or there is none."""
-        return ha1 is None or ha1.startswith(f"{_SEALED}{self._newest}:")
+    def is_newest(self, ha1: str) -> bool:
+        """Tell whether a value is sealed with the newest key."""
+        return ha1.startswith(f"{_SEALED}{self._newest}:")
+
+    def _sealed(self, ha1s: HA1s, row: bytes, places: _Places) -> HA1s:
+        return _each(ha1s, lambda each, ha1: self._seal(bytes.fromhex(ha1), row + places[each]))
+
+    def _opened(self, ha1s: HA1s, row: bytes, places: _Places) -> HA1s:
+        return _each(
+            ha1s,
+            lambda each, ha1: self._open(ha1, row + places[each]).hex() if _is_sealed(ha1) else ha1,
+        )
 
     def _seal(self, value: bytes, place: bytes) -> str:
         nonce = os.urandom(_NONCE)
@@ -164,9 +169,8 @@ class Seals:
         self._ciphers = {str(key.id): AESGCM(key.secret) for key in keys}
         self._newest = str(keys[0].id)
 
-    def _unopened(self, names: Names, error: Exception) -> Unavailable:
-        ip_group, username, _ = names
-        what = f"H(A1) of the user {username} in {ip_group}"
+    def _unopened(self, user: User, error: Exception) -> Unavailable:
+        what = f"H(A1) of the user {user.username} in {user.ip_group}"
         if isinstance(error, KeyError):
             return Unavailable(
                 f"{what} is sealed with key {error}, which {self.path} has not: put it back"
@@ -177,33 +181,33 @@ class Seals:
         )
 
 
-def sealed(user: User, seals: Seals) -> User:
-    """Return the user with every H(A1) sealed; raises Unavailable."""
-    return _with_ha1s(user, seals.seal(_names(user), ha1s(user)))
-
-
-def opened(user: User, seals: Seals, *, all_sealed: bool) -> User:
-    """Return the user with every H(A1) opened; raises Unavailable."""
-    return _with_ha1s(user, seals.open(_names(user), ha1s(user), all_sealed=all_sealed))
-
-
 def without_plain(user: User) -> User:
     """Return the user without what is not sealed."""
-    return _with_ha1s(user, [ha1 if _is_sealed(ha1) else None for ha1 in ha1s(user)])
+    return user._replace(ha1s=_without_plain(user.ha1s), old_ha1s=_without_plain(user.old_ha1s))
 
 
-def ha1s(user: User) -> HA1s:
-    """Return every H(A1), in the order of COLUMNS."""
-    return user[5:11]
+def every_ha1(user: User) -> Iterator[str]:
+    """Yield every H(A1) that the user has, of the old password too."""
+    for ha1s in (user.ha1s, user.old_ha1s):
+        for _, ha1 in ha1s.items():
+            yield ha1
 
 
-def _is_sealed(ha1: str | None) -> bool:
-    return ha1 is None or ha1.startswith(_SEALED)
+def _without_plain(ha1s: HA1s) -> HA1s:
+    return HA1s({algorithm: ha1 for algorithm, ha1 in ha1s.items() if _is_sealed(ha1)})
 
 
-def _names(user: User) -> Names:
-    return user.ip_group, user.username, user.realm
+def _each(ha1s: HA1s, change: Callable[[Algorithm, str], str]) -> HA1s:
+    """Return what `change` makes of each H(A1)."""
+    if not ha1s:
+        return NO_HA1S
+    return HA1s({algorithm: change(algorithm, ha1) for algorithm, ha1 in ha1s.items()})
 
 
-def _with_ha1s(user: User, values: HA1s) -> User:
-    return User._make((*user[:5], *values, user.old_until))
+def _is_sealed(ha1: str) -> bool:
+    return ha1.startswith(_SEALED)
+
+
+def _row(user: User) -> bytes:
+    """Return the beginning of the associated data: whose the values are."""
+    return f"{user.ip_group}\0{user.username}\0{user.realm}".encode()

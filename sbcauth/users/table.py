@@ -9,33 +9,40 @@ from typing import Any, Self
 
 import peewee
 
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
 from sbcauth.policy.accounts import User
 from sbcauth.policy.identities import as_identity
 from sbcauth.users.database import UserInfo, open_for_writing, read_proof, sqlite_path
 from sbcauth.users.directory import LONGEST_NAME, may_be_a_name
-from sbcauth.users.sealing import COLUMNS, Seals, key_file_beside, opened, sealed, without_plain
-
-HA1_COLUMNS = {
-    Algorithm.MD5: "ha1_md5",
-    Algorithm.SHA_256: "ha1_sha256",
-    Algorithm.SHA_512_256: "ha1_sha512_256",
-}
+from sbcauth.users.sealing import Seals, key_file_beside, without_plain
+from sbcauth.users.stored import SELECT, rewrite_ha1s, users, write_ha1s
 
 _NO_USER_PART = re.compile(r'[\s@:<>"]')
 """What no user part of a SIP URI has, other than escaped (RFC 3261, 25.1)."""
 _SHOWN = 40  # characters of a name that cannot be one
 
-_FIELDS = ", ".join(User._fields)
-# S608: constants only
-_INSERT = f"""
-    INSERT INTO user_info ({_FIELDS}) VALUES ({", ".join("?" * len(User._fields))})
+_INSERT = """
+    INSERT INTO user_info (id, ip_group, local_user, username, realm, enabled, old_until)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (ip_group, username, realm) DO NOTHING
-"""  # noqa: S608
-_PUT_ASIDE = f"""
-    SELECT {_FIELDS} FROM temp.put_aside WHERE ip_group = ? AND username = ? AND realm = ?
-"""  # noqa: S608
+"""
+_NEXT_ID = "SELECT coalesce(max(id), 0) + 1 FROM user_info"
+_LEFT_BEHIND = "DELETE FROM ha1 WHERE user >= ?"  # by SQLite's shell, blind to foreign keys
+_IN_ORDER = f"{SELECT} ORDER BY ip_group, username, realm"
+_BY_ID = f"{SELECT} WHERE user_info.id = ?"
+_PUT_ASIDE = """
+    DROP TABLE IF EXISTS temp.users_aside;
+    DROP TABLE IF EXISTS temp.ha1_aside;
+    CREATE TEMP TABLE users_aside AS SELECT * FROM user_info;
+    CREATE TEMP TABLE ha1_aside AS SELECT * FROM ha1;
+    CREATE INDEX temp.user_aside ON users_aside (ip_group, username, realm);
+    CREATE INDEX temp.ha1_of_user_aside ON ha1_aside (user)
+"""
+_ASIDE = (
+    SELECT.replace("user_info", "users_aside").replace("JOIN ha1", "JOIN ha1_aside AS ha1")
+    + "WHERE ip_group = ? AND username = ? AND realm = ?"
+)
 
 _IDENTITIES = "SELECT pattern FROM identity WHERE user = ? ORDER BY pattern"
 _ALL_IDENTITIES = """
@@ -99,19 +106,15 @@ class UserTable:
             "local_user": local_user or default_local_user(username),
         }
         check_names(names)
-        user = _with_password(_named(names), password)
+        ha1s = HA1s.of_password(username, realm, password)
+        user = User(ip_group, names["local_user"], username, realm, enabled=True, ha1s=ha1s)
         with self.transaction():
-            (kept,) = self._for_keeping([user])
-            row = UserInfo(**kept._asdict())
-            try:
-                row.save(force_insert=True)
-            except peewee.IntegrityError as error:
-                if "UNIQUE" not in str(error):
-                    raise
+            if self.insert([user]):
                 raise UserExists(
                     f"{username} exists already in the IP Group {ip_group}, realm {realm}; "
                     "to change the password: sbcauth user set-password"
-                ) from error
+                )
+            row = self.find(username, ip_group, realm)
             if identities:
                 self._write_identities(row, identities)
         return row
@@ -200,12 +203,24 @@ class UserTable:
     def users(self) -> Iterator[User]:
         """Yield all users, every H(A1) opened, in the order of IP Group and user name."""
         is_sealed = self.is_sealed()
-        for row in self.all():
-            yield opened(_user(row), self.seals, all_sealed=is_sealed)
+        with self.reading():
+            for _, user in users(self.connection().execute(_IN_ORDER)):
+                yield self.seals.open(user, all_sealed=is_sealed)
 
     def opened(self, row: UserInfo) -> User:
-        """Return the user of a row, every H(A1) opened."""
-        return opened(_user(row), self.seals, all_sealed=self.is_sealed())
+        """Return the user of a row, every H(A1) opened; raises NoSuchUser where it is gone."""
+        return self.seals.open(self._stored(row), all_sealed=self.is_sealed())
+
+    def algorithms(self, row: UserInfo) -> list[str]:
+        """Return the algorithms that the user has an H(A1) for, from weakest to strongest."""
+        return [str(algorithm) for algorithm, _ in self._stored(row).ha1s.items()]
+
+    def _stored(self, row: UserInfo) -> User:
+        """Return the user of a row as it stands in the database now."""
+        with self.reading():
+            for _, user in users(self.connection().execute(_BY_ID, (row.id,))):
+                return user
+        raise NoSuchUser(f"{row.username} has just been removed from {row.ip_group}")
 
     def set_password(self, row: UserInfo, password: str, memory: int = 0) -> None:
         """Replace the password; the old one is recognised for `memory` seconds.
@@ -213,11 +228,10 @@ class UserTable:
         The same password again changes nothing about the one before it.
         """
         with self.transaction():
-            before = self._before(_user(row))
+            before = self._before(self._stored(row), self.is_sealed())
             until = self._now() + memory if memory else None
-            user = _remembering(_with_password(before, password), before, until)
-            (kept,) = self._for_keeping([user])
-            self._update(row, **{name: getattr(kept, name) for name in (*COLUMNS, "old_until")})
+            new = HA1s.of_password(before.username, before.realm, password)
+            self._write(row, _remembering(before._replace(ha1s=new), before, until))
 
     def set_enabled(self, row: UserInfo, enabled: bool) -> None:
         """Let the user in again, or no more."""
@@ -231,9 +245,15 @@ class UserTable:
         with self.transaction():
             if list(self.all(ip_group, row.username, row.realm)):
                 raise UserExists(f"{row.username} exists already in {ip_group}")
-            self._update(row, ip_group=ip_group)
+            self._write(row, self.opened(row)._replace(ip_group=ip_group))
             row.ip_group = ip_group
             self._check_identities(row, self.identities(row))
+
+    def _write(self, row: UserInfo, user: User) -> None:
+        """Have the user of a row be `user`, whose every H(A1) is open."""
+        self._update(row, ip_group=user.ip_group, old_until=user.old_until)
+        (kept,) = self._for_keeping([user])
+        rewrite_ha1s(self.connection(), [(row.id, kept)])
 
     def remove(self, row: UserInfo) -> None:
         """Remove the user."""
@@ -242,33 +262,29 @@ class UserTable:
 
     def put_aside(self) -> None:
         """Remove all users, for others to take their place; in a transaction."""
-        connection = self.connection()
-        connection.execute("DROP TABLE IF EXISTS temp.put_aside")
-        connection.execute("CREATE TEMP TABLE put_aside AS SELECT * FROM user_info")
-        connection.execute(
-            "CREATE INDEX temp.put_aside_user ON put_aside (ip_group, username, realm)"
-        )
+        for statement in _PUT_ASIDE.split(";"):  # a script would end the transaction
+            self.connection().execute(statement)
         self.clear()
 
-    def with_old_passwords(self, users: Iterable[User], memory: int) -> list[User]:
-        """Return `users` with the passwords that they had when they were put aside.
+    def with_old_passwords(self, new: Iterable[User], memory: int) -> list[User]:
+        """Return `new` users with the passwords that they had when they were put aside.
 
         Those are recognised for `memory` seconds; one that is the same again changes nothing
         about the one before it.
         """
-        until = self._now() + memory
-        return [self._with_old_password(user, until) for user in users]
+        until, is_sealed = self._now() + memory, self.is_sealed()
+        return [self._with_old_password(user, until, is_sealed) for user in new]
 
-    def _with_old_password(self, user: User, until: int) -> User:
+    def _with_old_password(self, user: User, until: int, is_sealed: bool) -> User:
         names = (user.ip_group, user.username, user.realm)
-        row = self.connection().execute(_PUT_ASIDE, names).fetchone()
-        return _remembering(user, self._before(User(*row)), until) if row else user
+        for _, before in users(self.connection().execute(_ASIDE, names)):
+            return _remembering(user, self._before(before, is_sealed), until)
+        return user
 
-    def _before(self, user: User) -> User:
+    def _before(self, user: User, is_sealed: bool) -> User:
         """Return a user who is about to change, opened; what others have written is forgotten."""
-        is_sealed = self.is_sealed()
         ours = without_plain(user) if is_sealed else user
-        return opened(ours, self.seals, all_sealed=is_sealed)
+        return self.seals.open(ours, all_sealed=is_sealed)
 
     def is_sealed(self) -> bool:
         """Tell whether H(A1) are sealed; if so, see to it that the keys are the right ones.
@@ -297,23 +313,38 @@ class UserTable:
     def clear(self) -> None:
         """Remove all users."""
         with self.transaction():
+            self.connection().execute("DELETE FROM ha1")  # at once, not user by user
             UserInfo.delete().execute()
 
     def insert(self, users: Sequence[User]) -> list[int]:
         """Add users; return the places of those that were not, for they exist already."""
         with self.transaction(), self._database.atomic() as savepoint:
-            kept = self._for_keeping(users)
+            (next_id,) = self.connection().execute(_NEXT_ID).fetchone()
+            self.connection().execute(_LEFT_BEHIND, (next_id,))
+            kept = list(enumerate(self._for_keeping(users), next_id))
             if self._insert(kept) == len(kept):
                 return []
             savepoint.rollback()
             return [place for place, user in enumerate(kept) if not self._insert([user])]
 
-    def _insert(self, users: Sequence[User]) -> int:
-        return self.connection().executemany(_INSERT, users).rowcount
+    def _insert(self, users: Sequence[tuple[int, User]]) -> int:
+        """Add users with their ids, as they are to be kept; return how many were added."""
+        connection = self.connection()
+        rows = (
+            (
+                *(number, user.ip_group, user.local_user, user.username, user.realm),
+                *(user.enabled, user.old_until),
+            )
+            for number, user in users
+        )
+        count = connection.executemany(_INSERT, rows).rowcount
+        if count == len(users):
+            write_ha1s(connection, users)
+        return count
 
     def _for_keeping(self, users: Sequence[User]) -> list[User]:
         """Return `users` as they are to be written: sealed, where the database is."""
-        return [sealed(user, self.seals) for user in users] if self.is_sealed() else list(users)
+        return list(map(self.seals.seal, users)) if self.is_sealed() else list(users)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
@@ -381,46 +412,12 @@ def _shown(name: str) -> str:
     return ascii(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
 
 
-def hashes(username: str, realm: str, password: str) -> dict[str, str]:
-    """Return H(A1) for each algorithm, by column; the password itself is kept nowhere."""
-    return {
-        column: ha1(algorithm, username, realm, password)
-        for algorithm, column in HA1_COLUMNS.items()
-    }
-
-
-def _user(row: UserInfo) -> User:
-    return User(*(getattr(row, name) for name in User._fields))
-
-
-def _named(names: Mapping[str, str]) -> User:
-    return User(
-        names["ip_group"], names["local_user"], names["username"], names["realm"], enabled=True
-    )
-
-
-def _with_password(user: User, password: str) -> User:
-    new = hashes(user.username, user.realm, password)
-    return user._replace(
-        ha1_md5=new["ha1_md5"],
-        ha1_sha256=new["ha1_sha256"],
-        ha1_sha512_256=new["ha1_sha512_256"],
-    )
-
-
 def _remembering(user: User, before: User, until: int | None) -> User:
     """Return `user` with the password of `before` recognised until then; None for not at all.
 
-    The same password again changes nothing about the one before it. H(A1) are the fields 5 to 7,
-    those of the old password, and its time, the ones after.
+    The same password again changes nothing about the one before it.
     """
-    pairs = zip(user[5:8], before[5:8], strict=True)
-    if all(new is None or old is None or new == old for new, old in pairs):
-        return User._make((*user[:8], *before[8:]))
-    old = (*before[5:8], until) if until else (None,) * 4
-    return User._make((*user[:8], *old))
-
-
-def algorithms(row: UserInfo) -> list[str]:
-    """Return the algorithms that the user has an H(A1) for."""
-    return [str(algorithm) for algorithm, column in HA1_COLUMNS.items() if getattr(row, column)]
+    if user.ha1s.may_be_of_the_password_of(before.ha1s):
+        return user._replace(old_ha1s=before.old_ha1s, old_until=before.old_until)
+    old_ha1s = before.ha1s if until else NO_HA1S
+    return user._replace(old_ha1s=old_ha1s, old_until=until)

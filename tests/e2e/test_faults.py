@@ -393,8 +393,10 @@ def test_sealing_keys_that_are_others_mean_503(server):
 def test_sealed_value_that_was_changed_means_503_for_its_user_alone(server):
     with sqlite3.connect(database(server)) as other:
         other.execute(
-            "UPDATE user_info SET ha1_md5="
-            "(SELECT ha1_md5 FROM user_info WHERE username='1002') WHERE username='1001'"
+            "UPDATE ha1 SET ha1="
+            "(SELECT ha1 FROM ha1 JOIN user_info ON user=id"
+            " WHERE username='1002' AND algorithm='MD5')"
+            " WHERE user=(SELECT id FROM user_info WHERE username='1001') AND algorithm='MD5'"
         )
     other.close()
     time.sleep(NOTICED)

@@ -18,14 +18,18 @@ ip_groups:
     authentication_method_list: [REGISTER]
     classification: [{address: 127.0.0.0/8}]
 """
+_CHANGE = """
+    UPDATE ha1 SET ha1 = ?
+    WHERE algorithm = 'MD5' AND user = (SELECT id FROM user_info WHERE username = '1001')
+"""
 
 
 @pytest.mark.parametrize(
     ("statements", "said"),
     [
-        (["UPDATE user_info SET ha1_md5 = ? WHERE username = '1001'"], "1001 in Phones"),
+        ([_CHANGE], "1001 in Phones"),
         (
-            ["DELETE FROM sealing", "UPDATE user_info SET ha1_md5 = ? WHERE username = '1001'"],
+            ["DELETE FROM sealing", _CHANGE],
             "does not show that it is sealed",
         ),
     ],

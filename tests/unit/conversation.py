@@ -6,8 +6,8 @@ from typing import Any
 
 import sip
 
+from sbcauth.digest.ha1s import HA1s
 from sbcauth.digest.nonces import NonceKey
-from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.classification import IPGroups
@@ -85,21 +85,14 @@ def user(
     if old_password:
         changed = user(username, password, local_user=local_user, enabled=enabled)
         before = user(username, old_password)
-        return changed._replace(
-            old_ha1_md5=before.ha1_md5,
-            old_ha1_sha256=before.ha1_sha256,
-            old_ha1_sha512_256=before.ha1_sha512_256,
-            old_until=old_until,
-        )
+        return changed._replace(old_ha1s=before.ha1s, old_until=old_until)
     return User(
         ip_group=ip_group,
         local_user=local_user or username,
         username=username,
         realm=realm,
         enabled=enabled,
-        ha1_md5=ha1(Algorithm.MD5, username, realm, password),
-        ha1_sha256=ha1(Algorithm.SHA_256, username, realm, password),
-        ha1_sha512_256=ha1(Algorithm.SHA_512_256, username, realm, password),
+        ha1s=HA1s.of_password(username, realm, password),
     )
 
 

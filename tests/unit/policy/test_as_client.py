@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sbcauth.digest.credentials import parse_credentials
+from sbcauth.digest.ha1s import HA1s
 from sbcauth.digest.response import Algorithm, ha1, response_is_right
 from sbcauth.policy.accounts import User
 from sbcauth.policy.as_client import (
@@ -115,7 +116,7 @@ def nobody(ip_group: str, local_user: str, realm: str) -> None:
 def alice_at_the_peer(ip_group: str, local_user: str, realm: str) -> User | None:
     if (ip_group, local_user, realm) != ("Phones", "alice", "peer.example"):
         return None
-    return User("Phones", "alice", "alice-there", "peer.example", True, "1" * 32)
+    return User("Phones", "alice", "alice-there", "peer.example", True, HA1s({"MD5": "1" * 32}))
 
 
 def test_sender_s_own_row_comes_first() -> None:

@@ -21,6 +21,7 @@ from conversation import (
     user,
 )
 
+from sbcauth.digest.ha1s import NO_HA1S
 from sbcauth.digest.nonces import NonceKey
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import Unavailable
@@ -577,7 +578,7 @@ def test_wrong_answer_does_not_use_up_a_nonce_count(phone: Phone) -> None:
 def test_reasons_for_a_wrong_answer_differ_in_the_log_only(
     username: str, password: str, reason: Reason
 ) -> None:
-    no_ha1 = user("no-ha1")._replace(ha1_md5=None)
+    no_ha1 = user("no-ha1")._replace(ha1s=NO_HA1S)
     users = UserInfo(user(), user("gone", enabled=False), no_ha1)
     phone = Phone(serve(users=users), username, password)
     for _ in range(2):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbcauth.digest.ha1s import HA1s
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
@@ -66,7 +67,7 @@ def test_user_is_found_by_ip_group_user_name_and_realm(directory: UserDirectory)
     assert (user.ip_group, user.username, user.local_user) == ("Phones", "1001", "1001")
     assert (user.realm, user.enabled) == (REALM, True)
     for algorithm in Algorithm:
-        assert user.ha1(algorithm) == ha1(algorithm, "1001", REALM, "secret")
+        assert user.ha1s.get(algorithm) == ha1(algorithm, "1001", REALM, "secret")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_user_of_the_same_name_in_another_ip_group_or_realm_is_another(
         for realm in (REALM, "other.example")
     }
     assert found.pop(("Desk", "other.example")) is None
-    assert len({user.ha1_md5 for user in found.values() if user}) == 3
+    assert len({user.ha1s.get("MD5") for user in found.values() if user}) == 3
 
 
 def test_disabled_user_is_known_but_not_enabled(directory: UserDirectory, table: UserTable) -> None:
@@ -128,19 +129,19 @@ def test_algorithm_that_a_row_has_no_ha1_for_is_none(
     directory: UserDirectory, table: UserTable, file: Path
 ) -> None:
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE user_info SET ha1_sha256 = NULL")
+        connection.execute("DELETE FROM ha1 WHERE algorithm = 'SHA-256'")
     connection.close()
     user = find(directory)
     assert user is not None
-    assert user.ha1(Algorithm.SHA_256) is None
-    assert user.ha1(Algorithm.MD5) is not None
+    assert user.ha1s.get(Algorithm.SHA_256) is None
+    assert user.ha1s.get(Algorithm.MD5) is not None
 
 
 def test_no_ha1_is_in_the_repr(directory: UserDirectory) -> None:
     user = find(directory)
     assert user is not None
     for shown in (repr(user), str(user), f"{user}", repr([user])):
-        assert not any(user.ha1(algorithm) in shown for algorithm in Algorithm)  # type: ignore[operator]
+        assert not any(user.ha1s.get(algorithm) in shown for algorithm in Algorithm)  # type: ignore[operator]
     assert repr(user) == "User('1001' in 'Phones', realm 'example.com')"
 
 
@@ -238,7 +239,7 @@ def test_change_by_another_connection_is_seen_in_time(
     change(table)
     directory.refresh(NOW + NOTICED_WITHIN)
     user = find(directory)
-    assert (user.ha1_md5 if user else None) == expected
+    assert (user.ha1s.get("MD5") if user else None) == expected
 
 
 def test_user_that_was_unknown_is_known_once_it_is_added(
@@ -371,7 +372,7 @@ def test_corrupt_database_is_unavailable_and_read_again_once_it_is_whole(
     directory.refresh(NOW + 2)
     user = find(directory)
     assert user is not None
-    assert user.ha1_md5 == ha1(Algorithm.MD5, "1001", REALM, "restored")
+    assert user.ha1s == HA1s.of_password("1001", REALM, "restored")
 
 
 def test_database_in_a_path_of_odd_characters_is_read(tmp_path: Path) -> None:
@@ -482,7 +483,9 @@ def test_child_has_a_connection_of_its_own_and_leaves_the_parent_s_alone(
             directory.refresh(NOW + 1)
             user = find(directory)
             changed = ha1(Algorithm.MD5, "1001", REALM, "changed")
-            code = not (user and user.ha1_md5 == changed and directory._connection != of_parent)
+            code = not (
+                user and user.ha1s.get("MD5") == changed and directory._connection != of_parent
+            )
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
@@ -490,4 +493,4 @@ def test_child_has_a_connection_of_its_own_and_leaves_the_parent_s_alone(
     assert directory._connection is of_parent
     user = find(directory)
     assert user is not None
-    assert user.ha1_md5 == ha1(Algorithm.MD5, "1001", REALM, "changed")
+    assert user.ha1s == HA1s.of_password("1001", REALM, "changed")

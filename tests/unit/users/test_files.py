@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.ha1s import HA1s
 from sbcauth.exceptions import UserInfoError
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
 from sbcauth.users.files import BadUserFile, UserFile, export_users, import_users
@@ -65,7 +65,7 @@ def test_our_file_is_read(imported: Import, table: UserTable) -> None:
     assert imported(text) == {"Phones": 1, "ITSP": 1}
     alice, other = table.opened(table.find("alice")), table.find("1001")
     assert (alice.local_user, alice.ip_group, alice.realm) == ("2001", "Phones", REALM)
-    assert alice.ha1_sha256 == ha1(Algorithm.SHA_256, "alice", REALM, "secret")
+    assert alice.ha1s == HA1s.of_password("alice", REALM, "secret")
     assert (other.local_user, other.realm) == ("1001", "itsp.example")
     assert bool(other.enabled) is True
 
@@ -75,7 +75,7 @@ def test_file_of_the_box_is_read_as_it_is(imported: Import, table: UserTable) ->
     assert imported(text.replace("\n", "\r\n")) == {"ITSP": 1, "IP-PBX": 1}
     john = table.opened(table.find("johnd"))
     assert (john.local_user, john.ip_group) == ("John", "ITSP")
-    assert john.ha1_md5 == ha1(Algorithm.MD5, "johnd", "itsp.example", "2798")
+    assert john.ha1s == HA1s.of_password("johnd", "itsp.example", "2798")
 
 
 def test_older_file_of_the_box_is_read_as_it_is(imported: Import, table: UserTable) -> None:
@@ -85,21 +85,21 @@ def test_older_file_of_the_box_is_read_as_it_is(imported: Import, table: UserTab
         'John,johnd,27"98,2\nSue,suep,"1234,1\n'
     )
     assert imported(text) == {"ITSP": 1, "IP-PBX": 1}
-    assert table.opened(table.find("johnd")).ha1_md5 == ha1(
-        Algorithm.MD5, "johnd", "itsp.example", '27"98'
+    assert table.opened(table.find("johnd")).ha1s == HA1s.of_password(
+        "johnd", "itsp.example", '27"98'
     )
-    assert table.opened(table.find("suep")).ha1_md5 == ha1(Algorithm.MD5, "suep", REALM, '"1234')
+    assert table.opened(table.find("suep")).ha1s == HA1s.of_password("suep", REALM, '"1234')
 
 
 def test_ha1s_are_read_in_place_of_passwords(imported: Import, table: UserTable) -> None:
     imported(f"username,ha1_md5,ha1_sha256\n1001,{MD5.upper()},\n1002,,{SHA_256}\n")
     assert (
-        table.opened(table.find("1001")).ha1_md5,
-        table.opened(table.find("1001")).ha1_sha256,
+        table.opened(table.find("1001")).ha1s.get("MD5"),
+        table.opened(table.find("1001")).ha1s.get("SHA-256"),
     ) == (MD5, None)
     assert (
-        table.opened(table.find("1002")).ha1_md5,
-        table.opened(table.find("1002")).ha1_sha256,
+        table.opened(table.find("1002")).ha1s.get("MD5"),
+        table.opened(table.find("1002")).ha1s.get("SHA-256"),
     ) == (None, SHA_256)
 
 
@@ -120,7 +120,7 @@ def test_file_is_read_however_it_is_written(
     text: str, password: str, imported: Import, table: UserTable
 ) -> None:
     assert imported(text) == {"Phones": 1}
-    assert table.opened(table.find("1001")).ha1_md5 == ha1(Algorithm.MD5, "1001", REALM, password)
+    assert table.opened(table.find("1001")).ha1s == HA1s.of_password("1001", REALM, password)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_table_is_replaced_as_a_whole(imported: Import, table: UserTable) -> Non
         table.add("Phones", username, REALM, "secret")
     assert imported("username,password\n1002,new\n1003,new\n", replace=True) == {"Phones": 2}
     assert usernames(table) == ["1002", "1003"]
-    assert table.opened(table.find("1002")).ha1_md5 == ha1(Algorithm.MD5, "1002", REALM, "new")
+    assert table.opened(table.find("1002")).ha1s == HA1s.of_password("1002", REALM, "new")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sbcauth.digest.ha1s import HA1s
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
@@ -15,11 +16,13 @@ from sbcauth.users.database import sqlite_path
 from sbcauth.users.directory import UserDirectory
 from sbcauth.users.files import export_users
 from sbcauth.users.resealing import plain_users, reseal
-from sbcauth.users.sealing import COLUMNS, Seals
-from sbcauth.users.table import UserTable, hashes
+from sbcauth.users.sealing import Seals, every_ha1
+from sbcauth.users.table import UserTable
 
 NAMES = ("Phones", "1001", "example.com")
-HA1S = ("0a" * 16, "1b" * 32, "2c" * 32, None, None, None)
+HA1S = HA1s({"MD5": "0a" * 16, "SHA-256": "1b" * 32, "SHA-512-256": "2c" * 32})
+OLD_HA1S = HA1s({"MD5": "3d" * 16, "SHA-256": "4e" * 32, "SHA-512-256": "5f" * 32})
+USER = User("Phones", "1001", "1001", "example.com", True, HA1S, OLD_HA1S, 2000000000)
 SCHEMA_2 = (Path(__file__).parent / "schema_2.sql").read_text()
 
 
@@ -41,11 +44,11 @@ def older(tmp_path: Path, url: str) -> str:
     connection = sqlite3.connect(tmp_path / "users.db")
     connection.execute("PRAGMA journal_mode=wal")
     connection.executescript(SCHEMA_2)
-    found = hashes("1001", "example.com", "secret")
+    found = HA1s.of_password("1001", "example.com", "secret")
     connection.execute(
         "INSERT INTO user_info (ip_group, local_user, username, realm, ha1_md5, ha1_sha256,"
         " ha1_sha512_256) VALUES ('Phones', '1001', '1001', 'example.com', ?, ?, ?)",
-        tuple(found.values()),
+        [ha1 for _, ha1 in found.items()],
     )
     connection.commit()
     connection.close()
@@ -59,8 +62,8 @@ def files(folder: Path) -> bytes:
 
 def plain(password: str) -> list[bytes]:
     """Return the H(A1) of the user, as hexadecimal and as bytes."""
-    found = hashes("1001", "example.com", password).values()
-    return [form for each in found for form in (each.encode(), bytes.fromhex(each))]
+    found = HA1s.of_password("1001", "example.com", password)
+    return [form for _, each in found.items() for form in (each.encode(), bytes.fromhex(each))]
 
 
 def found(url: str) -> User:
@@ -71,90 +74,127 @@ def found(url: str) -> User:
     return user
 
 
+def changed(user: User, ha1: str) -> User:
+    """Return the user with another value for MD5."""
+    return user._replace(ha1s=HA1s({**dict(user.ha1s.items()), "MD5": ha1}))
+
+
 def test_sealed_values_open_to_what_they_were(seals: Seals) -> None:
-    sealed = seals.seal(NAMES, HA1S)
-    assert [value is None for value in sealed] == [value is None for value in HA1S]
-    assert not any(ha1 in value for ha1, value in zip(HA1S, sealed, strict=True) if ha1 and value)
-    assert seals.open(NAMES, sealed, all_sealed=True) == list(HA1S)
-    assert Seals(seals.path).open(NAMES, sealed, all_sealed=True) == list(HA1S)
+    sealed = seals.seal(USER)
+    assert sealed._replace(ha1s=HA1S, old_ha1s=OLD_HA1S) == USER
+    pairs = list(zip(every_ha1(USER), every_ha1(sealed), strict=True))
+    assert len(pairs) == 6
+    assert not any(ha1 in value for ha1, value in pairs)
+    assert seals.open(sealed, all_sealed=True) == USER
+    assert Seals(seals.path).open(sealed, all_sealed=True) == USER
+
+
+def test_what_is_not_there_is_not_sealed(seals: Seals) -> None:
+    user = USER._replace(ha1s=HA1s({"SHA-256": "1b" * 32}), old_ha1s=HA1s())
+    assert len(list(every_ha1(seals.seal(user)))) == 1
+    assert seals.open(seals.seal(user), all_sealed=True) == user
+
+
+def test_values_of_earlier_versions_open(tmp_path: Path) -> None:
+    """Sealed when H(A1) were columns of user_info: what they are bound to never changes."""
+    (tmp_path / "users.seal").write_text(f"0 {'ab' * 32}\n")
+    sealed = USER._replace(
+        ha1s=HA1s(
+            {
+                "MD5": "v1:0:pgY24FcUOYl1oyD9YybCPT96S98cb44xcGcE9ubwHbVs/aTuDMN0tPb8oTM=",
+                "SHA-256": "v1:0:DUFtaZ2PsbTh8lMq+haz17HakytVawsWZApoeA00vzCrzBerNs/+DaBKoy5xSNl0"
+                "S81522Boo/arnsD7",
+                "SHA-512-256": "v1:0:L+digWBor3xGevLDPYSVsOB6M/A6syHeqFpZGHUmY11DNeIfa+nh0JGw8ysR"
+                "8AXGEI0mxVfAJ4v/gsKG",
+            }
+        ),
+        old_ha1s=HA1s(
+            {
+                "MD5": "v1:0:JQg8y6feSOZ0VAxpAHHYn5H9b+nj6EJDgrUxhnDQ1vB8FW2KM608wRXdWkk=",
+                "SHA-256": "v1:0:pymvulJeRMuZGePyCqIQTvJkjQgQOEDefLvMaBX9McxZTpixZRIsUGuVdcEofpZo"
+                "4aH4PD/ZMYbZHYUi",
+                "SHA-512-256": "v1:0:bAz5L3nm4iM/6MXsiJmVEDnRdIfPlKvAq7hoNOftvG3xPuTLgp1HimztHYZ5"
+                "Bqgtdvgy+cKr/+7LlQR1",
+            }
+        ),
+    )
+    assert Seals(tmp_path / "users.seal").open(sealed, all_sealed=True) == USER
 
 
 def test_the_same_value_is_never_sealed_twice_alike(seals: Seals) -> None:
-    assert seals.seal(NAMES, HA1S)[0] != seals.seal(NAMES, HA1S)[0]
+    pairs = zip(every_ha1(seals.seal(USER)), every_ha1(seals.seal(USER)), strict=True)
+    assert not any(one == other for one, other in pairs)
 
 
 def test_plain_values_stay_as_they_are_where_all_may_be(seals: Seals) -> None:
-    assert seals.open(NAMES, HA1S, all_sealed=False) == list(HA1S)
+    assert seals.open(USER, all_sealed=False) == USER
     with pytest.raises(Unavailable, match="of the user 1001 in Phones is not sealed"):
-        seals.open(NAMES, HA1S, all_sealed=True)
+        seals.open(USER, all_sealed=True)
 
 
 @pytest.mark.parametrize(
-    "names",
-    [
-        ("Others", "1001", "example.com"),
-        ("Phones", "1002", "example.com"),
-        ("Phones", "1001", "example.net"),
-    ],
+    "names", [{"ip_group": "Others"}, {"username": "1002"}, {"realm": "example.net"}]
 )
-def test_value_opens_nowhere_but_in_its_place(seals: Seals, names: tuple[str, str, str]) -> None:
-    sealed = seals.seal(NAMES, HA1S)
+def test_value_opens_nowhere_but_in_its_place(seals: Seals, names: dict[str, str]) -> None:
     with pytest.raises(Unavailable):
-        seals.open(names, sealed, all_sealed=True)
+        seals.open(seals.seal(USER)._replace(**names), all_sealed=True)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("column", COLUMNS[1:])
-def test_value_opens_in_no_other_column(seals: Seals, column: str) -> None:
-    sealed = seals.seal(NAMES, HA1S)
-    moved: list[str | None] = [None] * len(COLUMNS)
-    moved[COLUMNS.index(column)] = sealed[0]
+@pytest.mark.parametrize("place", ["SHA-256", "SHA-512-256"])
+def test_value_opens_for_no_other_algorithm(seals: Seals, place: str) -> None:
+    moved = HA1s({place: seals.seal(USER).ha1s.get("MD5")})
     with pytest.raises(Unavailable):
-        seals.open(NAMES, moved, all_sealed=True)
+        seals.open(USER._replace(ha1s=moved, old_ha1s=HA1s()), all_sealed=True)
+
+
+def test_value_of_the_old_password_opens_in_no_place_of_the_new(seals: Seals) -> None:
+    sealed = seals.seal(USER)
+    for user in (
+        USER._replace(ha1s=sealed.old_ha1s, old_ha1s=HA1s()),
+        USER._replace(ha1s=HA1s(), old_ha1s=sealed.ha1s),
+    ):
+        with pytest.raises(Unavailable):
+            seals.open(user, all_sealed=True)
 
 
 def test_value_that_was_changed_does_not_open(seals: Seals) -> None:
-    sealed = seals.seal(NAMES, HA1S)
-    value = sealed[0]
+    sealed = seals.seal(USER)
+    value = sealed.ha1s.get("MD5")
     assert value
     for place in (len("v1:0:"), len(value) // 2, len(value) - 4):
         other = "A" if value[place] != "A" else "B"
         with pytest.raises(Unavailable, match="1001"):
-            seals.open(
-                NAMES, [value[:place] + other + value[place + 1 :], *sealed[1:]], all_sealed=True
-            )
+            seals.open(changed(sealed, value[:place] + other + value[place + 1 :]), all_sealed=True)
     for broken in ("v1:", "v1:0", "v1:0:", "v1:0:!", "v1:x:AAAA"):
         with pytest.raises(Unavailable):
-            seals.open(NAMES, [broken, *sealed[1:]], all_sealed=True)
+            seals.open(changed(sealed, broken), all_sealed=True)
 
 
 def test_value_does_not_open_with_another_key(seals: Seals, tmp_path: Path) -> None:
     other = Seals(tmp_path / "other.seal")
     other.make()
     with pytest.raises(Unavailable):
-        other.open(NAMES, seals.seal(NAMES, HA1S), all_sealed=True)
+        other.open(seals.seal(USER), all_sealed=True)
 
 
 def test_no_complaint_shows_a_key_or_a_value(seals: Seals, tmp_path: Path) -> None:
     other = Seals(tmp_path / "other.seal")
     other.make()
-    sealed = seals.seal(NAMES, HA1S)
+    sealed = seals.seal(USER)
     with pytest.raises(Unavailable) as refusal:
-        other.open(NAMES, sealed, all_sealed=True)
+        other.open(sealed, all_sealed=True)
     secrets = [line.split()[1] for line in seals.path.read_text().splitlines() if line[0] != "#"]
-    for secret in (*secrets, *filter(None, sealed), *filter(None, HA1S)):
+    for secret in (*secrets, *every_ha1(sealed), *every_ha1(USER)):
         assert secret not in str(refusal.value)
 
 
 def test_older_keys_open_and_the_newest_seals(seals: Seals) -> None:
-    before = seals.seal(NAMES, HA1S)
+    before = seals.seal(USER)
     assert seals.make(anew=True) == 1
-    after = seals.seal(NAMES, HA1S)
-    assert [value[:5] for value in (before[0], after[0]) if value] == ["v1:0:", "v1:1:"]
-    assert (
-        seals.open(NAMES, before, all_sealed=True)
-        == seals.open(NAMES, after, all_sealed=True)
-        == list(HA1S)
-    )
+    after = seals.seal(USER)
+    assert {ha1[:5] for ha1 in every_ha1(before)} == {"v1:0:"}
+    assert {ha1[:5] for ha1 in every_ha1(after)} == {"v1:1:"}
+    assert seals.open(before, all_sealed=True) == seals.open(after, all_sealed=True) == USER
 
 
 def test_keys_are_their_owners_alone(seals: Seals) -> None:
@@ -167,7 +207,7 @@ def test_new_database_has_sealed_values_alone(url: str, tmp_path: Path) -> None:
         table.set_password(row, "changed", memory=60)
     assert not any(value in files(tmp_path) for value in plain("secret") + plain("changed"))
     user = found(url)
-    assert user.ha1_md5 == ha1(Algorithm.MD5, "1001", "example.com", "changed")
+    assert user.ha1s == HA1s.of_password("1001", "example.com", "changed")
     assert user.old_ha1(Algorithm.MD5, int(time.time())) == ha1(
         Algorithm.MD5, "1001", "example.com", "secret"
     )
@@ -196,11 +236,13 @@ def test_database_of_an_older_version_stays_plain_until_it_is_resealed(older: st
     with UserTable(older) as table:
         table.add("Phones", "1002", "example.com", "secret")
         assert plain_users(table) == ["1001 in Phones", "1002 in Phones"]
-        assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+        assert found(older).ha1s == HA1s.of_password("1001", "example.com", "secret")
         assert reseal(table) == (0, 2)
         assert plain_users(table) == []
         assert reseal(table) == (0, 0)
-    assert found(older).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+    assert found(older).ha1s.get("MD5") == HA1s.of_password("1001", "example.com", "secret").get(
+        "MD5"
+    )
 
 
 def test_plain_ha1s_of_an_older_version_leave_nothing_when_they_are_sealed(
@@ -218,7 +260,9 @@ def test_worker_goes_on_through_resealing_and_rotation(older: str) -> None:
             users.refresh(now)
             user = users.find(*NAMES)
             assert user
-            assert user.ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+            assert user.ha1s.get("MD5") == HA1s.of_password("1001", "example.com", "secret").get(
+                "MD5"
+            )
             if now:
                 reseal(table, rotate=rotate)
 
@@ -228,7 +272,7 @@ def test_export_has_every_ha1_opened(url: str) -> None:
         table.add("Phones", "1001", "example.com", "secret")
         written = io.StringIO()
         export_users(table, written)
-    assert hashes("1001", "example.com", "secret")["ha1_sha256"] in written.getvalue()
+    assert ha1(Algorithm.SHA_256, "1001", "example.com", "secret") in written.getvalue()
 
 
 def test_group_of_the_file_keeps_its_right_to_read(seals: Seals) -> None:
@@ -237,19 +281,23 @@ def test_group_of_the_file_keeps_its_right_to_read(seals: Seals) -> None:
     assert seals.path.stat().st_mode & 0o777 == 0o640
 
 
+ID = "(SELECT id FROM user_info WHERE username = '1001')"
+
+
 def tamper(url: str, statement: str, *values: object) -> None:
     """Do what somebody does who can write to the database, but has not the keys."""
     with closing(sqlite3.connect(sqlite_path(url))) as connection, connection:
         assert connection.execute(statement, values).rowcount > 0
 
 
-@pytest.mark.parametrize("column", ["ha1_md5", "old_ha1_md5"])
+@pytest.mark.parametrize("column", ["ha1", "old_ha1"])
 def test_value_that_is_not_sealed_lets_nobody_in_where_all_are(url: str, column: str) -> None:
     with UserTable(url) as table:
         table.add("Phones", "1001", "example.com", "secret")
         table.add("Phones", "1002", "example.com", "secret")
-    known = hashes("1001", "example.com", "of-the-attacker")["ha1_md5"]
-    tamper(url, f"UPDATE user_info SET {column} = ? WHERE username = '1001'", known)  # noqa: S608
+    known = ha1(Algorithm.MD5, "1001", "example.com", "of-the-attacker")
+    tamper(url, f"UPDATE ha1 SET {column} = ? WHERE algorithm = 'MD5' AND user = {ID}", known)  # noqa: S608
+    tamper(url, "UPDATE user_info SET old_until = 2000000000 WHERE username = '1001'")
     with pytest.raises(Unavailable, match="1001 in Phones is not sealed"):
         found(url)
     with UserTable(url) as table:
@@ -262,16 +310,16 @@ def test_value_that_is_not_sealed_lets_nobody_in_where_all_are(url: str, column:
         assert plain_users(table) == []
         assert reseal(table)
     user = found(url)
-    assert user.ha1_md5 == hashes("1001", "example.com", "anew")["ha1_md5"]
-    assert known not in user
+    assert user.ha1s == HA1s.of_password("1001", "example.com", "anew")
+    assert known not in every_ha1(user)
 
 
 def test_proof_that_was_taken_away_does_not_open_the_database(url: str) -> None:
     with UserTable(url) as table:
         table.add("Phones", "1001", "example.com", "secret")
         table.add("Phones", "1002", "example.com", "secret")
-    known = hashes("1001", "example.com", "of-the-attacker")["ha1_md5"]
-    tamper(url, "UPDATE user_info SET ha1_md5 = ? WHERE username = '1001'", known)
+    known = ha1(Algorithm.MD5, "1001", "example.com", "of-the-attacker")
+    tamper(url, f"UPDATE ha1 SET ha1 = ? WHERE algorithm = 'MD5' AND user = {ID}", known)  # noqa: S608
     tamper(url, "DELETE FROM sealing")
     with pytest.raises(Unavailable, match="does not show that it is sealed"):
         found(url)
@@ -283,7 +331,9 @@ def test_proof_that_was_taken_away_does_not_open_the_database(url: str) -> None:
         table.remove(table.find("1001"))
         reseal(table)
         table.add("Phones", "1001", "example.com", "secret")
-    assert found(url).ha1_md5 == hashes("1001", "example.com", "secret")["ha1_md5"]
+    assert found(url).ha1s.get("MD5") == HA1s.of_password("1001", "example.com", "secret").get(
+        "MD5"
+    )
 
 
 # What shows which keys a database is sealed with
@@ -298,7 +348,7 @@ def test_proof_is_of_the_keys_that_made_it(seals: Seals, tmp_path: Path) -> None
 
 
 def test_what_is_sealed_for_a_user_is_no_proof(seals: Seals) -> None:
-    (sealed, *_) = seals.seal(NAMES, HA1S)
+    sealed = seals.seal(USER).ha1s.get("MD5")
     assert sealed
     with pytest.raises(Unavailable, match="is not the file of sealing keys"):
         seals.check(sealed)

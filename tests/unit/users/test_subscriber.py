@@ -40,7 +40,10 @@ def imported(folder: Path, path: Path) -> list[tuple[object, ...]]:
         for line, message in unfit:
             source.complain(line, message)
         import_users(table, source)
-        return [(u.username, u.local_user, u.realm, u.ha1_md5, u.ha1_sha256) for u in table.users()]
+        return [
+            (u.username, u.local_user, u.realm, u.ha1s.get("MD5"), u.ha1s.get("SHA-256"))
+            for u in table.users()
+        ]
 
 
 def test_users_keep_their_passwords(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.ha1s import HA1s
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.users.membership import ip_group_named, only_ip_group_of_users, strays
-from sbcauth.users.table import UserTable, algorithms, hashes
+from sbcauth.users.table import UserTable
 
 REALM = "example.com"
 PHONES = IPGroup(
@@ -52,19 +52,17 @@ def test_added_user_has_an_ha1_for_every_algorithm_and_no_password_is_kept(
         *("Phones", "1001", "1001"),
         REALM,
     )
-    assert algorithms(table.find("1001")) == ["MD5", "SHA-256", "SHA-512-256"]
-    assert table.opened(table.find("1001")).ha1_sha256 == ha1(
-        Algorithm.SHA_256, "1001", REALM, password
-    )
+    assert table.algorithms(table.find("1001")) == ["MD5", "SHA-256", "SHA-512-256"]
+    assert table.opened(table.find("1001")).ha1s == HA1s.of_password("1001", REALM, password)
     for path in file.parent.iterdir():
         assert password.encode() not in path.read_bytes()
 
 
 def test_ha1_is_of_user_name_realm_and_password() -> None:
     """RFC 7616, 3.9.1: Mufasa's."""
-    of_mufasa = hashes("Mufasa", "http-auth@example.org", "Circle of Life")
-    assert of_mufasa["ha1_md5"] == "3d78807defe7de2157e2b0b6573a855f"
-    assert of_mufasa["ha1_sha256"] == (
+    of_mufasa = HA1s.of_password("Mufasa", "http-auth@example.org", "Circle of Life")
+    assert of_mufasa.get("MD5") == "3d78807defe7de2157e2b0b6573a855f"
+    assert of_mufasa.get("SHA-256") == (
         "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232"
     )
 
@@ -83,7 +81,7 @@ def test_user_that_exists_is_not_added_again(table: UserTable) -> None:
     table.add("Phones", "1001", REALM, "secret")
     with pytest.raises(UserExists, match="1001 exists already in the IP Group Phones"):
         table.add("Phones", "1001", REALM, "other")
-    assert table.opened(table.find("1001")).ha1_md5 == ha1(Algorithm.MD5, "1001", REALM, "secret")
+    assert table.opened(table.find("1001")).ha1s == HA1s.of_password("1001", REALM, "secret")
     table.add("Desk", "1001", REALM, "secret")
     table.add("Phones", "1001", "other.example", "secret")
 
@@ -108,7 +106,7 @@ def test_name_that_could_never_be_looked_up_is_refused(
 
 def test_sql_in_a_name_is_a_name(table: UserTable) -> None:
     name = "'; DROP TABLE user_info; --"
-    table.add("Phones", name, REALM, "secret")
+    table.add("Phones", name, REALM, "secret", "1001")
     assert table.find(name).username == name
 
 
@@ -152,10 +150,37 @@ def test_change_renews_the_time_of_the_change_alone(
 def test_new_password_replaces_every_ha1(table: UserTable) -> None:
     table.add("Phones", "1001", REALM, "secret")
     table.set_password(table.find("1001"), "changed")
-    row = table.opened(table.find("1001"))
-    assert {
-        column: getattr(row, column) for column in ("ha1_md5", "ha1_sha256", "ha1_sha512_256")
-    } == hashes("1001", REALM, "changed")
+    changed = table.opened(table.find("1001"))
+    assert changed.ha1s == HA1s.of_password("1001", REALM, "changed")
+
+
+def test_user_who_is_moved_keeps_the_password(table: UserTable) -> None:
+    table.add("Phones", "1001", REALM, "before")
+    table.set_password(table.find("1001"), "secret", memory=60)
+    before = table.opened(table.find("1001"))
+    table.move(table.find("1001"), "Desk")
+    assert table.opened(table.find("1001")) == before._replace(ip_group="Desk")
+
+
+def test_user_takes_every_ha1_along(
+    table: UserTable, query: Callable[..., list[tuple[object, ...]]]
+) -> None:
+    table.add("Phones", "1001", REALM, "secret")
+    table.add("Phones", "1002", REALM, "secret")
+    table.remove(table.find("1001"))
+    assert query("SELECT DISTINCT user FROM ha1") == [(table.find("1002").id,)]
+    table.clear()
+    assert query("SELECT * FROM ha1") == []
+
+
+def test_ha1_that_a_user_left_behind_is_nobodys(
+    table: UserTable, query: Callable[..., list[tuple[object, ...]]]
+) -> None:
+    """SQLite's own shell does not look at foreign keys."""
+    table.add("Phones", "1001", REALM, "secret")
+    query("DELETE FROM user_info")
+    table.add("Phones", "1001", REALM, "another")
+    assert table.opened(table.find("1001")).ha1s == HA1s.of_password("1001", REALM, "another")
 
 
 def test_user_is_disabled_and_enabled(table: UserTable) -> None:
