@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import sbcauth.policy.classification
 from sbcauth.policy.classification import IPGroups, host_of
 from sbcauth.policy.ip_groups import (
+    AuthenticationMode,
     AuthQop,
     ChallengeMethod,
     ClassificationRule,
@@ -450,3 +451,42 @@ def test_groups_of_a_realm_that_a_trunk_does_not_serve_are_out_of_its_reach() ->
     assert groups.out_of_reach("PBX") == frozenset()
     assert groups.out_of_reach("Phones") == frozenset()
     assert groups.out_of_reach("Office") == {"Others"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_answered"),
+    [
+        (AuthenticationMode.SBC_AS_CLIENT, AuthenticationMode.USER_AUTHENTICATES, True),
+        (AuthenticationMode.USER_AUTHENTICATES, AuthenticationMode.SBC_AS_CLIENT, True),
+        (AuthenticationMode.SBC_AS_SERVER, AuthenticationMode.SBC_AS_CLIENT, True),
+        (AuthenticationMode.SBC_AS_SERVER, AuthenticationMode.SBC_AS_SERVER, False),
+    ],
+)
+def test_peer_is_answered_where_either_of_both_is_a_client(
+    ours: AuthenticationMode, theirs: AuthenticationMode, is_answered: bool
+) -> None:
+    peer = trunk(authentication_mode=theirs)
+    groups = IPGroups([phones(authentication_mode=ours, route_to="Trunk"), peer])
+    assert groups.peer_answered("Phones") is (peer if is_answered else None)
+
+
+def test_group_without_route_to_answers_no_peer() -> None:
+    alone = phones(authentication_mode=AuthenticationMode.SBC_AS_CLIENT)
+    assert IPGroups([alone, trunk()]).peer_answered("Phones") is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_the_peer"),
+    [
+        ("sip:gw@198.51.100.1", True),
+        ("sip:198.51.100.1:5060;lr", True),
+        ("sip:198.51.100.1:5070", False),
+        ("sips:198.51.100.1", False),
+        ("sip:198.51.100.1;transport=tls", False),
+        ("tel:+15550001", False),
+        ("", False),
+    ],
+)
+def test_peer_is_known_by_address_and_port(uri: str, is_the_peer: bool) -> None:
+    found = IPGroups([phones(), trunk()]).peer_of(uri)
+    assert (found is not None and found.name == "Trunk") is is_the_peer
