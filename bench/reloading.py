@@ -28,20 +28,20 @@ def reloading(settings: Settings) -> Result:
     config = many_groups(GROUPS)
     workers = max(settings.workers, _WORKERS)
     server = Ours(settings.folder / "ours", _USERS, workers, config=config)
-    taken_up = lost = 0
+    reloaded = lost = 0
     with beds([server], range(_USERS)) as (bed,):
         in_force = load(server.folder / "sbcauth.yaml", os.environ)
         for _ in range(max(3, settings.rounds // 4)):
             for state in ("no reload", "a reload"):
                 users = islice(cycle(range(_USERS)), int(_RATE * _ROUND))
-                before = server.log().count("configuration taken up")
+                before = server.log().count("configuration reloaded")
                 if state == "a reload":
                     Timer(1.0, request_reload, (in_force,)).start()
                 found = bed.line.keep_pace(bed.phones.register(users), _RATE)
                 lost += found.lost
-                taken_up += server.log().count("configuration taken up") - before
+                reloaded += server.log().count("configuration reloaded") - before
                 series[f"p99, {state}"].values.append(quantiles(found.latencies, n=100)[98] * 1000)
                 series[f"longest, {state}"].values.append(max(found.latencies) * 1000)
-    facts = {"requests lost": lost, "processes that took it up, of all reloads": taken_up}
+    facts = {"requests lost": lost, "processes that reloaded, of all reloads": reloaded}
     title = f"a REGISTER while {GROUPS} IP Groups are reloaded, {workers} workers"
     return Result("reload", title, "ms", [*series.values()], facts={**facts})

@@ -155,7 +155,7 @@ class ExternalProcess:
         """Put to the servers what is in the pipe."""
         questions, self._buffer = decode(self._buffer + os.read(self._questions, _PIPE_SIZE))
         for ticket, ip_group, question in questions:
-            # None where this process has taken up another configuration than the worker
+            # None where this process has loaded another configuration than the worker
             match self._settings_of(ip_group):
                 case HttpSettings() as settings:
                     self._http.ask(ticket, question, settings)

@@ -58,10 +58,10 @@ def of_server(keys: Iterable[NonceKey], config_file: Path) -> tuple[NonceKey, ..
     )
 
 
-def rotate(path: Path, now: float, take_up: Callable[[], None]) -> tuple[NonceKey, ...]:
+def rotate(path: Path, now: float, reload: Callable[[], None]) -> tuple[NonceKey, ...]:
     """Have a new key sign and the others verify, and return them; the oldest over three goes.
 
-    `take_up` returns when all servers work by the file. They get to know the new key first, and
+    `reload` returns when all servers work by the file. They get to know the new key first, and
     sign with it then: none meets a nonce whose key it does not know. Raises ConfigError where the
     file cannot be read or written, or the oldest key may have nonces that are alive at `now`
     (seconds since 1970).
@@ -76,7 +76,7 @@ def rotate(path: Path, now: float, take_up: Callable[[], None]) -> tuple[NonceKe
     new = new_key(keys)
     file.write((keys[0], new, *keys[1:]))
     with complaints(path, _NAME):
-        take_up()
+        reload()
     keys = (new, *keys)[:_KEPT]
     file.write(keys)
     return _nonce_keys(keys)

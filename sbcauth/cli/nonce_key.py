@@ -45,13 +45,13 @@ def rotate_(
     config = load(context.obj, os.environ)
     patience = _TAKEN_UP + _PROCESSES * (time.monotonic() - began)
 
-    def take_up() -> None:
+    def reload() -> None:
         request_reload(config)
         time.sleep(patience)
 
     if forget:
         keys = replace(config.nonce_key_file)
     else:
-        keys = rotate(config.nonce_key_file, time.time(), take_up)
-    take_up()
+        keys = rotate(config.nonce_key_file, time.time(), reload)
+    reload()
     print(f"key {keys[0].id} signs; {counted(len(keys) - 1, 'older key')} kept")

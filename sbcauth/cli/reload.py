@@ -1,4 +1,4 @@
-"""`sbcauth reload`: a changed configuration, taken up by the running server."""
+"""`sbcauth reload`: a changed configuration, loaded by the running server."""
 
 import os
 import sys
@@ -13,14 +13,14 @@ from sbcauth.config.reload import request_reload
 from sbcauth.config.versions import changes, kept, values, version
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.environment import unseen
-from sbcauth.monitoring.in_force import is_taken_up, running
+from sbcauth.monitoring.in_force import is_in_force, running
 from sbcauth.monitoring.rpc import Rpc
 
 
 def reload(context: typer.Context, socket: Socket = None, as_json: AsJSON = False) -> None:
-    """Have the running server take up the configuration, and say what changes.
+    """Have the running server load the configuration again, and say what changes.
 
-    Where it has a mistake, nothing changes. Exits 1 where no server takes it up.
+    Where it has a mistake, nothing changes. Exits 1 where it does not come into force.
 
     Example: sbcauth reload
     """
@@ -39,27 +39,27 @@ def reload(context: typer.Context, socket: Socket = None, as_json: AsJSON = Fals
         groups = counted(len(config.ip_groups), "IP Group")
         print(f"{context.obj}: {groups}, version {version(new)}")
         _print_changes(lines)
-    taken_up = is_taken_up(server, version(new), asked_at)
+    in_force = is_in_force(server, version(new), asked_at)
     if as_json:
-        found = {"version": version(new), "changes": lines, "taken_up": taken_up}
+        found = {"version": version(new), "changes": lines, "in_force": in_force}
         print_json({"file": str(context.obj), **found})
-    elif taken_up:
-        print("taken up")
-    if not taken_up:
-        raise NotTakenUp(
-            "not taken up so far: the server's log says why, or no request has come yet"
+    elif in_force:
+        print("in force")
+    if not in_force:
+        raise NotReloaded(
+            "not in force so far: the server's log says why, or no request has come yet"
         )
 
 
-class NotTakenUp(SbcAuthError):
-    """No server works by the configuration after a reload."""
+class NotReloaded(SbcAuthError):
+    """The configuration is not in force after a reload."""
 
 
 def _see_the_same_variables(config: Config, server: Rpc) -> None:
-    """Raise NotTakenUp where `${env:…}` means something else to the server."""
+    """Raise NotReloaded where `${env:…}` means something else to the server."""
     if names := unseen(config.file, server):
-        raise NotTakenUp(
-            "not taken up: the server has the environment that it was started with, in which "
+        raise NotReloaded(
+            "not reloaded: the server has the environment that it was started with, in which "
             f"{', '.join(names)} is another or missing; restart it, or write ${{file:…}} in place "
             "of ${env:…}"
         )

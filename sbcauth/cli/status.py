@@ -73,9 +73,9 @@ def _print(found: Status, before: Status | None) -> None:
     """Print what runs; with what was found `before`, also how fast it goes on."""
     print(f"{found.version}, since {found.since}, {found.workers} workers")
     if found.configuration:
-        version, taken_up_at, nonce_key, in_shadow, file = found.configuration
-        taken_up = datetime.fromtimestamp(taken_up_at).astimezone().isoformat()
-        print(f"configuration {file} {version}, taken up {taken_up}; nonce key {nonce_key} signs")
+        version, loaded_at, nonce_key, in_shadow, file = found.configuration
+        loaded = datetime.fromtimestamp(loaded_at).astimezone().isoformat()
+        print(f"configuration {file} {version}, loaded {loaded}; nonce key {nonce_key} signs")
         if in_shadow:
             print(f"IN SHADOW, NOBODY IS REFUSED: {', '.join(in_shadow)}")
     used, total = found.memory_used // _MEBIBYTE, found.memory_total // _MEBIBYTE

@@ -1,9 +1,9 @@
-"""Taking up a changed configuration in a running server, in one process after the other.
+"""Reloading the configuration of a running server, in one process after the other.
 
 `sbcauth reload` checks the file and then renews a stamp beside the nonce keys. Each process
 looks at the stamp a few times a second, with the next request, and builds a new service from the
-file. Where that fails (the file was changed once more) the old one goes on. A thousand IP Groups
-take some tenths of a second: one process at a time has its turn, and the others serve meanwhile.
+file. Where that fails (the file was changed once more) the old one stays in force. A thousand IP
+Groups take some tenths of a second: one process at a time has its turn, and the others serve.
 """
 
 import gc
@@ -25,19 +25,19 @@ S = TypeVar("S")
 
 
 def stamp(config: Config) -> Path:
-    """Return the file whose time says when the configuration was last taken up."""
+    """Return the file whose time says when a reload was last asked for."""
     return config.nonce_key_file.with_suffix(".reload")
 
 
 def request_reload(config: Config) -> None:
-    """Tell the running server to take up the configuration; raises OSError."""
+    """Tell the running server to reload the configuration; raises OSError."""
     write_whole(stamp(config), "")
 
 
 class Reloaded(Generic[S]):
     """What `build` makes of the configuration in force; `log` is told of every change.
 
-    `turn` is entered to take one up, and says whether this process may now.
+    `turn` is entered to reload, and says whether this process may now.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Reloaded(Generic[S]):
         self._log = log
         self._turn = turn
         self._value = build(config)
-        self._taken_up = self._renewed()
+        self._seen = self._renewed()
         self._next_look = 0.0
 
     def value(self, now: float) -> S:
@@ -62,27 +62,27 @@ class Reloaded(Generic[S]):
         if not 0 <= self._next_look - now <= LOOKS_EVERY:
             self._next_look = now + LOOKS_EVERY
             renewed = self._renewed()
-            if renewed != self._taken_up:
+            if renewed != self._seen:
                 with self._turn() as mine:
                     if mine:
-                        self._taken_up = renewed
-                        self._take_up()
+                        self._seen = renewed
+                        self._reload()
                     else:
                         self._next_look = now + _NEXT_TRY
         return self._value
 
-    def _take_up(self) -> None:
+    def _reload(self) -> None:
         gc.disable()  # it would look through half of what is made, over and over: twice the time
         try:
             config = load(self._config.file, self._environment)
             self._value = self._build(config)
         except SbcAuthError as error:
-            self._log(f"configuration not taken up, the old one goes on: {error}")
+            self._log(f"configuration not reloaded, the old one stays in force: {error}")
             return
         finally:
             gc.enable()
         self._config = config
-        self._log(f"configuration taken up: {config.file}")
+        self._log(f"configuration reloaded: {config.file}")
 
     def _renewed(self) -> int:
         try:

@@ -231,7 +231,7 @@ def _server(config: Config, rpc: Rpc) -> Iterator[Finding]:
         return
     in_force = running(rpc)
     if in_force and in_force.version != version(values(config)):
-        text = f"{config.file} has changed since the server took it up: sbcauth reload"
+        text = f"{config.file} has changed since the server loaded it: sbcauth reload"
         yield Finding(Grade.WARNING, "server", text)
     if "tlsf" not in _command_line(pid):
         text = "runs with a slow memory manager: start Kamailio with -x tlsf -X tlsf"

@@ -1,4 +1,4 @@
-"""Which configuration a running server works by, as it tells in shared memory."""
+"""Which configuration is in force in a running server, as it tells in shared memory."""
 
 import json
 import time
@@ -15,14 +15,14 @@ _LOOKS_EVERY = 0.1
 
 
 class InForce(NamedTuple):
-    """What a running server works by, as the process says that has taken it up last.
+    """What is in force in a running server, as the process that loaded it last says.
 
-    `taken_up_at` is in seconds since 1970; `nonce_key` is the id of the key that signs nonces;
+    `loaded_at` is in seconds since 1970; `nonce_key` is the id of the key that signs nonces;
     `in_shadow` are the IP Groups in which nobody is refused; `file` is the configuration's.
     """
 
     version: str
-    taken_up_at: int
+    loaded_at: int
     nonce_key: int
     in_shadow: tuple[str, ...]
     file: str = ""
@@ -33,23 +33,23 @@ class InForce(NamedTuple):
 
 
 def running(rpc: Rpc) -> InForce | None:
-    """Return what the server works by, None where it does not say; raises NotRunning, RpcError."""
+    """Return what is in force, None where the server does not say; raises NotRunning, RpcError."""
     text = counts.value(rpc, KEY)
     if text is None:
         return None
-    version, taken_up_at, nonce_key, in_shadow, *file = json.loads(str(text))
-    return InForce(version, taken_up_at, nonce_key, tuple(in_shadow), *file)
+    version, loaded_at, nonce_key, in_shadow, *file = json.loads(str(text))
+    return InForce(version, loaded_at, nonce_key, tuple(in_shadow), *file)
 
 
-def is_taken_up(rpc: Rpc, version: str, since: int) -> bool:
-    """Wait a few seconds for the server to work by `version`; tell whether it does.
+def is_in_force(rpc: Rpc, version: str, since: int) -> bool:
+    """Wait a few seconds until `version` is in force; tell whether it is.
 
-    It has to take it up at `since` (seconds since 1970) or later. Raises NotRunning, RpcError.
+    It must have been loaded at `since` (seconds since 1970) or later. Raises NotRunning, RpcError.
     """
     give_up = time.monotonic() + _PATIENCE
     while time.monotonic() < give_up:
         now = running(rpc)
-        if now and now.version == version and now.taken_up_at >= since:
+        if now and now.version == version and now.loaded_at >= since:
             return True
         time.sleep(_LOOKS_EVERY)
     return False

@@ -123,5 +123,5 @@ def refuse_a_second(config_file: Path) -> None:
         if file and _is_same(file, config_file):
             raise RunsAlready(
                 f"a server works by {config_file} already, and answers on {path}: "
-                "`sbcauth status` shows it, `sbcauth reload` has it take up a change"
+                "`sbcauth status` shows it, `sbcauth reload` loads a change"
             )

@@ -57,7 +57,7 @@ def test_changed_configuration_that_is_not_in_force_is_told(start_server) -> Non
     server.config_file.write_text(f"{config}# a comment changes nothing\n")
     assert {grade for grade, _, _ in findings(server)} == {"ok"}
     server.config_file.write_text(f"max_auth_attempts: 5\n{config}")
-    expected = f"{server.config_file} has changed since the server took it up: sbcauth reload"
+    expected = f"{server.config_file} has changed since the server loaded it: sbcauth reload"
     assert ("warning", "server", expected) in findings(server)
 
 

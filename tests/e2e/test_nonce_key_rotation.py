@@ -1,4 +1,4 @@
-"""`sbcauth nonce-key rotate`: every worker takes up the new key, and no phone notices (SPEC 5)."""
+"""`sbcauth nonce-key rotate`: every worker loads the new key, and no phone notices (SPEC 5)."""
 
 from concurrent.futures import ThreadPoolExecutor
 

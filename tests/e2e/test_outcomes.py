@@ -159,7 +159,7 @@ def test_detail_and_place_follow_a_reload_and_that_is_written_once(start):
     others = outcomes(server, "log/others")
     told = [line for line in others if "event=reload" in line]
     assert len(told) == 1
-    assert "configuration taken up: " in told[0]
+    assert "configuration reloaded: " in told[0]
     assert sum("reason=challenged" in line for line in others) > 10
     assert outcomes(server) == []
 

@@ -1,4 +1,4 @@
-"""`sbcauth reload`: every worker takes up a changed file, and a bad one changes nothing."""
+"""`sbcauth reload`: every worker loads a changed file, and a bad one changes nothing."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def change(server, old, new):
     server.config_file.write_text(text.replace(old, new))
 
 
-def test_changed_file_is_taken_up_by_every_worker_and_not_before(server):
+def test_changed_file_is_loaded_by_every_worker_and_not_before(server):
     processes = server.processes()
     change(server, "realm: example.com", "realm: other.example")
     assert realms(server) == {"example.com"}
@@ -55,7 +55,7 @@ def test_changed_file_is_taken_up_by_every_worker_and_not_before(server):
     assert processes <= server.processes()
 
 
-def test_new_ip_group_is_taken_up(server):
+def test_new_ip_group_comes_into_force(server):
     with Phone(server, address="127.9.0.1") as stranger:
         assert stranger.request("REGISTER").status == 403
         change(server, "127.0.0.0/16", "127.0.0.0/8")
@@ -94,11 +94,11 @@ def test_reload_says_what_changes(server):
     assert re.fullmatch(r".*sbcauth\.yaml: 1 IP Group, version [0-9a-f]{8}", first)
     assert rest == [
         'IP Group Phones: authentication_method_list: ["REGISTER"] -> ["INVITE", "REGISTER"]',
-        "taken up",
+        "in force",
     ]
     found = json.loads(server.administer("status", "--json"))["configuration"]
     assert first.endswith(found["version"])
-    assert server.administer("reload").splitlines() == [first, "nothing changes", "taken up"]
+    assert server.administer("reload").splitlines() == [first, "nothing changes", "in force"]
 
 
 def test_reload_of_a_server_that_is_elsewhere_is_a_refusal(server, tmp_path):

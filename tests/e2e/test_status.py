@@ -28,7 +28,7 @@ USERS = {"1001": "secret"}
 WORKERS = 4
 EXPECTED = re.compile(
     r"kamailio .*, since .*, 8 workers\n"
-    r"configuration \S+ [0-9a-f]{8}, taken up \d{4}-\S+; nonce key 0 signs\n"
+    r"configuration \S+ [0-9a-f]{8}, loaded \d{4}-\S+; nonce key 0 signs\n"
     r"shared memory: \d+ of 25\d MB\n"
 )
 

@@ -1,4 +1,4 @@
-"""A configuration that changes while the server runs: what is taken up, and when."""
+"""A configuration that changes while the server runs: what comes into force, and when."""
 
 import gc
 import os
@@ -50,18 +50,18 @@ def server(tmp_path: Path) -> Server:
     return Server(tmp_path / "sbcauth.yaml")
 
 
-def test_changed_file_is_not_taken_up_before_it_is_asked_for(server: Server) -> None:
+def test_changed_file_is_not_loaded_before_it_is_asked_for(server: Server) -> None:
     server.write("second")
     assert server.realm(NOW) == server.realm(NOW + 3600) == "first"
     assert server.log == []
 
 
-def test_changed_file_is_taken_up_once_when_asked_for(server: Server) -> None:
+def test_changed_file_is_loaded_once_when_asked_for(server: Server) -> None:
     server.write("second")
     server.reload()
     assert [server.realm(NOW + second) for second in range(3)] == ["second"] * 3
     assert server.built == 2
-    assert server.log == [f"configuration taken up: {server.file}"]
+    assert server.log == [f"configuration reloaded: {server.file}"]
 
 
 def test_stamp_is_looked_at_a_few_times_a_second(server: Server) -> None:
@@ -99,34 +99,34 @@ def test_file_that_breaks_after_the_check_leaves_the_old_one_in_force(
         server.file.write_text(text)
     assert server.realm(NOW) == server.realm(NOW + 1) == "first"
     (line,) = server.log
-    assert line.startswith("configuration not taken up, the old one goes on: ")
+    assert line.startswith("configuration not reloaded, the old one stays in force: ")
     server.write("second")
     server.reload(after=1)
     assert server.realm(NOW + 2) == "second"
 
 
-def test_two_reloads_are_taken_up_one_after_the_other(server: Server) -> None:
+def test_two_reloads_are_done_one_after_the_other(server: Server) -> None:
     for number, realm in enumerate(("second", "third")):
         server.write(realm)
         server.reload(after=number)
         assert server.realm(NOW + number) == realm
 
 
-def test_reload_that_came_before_the_start_is_not_taken_up_again(tmp_path: Path) -> None:
+def test_reload_that_came_before_the_start_is_not_done_again(tmp_path: Path) -> None:
     Server(tmp_path / "sbcauth.yaml").reload()
     again = Server(tmp_path / "sbcauth.yaml")
     again.realm(NOW)
     assert again.built == 1
 
 
-def test_every_process_takes_it_up_for_itself(server: Server) -> None:
+def test_every_process_reloads_for_itself(server: Server) -> None:
     other = Reloaded(load(server.file, {}), {}, server._build, server.log.append)
     server.write("second")
     server.reload()
     assert server.realm(NOW) == other.value(NOW) == "second"
 
 
-def test_process_takes_it_up_when_it_has_its_turn(server: Server) -> None:
+def test_process_reloads_when_it_has_its_turn(server: Server) -> None:
     turns = iter([nullcontext(False), nullcontext(False), nullcontext(True)])
     waiting = Reloaded(load(server.file, {}), {}, server._build, server.log.append, turns.__next__)
     server.write("second")
