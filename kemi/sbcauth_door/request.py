@@ -263,9 +263,12 @@ def log(decision: Decision, request: Request) -> None:
     log = outcomes.log
     if isinstance(decision, Accept) and not (decision.is_first or log.writes_all):
         return  # a phone that registers again, as nearly all do
-    if reason not in log.never and log.wants(decision):
-        log.write(outcome(request, decision))
-    elif reason is Reason.CHALLENGED and (log.wants(decision) or outcomes.has_room(reason)):
+    if reason not in log.never:
+        if log.wants(decision):
+            log.write(outcome(request, decision))
+    elif reason is Reason.CHALLENGED and (
+        (isinstance(decision, Challenge) and decision.detail) or outcomes.has_room(reason)
+    ):
         _log_challenge(decision, request)
 
 

@@ -117,6 +117,8 @@ class Worker(DialogRoutes, RegistrarRoutes):
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
             ksr.log(decision, request)
+            if isinstance(decision, Accept):  # without a detour: a phone that registers again
+                return _let_in(decision, request, self._service)
             return _apply(decision, request, self._service)
         except Absorbed:
             return ReturnCode.ANSWERED
@@ -359,21 +361,14 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
 
     One that has `waited` for a verdict has lost its credentials already.
     """
+    if isinstance(decision, Accept):
+        return _let_in(decision, request, service, waited=waited)
+    if isinstance(decision, Challenge):
+        if decision.ip_group in service.server_groups:
+            connections.keep_of_server_group(request)
+        ksr.challenge(decision.status, decision.headers)
+        return ReturnCode.ANSWERED
     match decision:
-        case Accept(ip_group, username, user, realm):
-            method = request.method
-            registers = method == "REGISTER"
-            kept_here = method == KEPT_HERE and decision.word is Word.DIGEST
-            if not (kept_here or waited):
-                ksr.remove_credentials(request, realm)
-                if not registers and _is_of_users(service, ip_group):
-                    ksr.remove_assertions()
-            route = service.routes[ip_group, registers]
-            local_user = user if user.isalnum() and user.isascii() else ksr.escaped(user)
-            ksr.admit(username, local_user, route.ip_group, route.realm, decision.word)
-            if route.route_to or route.apart:
-                ksr.set_route(route)
-            return ReturnCode.ACCEPTED
         case Pass(ip_group=ip_group):
             found = _route_of(decision, service)
             if found:
@@ -385,10 +380,6 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
             return ReturnCode.PASSED
         case Reply():
             ksr.keep_alive()
-        case Challenge(ip_group=ip_group):
-            if ip_group in service.server_groups:
-                connections.keep_of_server_group(request)
-            ksr.challenge(decision.status, decision.headers)
         case Reject(ip_group=ip_group):
             if ip_group in service.server_groups:
                 connections.keep_of_server_group(request)
@@ -396,6 +387,23 @@ def _apply(decision: Decision, request: Request, service: Service, *, waited: bo
         case Drop():
             pass
     return ReturnCode.ANSWERED
+
+
+def _let_in(decision: Accept, request: Request, service: Service, *, waited: bool = False) -> int:
+    """Tell the route block who the sender is, and where the request may go."""
+    ip_group, username, user, realm = decision[:4]
+    method = request.method
+    registers = method == "REGISTER"
+    if not waited and (method != KEPT_HERE or decision.word is not Word.DIGEST):
+        ksr.remove_credentials(request, realm)
+        if not registers and _is_of_users(service, ip_group):
+            ksr.remove_assertions()
+    route = service.routes[ip_group, registers]
+    local_user = user if user.isalnum() and user.isascii() else ksr.escaped(user)
+    ksr.admit(username, local_user, route.ip_group, route.realm, decision.word)
+    if route.route_to or route.apart:
+        ksr.set_route(route)
+    return ReturnCode.ACCEPTED
 
 
 def _unknown_dialog(service: Service, method: str) -> int:

@@ -21,7 +21,7 @@ from sbcauth.digest.nonces import NonceKey, NonceSigner, NonceState
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.accounts import Users
-from sbcauth.policy.decision import Challenge, Reason
+from sbcauth.policy.decision import Accept, Challenge, Reason
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
 from sbcauth.policy.user_agents import (
@@ -88,7 +88,7 @@ class Gate:
     challenged, and `asked_at_once` for those of which nothing else has to be looked at before. With
     one algorithm, the first credentials for our realm are those that count, whatever follows. Where
     a gate `challenges_replays`, a request that is taken for its own replay costs the phone no more
-    than another challenge.
+    than another challenge. `accepted` is what follows the names in an Accept.
     """
 
     def __init__(
@@ -120,6 +120,7 @@ class Gate:
             keys, (group.name, group.realm, *policy), group.auth_nonce_duration, not_before
         )
         self._add_offers()
+        self.accepted = Accept("", "", "", group.realm)[3:]
         self.phones: dict[str, KnownPhone] = users.notes()
 
     def _asked_at_once(self) -> dict[str, str]:
@@ -215,7 +216,8 @@ class Gate:
         headers = [""] * len(challenges)
         for number, (before, signer, after) in enumerate(challenges):
             headers[number] = f"{before}{signer.mint(tag, now)}{after}{end}"
-        return Challenge(status, tuple(headers), reason, self.name, username)
+        # What NamedTuple does, without its own function.
+        return tuple.__new__(Challenge, (status, tuple(headers), reason, self.name, username, ""))
 
     def answer(self, fields: Sequence[str]) -> Credentials | None:
         """Return the credentials that answer our challenge, or None where there are none.

@@ -5,6 +5,8 @@ no other process can come between. So the order in which counts arrive does not 
 requests, and some phones count from 0.
 """
 
+from functools import partial
+
 from sbcauth.digest.credentials import Credentials
 from sbcauth.digest.nonces import UNIQUE
 from sbcauth.exceptions import Unavailable
@@ -14,22 +16,30 @@ from sbcauth.policy.shared_state import SharedState, Table
 class NonceCounts:
     """The nonce counts (RFC 7616, 3.4) that have been used, by their keys.
 
-    They are kept for longer than any nonce lives. Every method raises Unavailable.
+    They are kept for longer than any nonce lives. Every method raises Unavailable. `count_use` is
+    `use` without its judgement: it returns how often a nonce count has been used, 1 for the first
+    time, and is one call less on the usual way.
     """
 
     def __init__(self, shared: SharedState) -> None:
-        self._increment, self._get = shared.increment, shared.get
+        self.count_use = partial(shared.increment, Table.NONCE_COUNTS)
+        self._get = shared.get
 
     def use(self, key: str) -> bool:
         """Use up a nonce count; tell whether it was still unused."""
-        uses = self._increment(Table.NONCE_COUNTS, key)
-        if uses < 0:
-            raise Unavailable("shared memory is full, and takes no further nonce count")
+        uses = self.count_use(key)
+        check_kept(uses)
         return uses == 1
 
     def was_used(self, key: str) -> bool:
         """Tell whether `use` would refuse this count."""
         return bool(self._get(Table.NONCE_COUNTS, key))
+
+
+def check_kept(uses: int) -> None:
+    """Raise Unavailable where what `count_use` has returned is no number of uses."""
+    if uses < 0:
+        raise Unavailable("shared memory is full, and takes no further nonce count")
 
 
 def key_of(credentials: Credentials) -> str:

@@ -44,7 +44,7 @@ from sbcauth.policy.ip_groups import (
     UnclassifiedRequests,
     UnlistedWithoutWord,
 )
-from sbcauth.policy.nonce_counts import NonceCounts, key_of
+from sbcauth.policy.nonce_counts import NonceCounts, check_kept, key_of
 from sbcauth.policy.pace import MOST_ACCEPTED, Pace
 from sbcauth.policy.registrations import Nobody, Registrations
 from sbcauth.policy.request import Party, Request, source_of
@@ -200,6 +200,7 @@ class AuthServer:
         self._held_against = self._attempts.held_against
         self._reservations = Reservations(shared, self._attempts)
         self._nonce_counts = NonceCounts(shared)
+        self._count_use = self._nonce_counts.count_use
         self._pace = Pace()
         self._unclassified: Decision = (
             Drop(Reason.UNCLASSIFIED)
@@ -607,7 +608,8 @@ class AuthServer:
         if not traced:
             request.begin_transaction()
         is_ours = claim.nonce is not _FOREIGN  # in shadow it may be another's
-        if is_ours and not self._nonce_counts.use(nonce_count):
+        if is_ours and (uses := self._count_use(nonce_count)) != 1:
+            check_kept(uses)
             return _used_before(claim, claimed if traced else None)
         if local_user != claimed and local_user is not None:
             if request.party or not self._may_speak(claim, claimed):
@@ -615,7 +617,9 @@ class AuthServer:
             claimed = local_user
         if gate.is_peer:
             return Accept(gate.name, credentials.username, claimed, gate.realm, word=Word.PEER)
-        return Accept(gate.name, credentials.username, claimed, gate.realm)
+        return tuple.__new__(  # what NamedTuple does, without its own function
+            Accept, (gate.name, credentials.username, claimed, *gate.accepted)
+        )
 
     def _may_speak(self, claim: Claim, claimed: str) -> bool:
         """Tell whether an account that is proved may have somebody else's name in From.
