@@ -5,6 +5,8 @@ Its lines are those of our own kamailio.cfg; a test holds the two together.
 
 from pathlib import Path
 
+from sbcauth.policy.shared_state import Table
+
 RPC_SOCKET = Path("/run/kamailio/kamailio_rpc.sock")
 """Where Kamailio's module jsonrpcs listens on Debian, unless it is told otherwise."""
 
@@ -22,18 +24,7 @@ _HEAD = """\
 #   route(SBCAUTH);
 """
 _MODULES = ("htable", "kemix")
-_TABLES = """\
-modparam("htable", "htable", "sbcauth_nonce_counts=>size=16;initval=0;autoexpire=610;updateexpire=0;")
-modparam("htable", "htable", "sbcauth_attempts=>size=14;autoexpire=90000;updateexpire=0;")
-modparam("htable", "htable", "sbcauth_lockouts=>size=12;autoexpire=90000;updateexpire=0;")
-modparam("htable", "htable", "sbcauth_trusted=>size=14;autoexpire=2592000;updateexpire=0;")
-modparam("htable", "htable", "sbcauth_cseq=>size=10;autoexpire=86400;updateexpire=0;")
-modparam("htable", "htable", "sbcauth_flows=>size=14;autoexpire=7200;")
-modparam("htable", "htable", "sbcauth_registered=>size=10;autoexpire=7200;")
-modparam("htable", "htable", "sbcauth_limits=>size=4;")
-modparam("htable", "htable", "sbcauth_outcomes=>size=8;initval=0;")
-modparam("htable", "htable", "sbcauth_keys=>size=2;")
-"""  # noqa: E501 - a parameter of Kamailio's is one line
+_TABLES = "".join(f"{table.parameter}\n" for table in Table)
 _CALL = """\
 # Returns for a request that may go on; all others have been answered. It has a word for that,
 # $avp(sbcauth_word), unless it belongs to a dialog.

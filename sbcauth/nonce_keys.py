@@ -17,13 +17,11 @@ from hashlib import blake2s
 from pathlib import Path
 from socket import gethostname
 
-from sbcauth.digest.nonces import NonceKey
+from sbcauth.digest.nonces import LONGEST_LIFE, NonceKey
 from sbcauth.files import write_whole
 from sbcauth.keys import Key, KeyFile, complaint, complaints, new_key
 
 _KEPT = 3
-LONGEST_LIFE = 605
-"""Seconds after which no nonce is alive: the longest auth_nonce_duration, and differing clocks."""
 _DIALOG_KEY = re.compile(r"[0-9a-f]{64}")
 
 

@@ -26,6 +26,7 @@ from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.policy.registration import MOST_FIELDS, fault
 from sbcauth.policy.registrations import Binding
 from sbcauth.policy.request import Request
+from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import place_of
 from sbcauth.policy.unproved import unescaped
 from sbcauth_door import request as ksr
@@ -69,7 +70,7 @@ class KamailioRegistrations:
         return (unescaped(account), ip_group) if "@" in account else ("", "")
 
 
-_FLOWS = "sbcauth_flows"
+_FLOWS = Table.FLOWS
 
 
 @contextmanager
@@ -250,7 +251,7 @@ def _short(name: str) -> str:
     return blake2s(to_bytes(name), digest_size=12).hexdigest()
 
 
-_LIMITS, _REGISTERED = "sbcauth_limits", "sbcauth_registered"
+_LIMITS, _REGISTERED = Table.LIMITS, Table.REGISTERED
 _USUAL_CONTACTS = 10
 """How many Contacts kamailio.cfg lets an address of record have."""
 

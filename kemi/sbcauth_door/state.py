@@ -161,5 +161,5 @@ def is_told_first(key: str, value: str) -> bool:
 
 def set_dialog_key(key: str) -> None:
     """Give the route block the key that it signs dialogs with, where it has a place for it."""
-    if KSR.htable.sht_is_null("sbcauth_keys", "dialog") == 1:
-        KSR.htable.sht_sets("sbcauth_keys", "dialog", key)
+    if KSR.htable.sht_is_null(Table.KEYS, "dialog") == 1:
+        KSR.htable.sht_sets(Table.KEYS, "dialog", key)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from sbcauth.config import values
+from sbcauth.digest.nonces import LONGEST_DURATION
 from sbcauth.digest.response import Algorithm
 from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES
@@ -57,9 +58,6 @@ class Transport(StrEnum):
     WS = "ws"
     WSS = "wss"
 
-
-LONGEST_NONCE_DURATION = 600
-"""Seconds; the used counts of a nonce are kept for longer than that."""
 
 _Port = Annotated[int, values.number(1, 65535)]
 _Secret = Annotated[str, BeforeValidator(values.secret)]
@@ -184,7 +182,7 @@ class SharedKeys(_Strict):
     """The keys that stand at the top for all IP Groups, and that each may set for itself."""
 
     realm: Annotated[str, values.REALM] | None = None
-    auth_nonce_duration: Annotated[int, values.seconds(30, LONGEST_NONCE_DURATION)] | None = None
+    auth_nonce_duration: Annotated[int, values.seconds(30, LONGEST_DURATION)] | None = None
     auth_challenge_method: (
         Annotated[ChallengeMethod, values.words(ChallengeMethod, {0: "401", 1: "407"})] | None
     ) = None

@@ -22,8 +22,12 @@ from enum import Enum
 from hashlib import blake2s
 from hmac import compare_digest
 
+LONGEST_DURATION = 600
+"""The longest that a nonce may be good for, in seconds."""
 CLOCK_DRIFT = 5
 """Seconds that another node's clock may be ahead of ours."""
+LONGEST_LIFE = LONGEST_DURATION + CLOCK_DRIFT
+"""Seconds after which no nonce is alive, by whichever clock."""
 
 # Where in a nonce what stands, in digits:
 _KEY_ID = slice(2)

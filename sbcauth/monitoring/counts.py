@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sbcauth.monitoring.rpc import Rpc, RpcError
+from sbcauth.policy.shared_state import Table
 
-TABLE = "sbcauth_outcomes"
+TABLE = Table.OUTCOMES
 LISTED = "#"
 """The key of how many keys are listed; followed by a number, that of a listed key."""
 PROCESSES = "#processes"

@@ -14,12 +14,13 @@ from sbcauth.config.load import Config, load
 from sbcauth.config.versions import values, version
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.files import check_folder
-from sbcauth.installation import kamailio_cfg, script
+from sbcauth.installation import script
 from sbcauth.monitoring import counts, modules
 from sbcauth.monitoring.access import Need, Person, lacking, owner_of_file, user_of_process
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
+from sbcauth.policy.shared_state import Table
 from sbcauth.users.database import sqlite_path
 from sbcauth.users.membership import strays
 from sbcauth.users.resealing import plain_users
@@ -284,13 +285,11 @@ def _routing(pid: int) -> str:
 def _tables(rpc: Rpc) -> Iterator[Finding]:
     """Look for the htables in the running server: a kamailio.cfg may be older than sbcauth."""
     there = {table["name"] for table in rpc.call("htable.stats")}
-    for line in re.findall(
-        r'^modparam\("htable".*"\)', kamailio_cfg().read_text("utf-8"), re.MULTILINE
-    ):
-        name = line.split('"')[5].partition("=>")[0]
-        if name not in there:
-            grade = Grade.WARNING if name == "sbcauth_cseq" else Grade.ERROR  # SBC as Client alone
-            yield Finding(grade, "server", f"kamailio.cfg lacks an htable; add: {line}")
+    for table in Table:
+        if table not in there:
+            grade = Grade.WARNING if table is Table.CSEQ else Grade.ERROR  # SBC as Client alone
+            said = f"kamailio.cfg lacks an htable; add: {table.parameter}"
+            yield Finding(grade, "server", said)
 
 
 def _command_line(pid: int) -> str:

@@ -8,12 +8,13 @@ from sbcauth.monitoring.counts import ExternalAnswers, Lockouts, Outcome
 from sbcauth.monitoring.in_force import InForce, running
 from sbcauth.monitoring.measures import Totals
 from sbcauth.monitoring.rpc import Rpc, RpcError
+from sbcauth.policy.shared_state import Table
 
 TABLES = {
-    "locked_out_or_of_late": "sbcauth_lockouts",
-    "attempt_entries": "sbcauth_attempts",
-    "nonce_counts_used": "sbcauth_nonce_counts",
-    "trusted_pairs": "sbcauth_trusted",
+    "locked_out_or_of_late": Table.LOCKOUTS,
+    "attempt_entries": Table.ATTEMPTS,
+    "nonce_counts_used": Table.NONCE_COUNTS,
+    "trusted_pairs": Table.TRUSTED,
 }
 """The tables that all processes share, by what `status` calls their entries."""
 

@@ -11,9 +11,11 @@ look for those that share another's.
 
 from array import array
 
+from sbcauth.policy.shared_state import Table
+
 MOST_ACCEPTED = 30_000
 """Requests of one address of record that a process accepts in one stretch of time."""
-_STRETCH = 610
+_STRETCH = Table.NONCE_COUNTS.lifetime
 """Seconds that a nonce count is kept."""
 _PLACES = 1 << 16
 

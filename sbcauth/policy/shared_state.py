@@ -8,20 +8,69 @@ that implementation.
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
+
+from sbcauth.digest.nonces import LONGEST_LIFE
 
 Value = int | str
 T = TypeVar("T")
 
 
-class Table(StrEnum):
-    """The tables, by what they hold: the names of Kamailio's htables."""
+_HOUR, _DAY = 3600, 86400
 
-    NONCE_COUNTS = "sbcauth_nonce_counts"
-    ATTEMPTS = "sbcauth_attempts"
-    LOCKOUTS = "sbcauth_lockouts"
-    TRUSTED = "sbcauth_trusted"
-    CSEQ = "sbcauth_cseq"
+
+class Table(StrEnum):
+    """The tables, by what they hold: the names of Kamailio's htables, and how it is to keep them.
+
+    `size` is the power of two of how many slots there are. An entry is kept for `lifetime` seconds
+    unless it has a shorter one of its own, 0 for ever; counted up, it `counts_from_0`. One that is
+    written again lives anew only where that `renews`.
+    """
+
+    size: int
+    lifetime: int
+    renews: bool
+    counts_from_0: bool
+
+    NONCE_COUNTS = "sbcauth_nonce_counts", 16, LONGEST_LIFE + 5, False, True
+    ATTEMPTS = "sbcauth_attempts", 14, _DAY + _HOUR
+    LOCKOUTS = "sbcauth_lockouts", 12, _DAY + _HOUR
+    TRUSTED = "sbcauth_trusted", 14, 30 * _DAY
+    CSEQ = "sbcauth_cseq", 10, _DAY
+    FLOWS = "sbcauth_flows", 14, 2 * _HOUR, True
+    REGISTERED = "sbcauth_registered", 10, 2 * _HOUR, True
+    LIMITS = "sbcauth_limits", 4
+    OUTCOMES = "sbcauth_outcomes", 8, 0, False, True
+    KEYS = "sbcauth_keys", 2
+
+    def __new__(
+        cls,
+        name: str,
+        size: int = 0,
+        lifetime: int = 0,
+        renews: bool = False,
+        counts_from_0: bool = False,
+    ) -> Self:
+        """Return the table that Kamailio calls `name`."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.size = size
+        member.lifetime = lifetime
+        member.renews = renews
+        member.counts_from_0 = counts_from_0
+        return member
+
+    @property
+    def parameter(self) -> str:
+        """Return the line of kamailio.cfg that makes the table."""
+        traits = f"size={self.size};"
+        if self.counts_from_0:
+            traits += "initval=0;"
+        if self.lifetime:
+            traits += f"autoexpire={self.lifetime};"
+            if not self.renews:
+                traits += "updateexpire=0;"
+        return f'modparam("htable", "htable", "{self}=>{traits}")'
 
 
 class SharedState(Protocol):

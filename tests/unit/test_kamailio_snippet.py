@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
-from sbcauth.config.schema import LONGEST_NONCE_DURATION as LONGEST_DURATION
-from sbcauth.digest.nonces import CLOCK_DRIFT
+from sbcauth.digest.nonces import CLOCK_DRIFT, LONGEST_DURATION
 from sbcauth.installation import kamailio_cfg
 from sbcauth.kamailio_snippet import snippet
 from sbcauth.monitoring.doctor import left_open
@@ -23,17 +22,31 @@ def parameters(text: str, module: str) -> set[str]:
     return set(re.findall(rf'^modparam\("{module}", "[a-z]+", "[^"]*sbcauth_.*?"\)', text, re.M))
 
 
-@pytest.mark.parametrize("text", [WHOLE, EXAMPLE.read_text()], ids=["snippet", "example"])
-def test_tables_are_those_of_our_own_kamailio_cfg(text: str) -> None:
-    tables = parameters(OURS, "htable")
-    assert parameters(text, "htable") == tables
-    names = {found[1] for table in tables if (found := re.search("(sbcauth_[a-z_]+)=>", table))}
-    assert {table.value for table in Table} < names
+@pytest.mark.parametrize(
+    "text", [OURS, WHOLE, EXAMPLE.read_text()], ids=["ours", "snippet", "example"]
+)
+def test_tables_are_those_of_the_one_list(text: str) -> None:
+    assert parameters(text, "htable") == {table.parameter for table in Table}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *(REPOSITORY / "sbcauth").rglob("*.py"),
+        *(REPOSITORY / "kemi").rglob("*.py"),
+    ],
+    ids=lambda file: str(file.relative_to(REPOSITORY)),
+)
+def test_no_module_but_the_list_names_a_table(file: Path) -> None:
+    if file.name == "shared_state.py":
+        return
+    named = re.findall(r"[\"'](sbcauth_[a-z_]+)[\"']", file.read_text())
+    assert not {*named} & {table.value for table in Table}
 
 
 def test_used_nonce_counts_are_kept_for_longer_than_nonces_live() -> None:
-    (lifetime,) = re.findall(r"sbcauth_nonce_counts=>.*autoexpire=(\d+);updateexpire=0;", OURS)
-    assert int(lifetime) > LONGEST_DURATION + CLOCK_DRIFT
+    assert Table.NONCE_COUNTS.lifetime > LONGEST_DURATION + CLOCK_DRIFT
+    assert not Table.NONCE_COUNTS.renews
 
 
 def test_processes_are_those_of_our_own_kamailio_cfg() -> None:

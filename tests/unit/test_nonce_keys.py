@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sbcauth import nonce_keys
-from sbcauth.digest.nonces import NonceKey
+from sbcauth.digest.nonces import LONGEST_LIFE, NonceKey
 from sbcauth.exceptions import ConfigError
-from sbcauth.nonce_keys import LONGEST_LIFE, dialog_key, load_or_create, of_server, replace
+from sbcauth.nonce_keys import dialog_key, load_or_create, of_server, replace
 
 
 def rotate(path: Path) -> tuple[NonceKey, ...]:
