@@ -5,6 +5,7 @@ what leaves, `dialog_reply` what comes back; `late_reply` judges a 2xx whose tra
 What one function leaves for the next is kept in an AVP of the transaction.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from hashlib import blake2s
@@ -250,23 +251,47 @@ def _count_cseq(service: Service, passage: Passage, method: str) -> None:
         forget_call(service)
 
 
+def is_one_too_many(service: Service, passage: Passage, now: float) -> bool:
+    """Count a BYE that its seals alone let pass; tell whether its dialog has had too many.
+
+    Each takes memory until it is answered, and whoever was in a call has its seals for a day.
+    """
+
+    def one_more(count: int) -> tuple[int, int]:
+        return count + 1, count + 1
+
+    key = _key("bye", passage.token, str(passage.from_caller), str(int(now) // _MINUTE))
+    return service.shared.update(Table.ATTEMPTS, key, 2 * _MINUTE, one_more) > _MOST_BYES
+
+
+_MINUTE = 60  # seconds
+_MOST_BYES = 10
+"""BYEs of one party in a minute, from elsewhere than its place."""
+
+
 def note_refusal(service: Service) -> None:
-    """Remember that an INVITE was refused here: its ACK ends here, whatever its branch."""
-    service.shared.set(Table.CSEQ, _key_of_refusal(), "refused", _REFUSED_FOR)
+    """Remember that an INVITE was refused here: its ACK ends here, whatever its branch.
+
+    It is the last one of its party: a dialog takes no more memory, however many come.
+    """
+    service.shared.set(Table.CSEQ, _key_of_refusal(), ksr.text("cs"), _REFUSED_FOR)
 
 
 def forget_refusal(service: Service) -> None:
-    """Forget that an INVITE of this CSeq was refused: it goes on now."""
+    """Forget which INVITE was refused: one goes on now."""
     service.shared.remove(Table.CSEQ, _key_of_refusal())
 
 
 def was_refused(service: Service) -> bool:
     """Tell whether the INVITE was refused here that this is the ACK to."""
-    return service.shared.get(Table.CSEQ, _key_of_refusal()) is not None
+    return service.shared.get(Table.CSEQ, _key_of_refusal()) == ksr.text("cs")
 
 
 def _key_of_refusal() -> str:
-    parts = ("refused", ksr.text("ci"), ksr.text("ft"), ksr.text("cs"))
+    return _key("refused", ksr.text("ci"), ksr.text("ft"))
+
+
+def _key(*parts: str) -> str:
     return blake2s(to_bytes("\0".join(parts)), digest_size=12).hexdigest()
 
 
@@ -402,9 +427,22 @@ def _withhold(service: Service, name: str) -> None:
             parameters = {}
         named = parameters.get("realm")
         asks_for_ours = realm is not None and (named is None or named.lower() == realm.lower())
-        if asks_for_ours or service.has_minted(parameters.get("nonce", ""), time.time()):
+        if asks_for_ours or _has_nonce_of_ours(service, field):
             return _take_out(name, source, named or "")
     return None
+
+
+def _has_nonce_of_ours(service: Service, field: str) -> bool:
+    """Tell whether a nonce of ours is anywhere in a challenge.
+
+    Several may stand in one field (RFC 7235, 4.1), and phones read them as they like.
+    """
+    found = set(_MAY_BE_NONCE.findall(field.replace("\\", "")))
+    return len(found) > _MOST_NONCES or any(service.has_minted(f, time.time()) for f in found)
+
+
+_MAY_BE_NONCE = re.compile(r"(?<![\w-])[\w-]{40,64}(?![\w-])", re.ASCII)
+_MOST_NONCES = 8
 
 
 def _take_out(name: str, source: str, realm: str) -> None:

@@ -141,6 +141,9 @@ class Worker(DialogRoutes, RegistrarRoutes):
             passage = dialogs.find(service, int(now))
             if passage is None:
                 return _unknown_dialog(service, method)
+            by_seals = method == "BYE" and not passage.is_at_home
+            if by_seals and dialogs.is_one_too_many(service, passage, now):
+                return _unknown_dialog(service, method)
             if method == "ACK" and dialogs.was_refused(service):
                 return ReturnCode.ANSWERED
             party = dialogs.party_of(passage, method)
@@ -419,7 +422,8 @@ def _unknown_dialog(service: Service, method: str) -> int:
 def _apply_within(decision: Decision, request: Request, service: Service, passage: Passage) -> int:
     """Do with a request within a dialog what was decided; returns a ReturnCode.
 
-    An INVITE is refused by its transaction, so that its ACK is known and ends here.
+    It is refused without a transaction: whoever has been in a call has its seals. The ACK to it is
+    known by what is noted.
     """
     method = request.method
     if isinstance(decision, Pass | Accept):
@@ -428,7 +432,6 @@ def _apply_within(decision: Decision, request: Request, service: Service, passag
             dialogs.forget_refusal(service)
         return dialogs.send_on(service, passage, method)
     if method == "INVITE":
-        request.begin_transaction()
         dialogs.note_refusal(service)
     ksr.log(decision, request)
     return _apply(decision, request, service)
