@@ -18,6 +18,7 @@ from sbcauth.digest.credentials import parse_parameters
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.monitoring.log_line import NOTICE, record
+from sbcauth.policy.assertions import hides, wants_privacy
 from sbcauth.policy.decision import Pass, Reason, outcome_key
 from sbcauth.policy.dialogs import Mark, Place, Side, Token
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
@@ -81,6 +82,10 @@ class DialogRoutes(ClientRoutes):
         known = Known.parse(ksr.text("avp(sbcauth_dialog)"))
         if known:
             return _seal_within(service, known, method)
+        if ksr.has_totag() <= 0:
+            _tell_identity(service)
+            if dialled := ksr.text("avp(sbcauth_dialled)"):
+                _set("$rU", dialled)  # a PBX is told which of its numbers is called
         if method in _RECORD_ROUTED:
             return _seal_first(service, method)
         return ReturnCode.PASSED
@@ -228,6 +233,9 @@ def send_on(service: Service, passage: Passage, method: str) -> int:
         known = Known(passage.from_caller, passage.registered, passage.token, to)
         _set("$avp(sbcauth_dialog)", str(known))
     _count_cseq(service, passage, method)
+    asserts = KSR.hdr.is_present("P-Asserted-Identity") > 0 or KSR.hdr.is_present(_RPID) > 0
+    if asserts and hides(group, other, private=_is_private()):
+        ksr.remove_assertions()
     if not proves(group):
         return ReturnCode.PASSED
     ksr.remove_all_credentials(group.realm)
@@ -293,6 +301,23 @@ def _key_of_refusal() -> str:
 
 def _key(*parts: str) -> str:
     return blake2s(to_bytes("\0".join(parts)), digest_size=12).hexdigest()
+
+
+def _tell_identity(service: Service) -> None:
+    """Have a branch of a first request say who sends it, to whom may know (RFC 3325)."""
+    sender = service.ip_groups.by_name.get(ksr.text("avp(sbcauth_ip_group)"))
+    receiver = service.ip_groups.by_name.get(_callee(service).ip_group)
+    if receiver is None:
+        return
+    identity, private = ksr.text("avp(sbcauth_identity)"), _is_private()
+    if hides(sender, receiver, private=private):
+        ksr.remove_assertions()
+    elif identity and receiver.type is IPGroupType.SERVER:
+        KSR.hdr.append(f"P-Asserted-Identity: <{identity}>\r\n")
+
+
+def _is_private() -> bool:
+    return wants_privacy(ksr.fields("Privacy"), ksr.fields(_RPID))
 
 
 def _seal_first(service: Service, method: str) -> int:
@@ -461,10 +486,12 @@ def _take_out(name: str, source: str, realm: str) -> None:
 
 
 def _keep_identity_of_servers(service: Service) -> None:
-    """Take out of an answer whom a phone asserts to be (RFC 3325); a server may."""
+    """Take out of an answer what a phone asserts, or a server under Privacy (RFC 3325)."""
     place = _source()
     group = service.ip_groups.likely_at(place.address, place.port, place.transport)
-    if group is None or (group.type is IPGroupType.USER and proves(group)):
+    receiver = service.ip_groups.by_name.get(ksr.text("avp(sbcauth_ip_group)"))
+    hidden = receiver is not None and hides(group, receiver, private=_is_private())
+    if group is None or hidden or (group.type is IPGroupType.USER and proves(group)):
         KSR.hdr.remove("P-Asserted-Identity")
         KSR.hdr.remove(_RPID)
 

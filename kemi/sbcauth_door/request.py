@@ -156,7 +156,7 @@ def remove_assertions() -> None:
 
 
 _remove = KSR.hdr.remove
-_ASSERTIONS = ("P-Asserted-Identity", "Remote-Party-ID")
+_ASSERTIONS = ("P-Asserted-Identity", "Remote-Party-ID", "P-Preferred-Identity")
 
 
 def remove_credentials(request: Request, realm: str) -> None:
@@ -179,6 +179,12 @@ def remove_credentials(request: Request, realm: str) -> None:
 def set_word(word: Word | None) -> None:
     """Tell the route block on whose word the request goes on; raises Unavailable."""
     if word and _set("$avp(sbcauth_word)", word) != 1:
+        raise _half_told()
+
+
+def set_identity(number: str, realm: str) -> None:
+    """Tell the route block how the sender is known to servers; raises Unavailable."""
+    if number and _set("$avp(sbcauth_identity)", f"sip:{escaped(number)}@{realm}") != 1:
         raise _half_told()
 
 

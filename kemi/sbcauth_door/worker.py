@@ -401,6 +401,8 @@ def _let_in(decision: Accept, request: Request, service: Service, *, waited: boo
         ksr.remove_credentials(request, realm)
         if not registers and _is_of_users(service, ip_group):
             ksr.remove_assertions()
+    if not registers and _is_of_users(service, ip_group):
+        ksr.set_identity(service.server.asserted_number(decision, request), realm)
     route = service.routes[ip_group, registers]
     local_user = user if user.isalnum() and user.isascii() else ksr.escaped(user)
     ksr.admit(username, local_user, route.ip_group, route.realm, decision.word)

@@ -180,7 +180,10 @@ def _check_words(
         ):
             if getattr(group, key):
                 yield Finding((*path, key), "is for IP Groups of type user", True)
-    elif group.identities and group.username_as_server is None:
+    elif not group.trusted_identity:
+        message = "has no effect but in IP Groups of type server: no phone is trusted"
+        yield Finding((*path, "trusted_identity"), message, False)
+    if is_user and group.identities and group.username_as_server is None:
         message = "have no effect without username_as_server, whose they are"
         yield Finding((*path, "identities"), message, False)
     users = {g.name for g in keys.ip_groups if g.type is IPGroupType.USER}

@@ -245,6 +245,7 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
         unlisted_without_word=in_force("unlisted_without_word"),
         identities=group.identities,
         from_screening=in_force("from_screening"),
+        trusted_identity=group.trusted_identity,
         reaches=group.reaches,
         max_contacts=in_force("max_contacts"),
         max_registered_users=group.max_registered_users or 0,

@@ -319,6 +319,7 @@ class IPGroupKeys(SharedKeys):
         tuple[IPv4Network | IPv6Network, ...],
         BeforeValidator(values.networks, json_schema_input_type=str | list[str]),
     ] = ()
+    trusted_identity: Annotated[bool, BeforeValidator(values.flag)] = True
     client_realms: (
         Annotated[
             tuple[str, ...], BeforeValidator(values.realms, json_schema_input_type=str | list[str])

@@ -95,6 +95,8 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
             values["identities"] = list(group.identities)
         if group.max_registered_users:
             values["max_registered_users"] = group.max_registered_users
+    else:
+        values["trusted_identity"] = group.trusted_identity
     if group.client_realms:
         values["client_realms"] = list(group.client_realms)
     if group.emergency:

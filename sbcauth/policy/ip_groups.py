@@ -218,6 +218,7 @@ class IPGroup:
     emergency: Emergency | None = None
     identities: tuple[str, ...] = ()
     from_screening: FromScreening = FromScreening.IDENTITIES
+    trusted_identity: bool = True
 
     @property
     def local_user_of_pair(self) -> str | None:

@@ -641,6 +641,25 @@ class AuthServer:
         said = numbers_in((request.preferred_identity, *request.asserted_identities))
         return any(each == own or accounts.speaks_for(username, each, group) for each in said)
 
+    def asserted_number(self, accepted: Accept, request: Request) -> str:
+        """Return by which of its numbers an account that is proved is known; empty for by none.
+
+        That is the one that it prefers, if it is its own, else the one in From, else its local
+        user. Raises Unavailable.
+        """
+        group, own = self._gates[accepted.ip_group].group, accepted.local_user
+        if group.from_screening is FromScreening.OFF or accepted.word is not Word.DIGEST:
+            return ""
+        said = [*numbers_in((request.preferred_identity, *request.asserted_identities))]
+        if not request.is_anonymous:
+            said.append(as_number(request.from_user))
+        mine = (
+            each
+            for each in said
+            if each == own or self._accounts.speaks_for(accepted.username, each, group)
+        )
+        return next(mine, own)
+
     def owner_of(self, number: str, group: IPGroup) -> Owner | None:
         """Return the account of an IP Group that has a number as one of its identities.
 

@@ -1,5 +1,6 @@
 """Accounts with many numbers: a PBX that registers, is called by each, and speaks for each."""
 
+from collections.abc import Iterable
 from secrets import token_hex
 
 import pytest
@@ -7,7 +8,7 @@ import sip
 from kamailio import free_port
 from phone import Endpoint, Phone, Request
 
-TRUNK = ("127.71.0.1", free_port())
+TRUNK, OTHER = ("127.71.0.1", free_port()), ("127.72.0.1", free_port())
 CONFIG = f"""
 realm: example.com
 ip_groups:
@@ -33,11 +34,21 @@ ip_groups:
     identities: ["+4940*"]
     route_to: Trunk
     classification: [{{address: 127.2.0.0/16}}]
+  - name: Elsewhere
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, setup-invite]
+    route_to: Other
+    classification: [{{address: 127.3.0.0/16}}]
   - name: Trunk
     type: server
     proxy_set: ["sip:{TRUNK[0]}:{TRUNK[1]}"]
+  - name: Other
+    type: server
+    trusted_identity: false
+    proxy_set: ["sip:{OTHER[0]}:{OTHER[1]}"]
 """
-USERS = {"1001": "secret", "Forwarding/forwarder": "secret"}
+USERS = {"1001": "secret", "Forwarding/forwarder": "secret", "Elsewhere/1003": "secret"}
 OURS, SHORT, STRANGERS = "+49301234567", "+49301999", "+15550001"
 FROM_A_STRANGER = f"sip:{STRANGERS}@elsewhere.example"
 
@@ -62,13 +73,22 @@ def pbx(phone):
     pbx.register()
 
 
-def called(trunk: Endpoint, number: str, callee: Phone, method: str = "INVITE") -> Request:
+def called(
+    trunk: Endpoint, number: str, callee: Phone, method: str = "INVITE", headers: Iterable[str] = ()
+) -> Request:
     """Have the trunk call a number; return the request as the callee has it, which is busy."""
     uri, branch = f"sip:{number}@example.com", f"z9hG4bK{token_hex(8)}"
     said = f"sip:{STRANGERS}@carrier.example"
     trunk.send(
         sip.request(
-            method, uri, said, via=trunk.via, branch=branch, contact=trunk.contact, call_id=branch
+            method,
+            uri,
+            said,
+            via=trunk.via,
+            branch=branch,
+            contact=trunk.contact,
+            call_id=branch,
+            headers=list(headers),
         )
     )
     request = callee.incoming(method)
@@ -229,3 +249,75 @@ def test_change_of_identities_is_in_force_at_once(server, phone, trunk):
     assert reaches_trunk(late, trunk, from_uri=said)
     server.administer("user", "set-identities", "late")
     assert call(late, STRANGERS, from_uri=said) == 403
+
+
+# -- who is told who calls
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "asserted"),
+    [
+        ("pbx", "", "sip:pbx@example.com"),
+        (OURS, "", f"sip:{OURS}@example.com"),
+        (OURS, f"P-Preferred-Identity: <sip:{SHORT}@x>", f"sip:{SHORT}@example.com"),
+        (OURS, "P-Asserted-Identity: <sip:boss@x>", f"sip:{OURS}@example.com"),
+        ("anonymous", f"P-Preferred-Identity: <tel:{SHORT}>", f"sip:{SHORT}@example.com"),
+        ("anonymous", "", "sip:pbx@example.com"),
+    ],
+)
+def test_trunk_is_told_a_number_of_the_account(pbx, trunk, said, field, asserted):
+    headers = ["Privacy: id", "Remote-Party-ID: <sip:boss@x>", *([field] if field else [])]
+    invite = reaches_trunk(pbx, trunk, from_uri=f"sip:{said}@example.com", headers=headers)
+    assert invite.all("p-asserted-identity") == [f"<{asserted}>"]
+    assert invite.header("privacy") == "id"
+    assert not invite.all("p-preferred-identity") + invite.all("remote-party-id")
+
+
+def test_server_that_is_not_trusted_is_not_told_under_privacy(phone, endpoint):
+    other, caller = endpoint(OTHER[0], port=OTHER[1]), phone("1003", address="127.3.0.1")
+    assert reaches_trunk(caller, other).all("p-asserted-identity")
+    hidden = reaches_trunk(caller, other, headers=["Privacy: user;id"])
+    assert not hidden.all("p-asserted-identity")
+
+
+def test_phone_is_told_no_number_of_another_phone(phone, pbx):
+    caller, uri = phone("1001"), f"sip:{OURS}@example.com"
+    challenge = caller.request("INVITE", uri)
+    said = ["P-Asserted-Identity: <sip:boss@x>", "P-Preferred-Identity: <sip:1001@x>"]
+    caller.send(caller.build("INVITE", uri, answering=challenge, headers=said))
+    invite = pbx.incoming("INVITE")
+    assert not invite.all("p-asserted-identity") + invite.all("p-preferred-identity")
+    pbx.reply(invite, 486, "Busy Here")
+    caller.acknowledge(caller.response(caller.last_branch))
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+@pytest.mark.parametrize(
+    ("private", "is_told"), [("", True), ("none", True), ("id", False), ("header;critical", False)]
+)
+def test_phone_is_told_who_calls_but_under_privacy(trunk, pbx, method, private, is_told):
+    headers = [f"P-Asserted-Identity: <sip:{STRANGERS}@carrier.example>"]
+    headers += [f"Privacy: {private}"] if private else []
+    request = called(trunk, "pbx", pbx, method, headers)
+    assert bool(request.all("p-asserted-identity")) == is_told
+
+
+def test_what_a_server_asserts_that_is_not_trusted_does_not_arrive(phone, endpoint):
+    other, callee = endpoint(OTHER[0], port=OTHER[1]), phone("1003", address="127.3.0.1")
+    assert callee.register().status == 200
+    headers = [f"P-Asserted-Identity: <sip:{STRANGERS}@carrier.example>"]
+    assert not called(other, "1003", callee, headers=headers).all("p-asserted-identity")
+    callee.expires = 0
+    callee.register()
+
+
+@pytest.mark.parametrize(("private", "is_told"), [("none", True), ("id", False)])
+def test_caller_is_told_who_answers_but_under_privacy(pbx, trunk, private, is_told):
+    uri = f"sip:{STRANGERS}@example.com"
+    challenge = pbx.request("INVITE", uri)
+    pbx.send(pbx.build("INVITE", uri, answering=challenge))
+    said = [f"P-Asserted-Identity: <sip:{STRANGERS}@carrier.example>", f"Privacy: {private}"]
+    trunk.reply(trunk.incoming("INVITE"), 486, "Busy Here", said)
+    busy = pbx.response(pbx.last_branch)
+    assert bool(busy.all("p-asserted-identity")) == is_told
+    pbx.acknowledge(busy)
