@@ -13,6 +13,7 @@ from sbcauth.config.schema import (
     RadiusKeys,
     at_least,
     client_realms,
+    digest_username,
     setting,
     user_agents,
 )
@@ -75,6 +76,7 @@ def check(keys: FileKeys) -> Iterator[Finding]:
         yield from _check_route(path, group, servers)
         yield from _check_credentials(path, group)
         yield from _check_classification(path, group)
+        yield from _check_rules(path, group)
         yield from _check_words(path, group, keys, servers)
         yield from _check_client_realms(path, group, keys)
         if group.authentication_mode is AuthenticationMode.SBC_AS_CLIENT:
@@ -84,6 +86,7 @@ def check(keys: FileKeys) -> Iterator[Finding]:
         if group.shadow:
             yield from _check_shadow((*path, "shadow"), group, keys)
     yield from _overlaps(keys)
+    yield from _check_named(keys)
 
 
 def _check_route(
@@ -118,6 +121,71 @@ def _check_classification(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
         if ":" not in server.host and not server.host.replace(".", "").isdigit():
             message = f"{server.host} is a name: add a classification rule with its addresses"
             yield Finding((*path, "proxy_set"), message, False)
+
+
+def _check_rules(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+    """Find rules that name no address, or a digest user name beside anything else."""
+    for number, rule in enumerate(group.classification):
+        where = (*path, "classification", number)
+        if rule.digest_username is None:
+            if rule.address is None:
+                yield Finding((*where, "address"), "is required", True)
+        elif rule.model_fields_set != {"digest_username"}:
+            message = "stands alone: a request of no other rule is known by it"
+            yield Finding((*where, "digest_username"), message, True)
+        elif (
+            group.type is not IPGroupType.SERVER
+            or group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER
+            or group.shadow
+            or rule.digest_username != group.username_as_server
+        ):
+            message = (
+                "must be username_as_server of an IP Group of type server in mode sbc-as-server, "
+                "not in shadow"
+            )
+            yield Finding((*where, "digest_username"), message, True)
+        elif {"REGISTER"} & set(group.authentication_method_list or ()):
+            message = "is for calls: REGISTER cannot be on the authentication_method_list"
+            yield Finding((*where, "digest_username"), message, True)
+
+
+_ALIKE = (
+    *("realm", "auth_nonce_duration", "auth_challenge_method", "auth_qop", "auth_algorithms"),
+    *("user_agents", "at_least", "max_auth_attempts", "lockout_duration", "max_lockout_duration"),
+    *("attempt_window", "max_failures_per_source", "max_failures_per_user", "trust_duration"),
+    *("trusted_sources", "server_auth_mode", "check_digest_uri", "reject_invalid_nonce"),
+)
+"""What must be the same where a request is challenged before its IP Group is known."""
+
+
+def _check_named(keys: FileKeys) -> Iterator[Finding]:
+    """Find what differs between IP Groups known by digest user name, and say what they open."""
+    named = [(place, g) for place, g in enumerate(keys.ip_groups) if digest_username(g)]
+    for number, (place, group) in enumerate(named):
+        path: Path = ("ip_groups", place)
+        first = named[0][1]
+        if any(digest_username(each) == digest_username(group) for _, each in named[:number]):
+            message = f"another IP Group is known by {digest_username(group)!r}"
+            yield Finding((*path, "classification"), message, True)
+        for name in _ALIKE:
+            if setting(group, keys, name) != setting(first, keys, name):
+                message = f"must be that of {first.name!r}: both are known by digest_username"
+                yield Finding((*path, name), message, True)
+        if set(group.authentication_method_list or ()) != set(
+            first.authentication_method_list or ()
+        ):
+            message = f"must be that of {first.name!r}: both are known by digest_username"
+            yield Finding((*path, "authentication_method_list"), message, True)
+        if setting(group, keys, "server_auth_mode") is not ServerAuthMode.LOCAL:
+            message = "must be local where an IP Group is known by digest_username"
+            yield Finding((*path, "server_auth_mode"), message, True)
+        if number == 0:
+            methods = ", ".join(group.authentication_method_list or ())
+            message = (
+                f"challenges {methods} of any address that no rule fits, "
+                f"whatever unclassified_requests says ({keys.unclassified_requests})"
+            )
+            yield Finding((*path, "classification"), message, False)
 
 
 def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
@@ -178,7 +246,7 @@ def _check_words(
             *("reaches", "edge_proxies", "max_registered_users", "user_security_mode"),
             *("identities", "from_screening"),
         ):
-            if getattr(group, key):
+            if getattr(group, key) and not (key == "reaches" and digest_username(group)):
                 yield Finding((*path, key), "is for IP Groups of type user", True)
     elif not group.trusted_identity:
         message = "has no effect but in IP Groups of type server: no phone is trusted"
@@ -187,7 +255,7 @@ def _check_words(
         message = "have no effect without username_as_server, whose they are"
         yield Finding((*path, "identities"), message, False)
     users = {g.name for g in keys.ip_groups if g.type is IPGroupType.USER}
-    for name in group.reaches if is_user else ():
+    for name in group.reaches if is_user or digest_username(group) else ():
         if name not in users:
             known = ", ".join(sorted(users - {group.name})) or "there is none"
             message = f"{name!r} is no IP Group of type user ({known})"

@@ -25,6 +25,7 @@ from sbcauth.config.schema import (
     UserAgentKeys,
     at_least,
     client_realms,
+    digest_username,
     setting,
     user_agents,
 )
@@ -213,7 +214,8 @@ def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
         authentication_mode=group.authentication_mode,
         methods=frozenset(methods) - {"setup-invite"},
         setup_invite="setup-invite" in methods,
-        classification=tuple(rule.value() for rule in group.classification),
+        classification=tuple(rule.value() for rule in group.classification if rule.address),
+        digest_username=digest_username(group),
         proxy_set=group.proxy_set,
         username_as_server=group.username_as_server or "",
         password_as_server=group.password_as_server or "",

@@ -1,7 +1,7 @@
 """The keys of sbcauth.yaml, by where they stand, and what holds where they are not given."""
 
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,9 +122,13 @@ class HttpKeys(_Strict):
 class RuleKeys(_Strict):
     """The keys of a classification rule."""
 
-    address: Annotated[
-        IPv4Network | IPv6Network, BeforeValidator(values.prefix, json_schema_input_type=str)
-    ]
+    address: (
+        Annotated[
+            IPv4Network | IPv6Network, BeforeValidator(values.prefix, json_schema_input_type=str)
+        ]
+        | None
+    ) = None
+    digest_username: _Secret | None = None
     port: _Port | None = None
     transport: Annotated[Transport, values.words(Transport)] | None = None
     from_host: Annotated[str, values.HOST] | None = None
@@ -133,7 +137,14 @@ class RuleKeys(_Strict):
 
     def value(self) -> ClassificationRule:
         """Return the rule as the IP Groups' room knows it."""
-        return ClassificationRule(**dict(self))
+        return ClassificationRule(
+            self.address or ip_network("0.0.0.0/0"),  # which the check has refused
+            self.port,
+            self.transport,
+            self.from_host,
+            self.request_uri_host,
+            self.action,
+        )
 
 
 class EmergencyKeys(_Strict):
@@ -388,3 +399,8 @@ def at_least(group: IPGroupKeys, file: FileKeys) -> AtLeast:
     algorithms = [level.algorithm for level in levels if level.algorithm]
     qops = [level.qop for level in levels if level.qop]
     return AtLeast((*algorithms, own.algorithm)[0], (*qops, own.qop)[0])
+
+
+def digest_username(group: IPGroupKeys) -> str:
+    """Return the digest user name that an IP Group is known by; empty for none."""
+    return next((rule.digest_username for rule in group.classification if rule.digest_username), "")

@@ -53,7 +53,8 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
                 if value is not None
             }
             for rule in group.classification
-        ],
+        ]
+        + [{"digest_username": group.digest_username}] * bool(group.digest_username),
         "proxy_set": [server.uri for server in group.proxy_set],
         "route_to": group.route_to,
         "shadow": group.shadow,
@@ -97,6 +98,8 @@ def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
             values["max_registered_users"] = group.max_registered_users
     else:
         values["trusted_identity"] = group.trusted_identity
+        if group.reaches:
+            values["reaches"] = list(group.reaches)
     if group.client_realms:
         values["client_realms"] = list(group.client_realms)
     if group.emergency:

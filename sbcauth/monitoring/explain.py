@@ -164,6 +164,8 @@ def _question(group: IPGroup | None, decision: Ask) -> str:
 
 def _went_on(number: int, group: IPGroup | None, request: Request) -> str:
     """Return what let the request go on from step `number`, before the last one."""
+    if group is None and number == 2:
+        return "no rule fits: the credentials may name a trunk that is known by digest_username"
     if group is None or number == 1:
         return f"{request.method} may be challenged"
     return {

@@ -13,7 +13,7 @@ from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Reason
 from sbcauth.policy.identities import as_number, has
-from sbcauth.policy.ip_groups import IPGroup, IPGroupType, ServerAuthMode
+from sbcauth.policy.ip_groups import NAMED, IPGroup, IPGroupType, ServerAuthMode
 
 
 class User(NamedTuple):
@@ -93,7 +93,9 @@ class Accounts:
     def __init__(self, ip_groups: IPGroups, users: Users) -> None:
         self._users = users
         self._shared_ha1s = {
-            group.name: _ha1s_as_server(group) for group in ip_groups.by_name.values()
+            (name, group.username_as_server): _ha1s_as_server(group)
+            for group in ip_groups.by_name.values()
+            for name in (group.name, *([NAMED] if group.digest_username else ()))
         }
         self._of_realm: dict[str, list[str]] = {}
         for group in ip_groups.by_name.values():
@@ -109,7 +111,7 @@ class Accounts:
         that belongs to a user of the realm is no other's. Raises Unavailable.
         """
         shared_ha1 = (
-            self._shared_ha1s[group.name].get(credentials.algorithm)
+            self._shared_ha1s[group.name, credentials.username].get(credentials.algorithm)
             if credentials.username == group.username_as_server != ""
             else None
         )

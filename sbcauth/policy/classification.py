@@ -84,6 +84,10 @@ class IPGroups:
                 return candidate.group
         return None
 
+    def is_of_no_rule(self, request: Request) -> bool:
+        """Tell whether no rule fits a request, not even one that denies."""
+        return not any(each.fits(request) for each in self._candidates(request.source_address))
+
     def of_all_from(self, address: str) -> IPGroup | None:
         """Return the IP Group that all requests from an address come from.
 

@@ -95,7 +95,7 @@ class Gate:
         self, group: IPGroup, users: Users, keys: Sequence[NonceKey], not_before: int
     ) -> None:
         self.group = group
-        self.name = group.name
+        self.name = self.accepted_as = group.name
         self.realm = group.realm
         self.limit = group.attempt_limit
         self.shadow = group.shadow

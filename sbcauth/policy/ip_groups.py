@@ -8,6 +8,9 @@ from sbcauth.digest.response import Algorithm
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.external_server import ExternalServer
 
+NAMED = "by-digest-username"
+"""Who is known by a digest user name, in the log and in counts, until he has proved himself."""
+
 
 class IPGroupType(StrEnum):
     """A population of phones, or a peer server."""
@@ -180,6 +183,7 @@ class IPGroup:
     those in which the client pair answers, None for any. `reaches` are IP Groups whose users can
     be called beside one's own. What comes from one of `edge_proxies` is of a phone behind it.
     `identities` are the numbers and prefixes of the account that `username_as_server` then is.
+    A request of no rule whose credentials name `digest_username` is of that `server` group.
     Where `at_least` is None, it is the weakest of what the IP Group offers to all.
     """
 
@@ -190,6 +194,7 @@ class IPGroup:
     methods: frozenset[str] = frozenset()
     setup_invite: bool = False
     classification: tuple[ClassificationRule, ...] = ()
+    digest_username: str = ""
     proxy_set: tuple[ProxyAddress, ...] = ()
     username_as_server: str = ""
     password_as_server: str = field(default="", repr=False)

@@ -206,6 +206,9 @@ class Dialogs:
         return group is not None and group.type is IPGroupType.SERVER
 
     def _fits(self, side: Side, place: Place) -> bool:
+        """Tell whether a server may be here; one known by name is where it has proved itself."""
+        if self._group(side).digest_username and side.place.port and side.place.admits(place):
+            return True
         return self._ip_groups.fits(side.ip_group, place.address, place.port, place.transport)
 
     def _server_at(self, side: Side, uri: str) -> str | None:

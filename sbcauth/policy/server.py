@@ -44,6 +44,7 @@ from sbcauth.policy.ip_groups import (
     UnclassifiedRequests,
     UnlistedWithoutWord,
 )
+from sbcauth.policy.named import NamedTrunks
 from sbcauth.policy.nonce_counts import NonceCounts, check_kept, key_of
 from sbcauth.policy.pace import MOST_ACCEPTED, Pace
 from sbcauth.policy.registrations import Nobody, Registrations
@@ -194,6 +195,9 @@ class AuthServer:
         self._gates = {
             name: Gate(group, users, keys, started_at) for name, group in ip_groups.by_name.items()
         }
+        self._named = NamedTrunks(
+            ip_groups.by_name.values(), lambda group: Gate(group, users, keys, started_at)
+        )
         self._origins: dict[str, Origin] = {}
         self._tags = SourceTags(keys)
         self._attempts = Attempts(shared)
@@ -227,7 +231,7 @@ class AuthServer:
         origin = self._origins.get(address) or self._origin_of(address)
         gate = origin.gate or self._classify(request)
         if gate is None:
-            return self._unclassified
+            return self._decide_by_name(origin, request, now, verdict)
 
         # 3. Authentication Mode, 4. Authentication Method List
         header = gate.asked_at_once.get(method)
@@ -236,6 +240,22 @@ class AuthServer:
 
         decision = self._authenticate(gate, origin, request, header, now, verdict)
         return _in_shadow(decision, gate, request) if gate.shadow else decision
+
+    def _decide_by_name(
+        self, origin: Origin, request: Request, now: int, verdict: Verdict | None
+    ) -> Decision:
+        """Return what becomes of a request that no rule lets in: its credentials may name a trunk.
+
+        One that a rule denies is not asked.
+        """
+        named = self._named
+        if named.stranger is None or not self._ip_groups.is_of_no_rule(request):
+            return self._unclassified
+        gate = named.gate_of(request)
+        header = gate.header_for(request) if gate else None
+        if gate is None or header is None:
+            return self._unclassified
+        return self._authenticate(gate, origin, request, header, now, verdict)
 
     def _decide_otherwise(
         self, gate: Gate, request: Request, now: int, verdict: Verdict | None
@@ -414,7 +434,8 @@ class AuthServer:
 
     def has_minted(self, nonce: str, now: int) -> bool:
         """Tell whether a nonce is one of ours, whatever it was for, and however old."""
-        judged = (gate.judge_of_another_algorithm(nonce, now) for gate in self._gates.values())
+        gates = [*self._gates.values(), *self._named.by_name.values()]
+        judged = (gate.judge_of_another_algorithm(nonce, now) for gate in gates)
         return any(state is not _FOREIGN for state in judged)
 
     def give_back(self, ask: Ask, now: int) -> None:
@@ -616,7 +637,8 @@ class AuthServer:
                 return claim.forbid(Reason.IDENTITY_MISMATCH)
             claimed = local_user
         if gate.is_peer:
-            return Accept(gate.name, credentials.username, claimed, gate.realm, word=Word.PEER)
+            name, username = gate.accepted_as, credentials.username
+            return Accept(name, username, claimed, gate.realm, word=Word.PEER)
         return tuple.__new__(  # what NamedTuple does, without its own function
             Accept, (gate.name, credentials.username, claimed, *gate.accepted)
         )

@@ -1071,3 +1071,64 @@ def test_rules_for_user_agents_that_cannot_be_read_are_named(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         loaded(phones(line))
+
+
+def by_name(name: str, username: str, *lines: str) -> str:
+    """Return the text of a trunk that is known by its digest user name."""
+    keys = [
+        "authentication_mode: sbc-as-server",
+        "authentication_method_list: [INVITE]",
+        f"username_as_server: {username}",
+        "password_as_server: secret",
+        f"classification: [{{digest_username: {username}}}]",
+        *lines,
+    ]
+    return f"  - name: {name}\n    type: server\n" + "".join(f"    {key}\n" for key in keys)
+
+
+def test_trunk_that_is_known_by_its_name_is_read_shown_and_warned_of(loaded: Load) -> None:
+    config = loaded(phones() + by_name("Carrier", "carrier", "reaches: [Phones]"))
+    group = config.ip_groups[1]
+    assert (group.digest_username, group.classification) == ("carrier", ())
+    shown = effective(config)["ip_groups"][1]
+    assert shown["classification"] == [{"digest_username": "carrier"}]
+    assert shown["reaches"] == ["Phones"]
+    (said,) = [each.message for each in config.warnings]
+    assert said == (
+        "challenges INVITE of any address that no rule fits, whatever unclassified_requests says "
+        "(reject)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (("auth_qop: both",), "must be that of 'Carrier'"),
+        (("max_auth_attempts: 5",), "must be that of 'Carrier'"),
+        (("realm: other.example",), "must be that of 'Carrier'"),
+    ],
+)
+def test_trunks_that_are_known_by_name_are_alike(
+    lines: tuple[str, ...], said: str, loaded: Load
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        loaded(phones() + by_name("Carrier", "carrier") + by_name("Other", "other", *lines))
+
+
+def test_digest_user_name_is_of_one_trunk_and_is_its_own(loaded: Load) -> None:
+    with pytest.raises(ConfigError, match="another IP Group is known by 'carrier'"):
+        loaded(phones() + by_name("Carrier", "carrier") + by_name("Other", "carrier"))
+    with pytest.raises(ConfigError, match="must be username_as_server"):
+        loaded(
+            by_name("Carrier", "carrier")
+            .replace("digest_username: carrier", "digest_username: x")
+            .join(("realm: r\nip_groups:\n", ""))
+        )
+    with pytest.raises(ConfigError, match="must be username_as_server"):
+        loaded(phones().replace("{address: 10.0.0.0/8}", "{digest_username: carrier}"))
+    with pytest.raises(ConfigError, match="stands alone"):
+        loaded(phones().replace("{address: 10", "{digest_username: carrier, address: 10"))
+    with pytest.raises(ConfigError, match="REGISTER cannot be on"):
+        loaded(phones() + by_name("Carrier", "carrier").replace("[INVITE]", "[INVITE, REGISTER]"))
+    with pytest.raises(ConfigError, match="is required"):
+        loaded(phones().replace("{address: 10.0.0.0/8}", "{port: 5060}"))

