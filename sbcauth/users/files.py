@@ -157,7 +157,7 @@ def import_users(
     counts: Counter[str] = Counter()
     with table.transaction(keep=not dry_run):
         if replace:
-            table.put_aside()
+            table.move_to_temporary_table()
         rows = source.users()
         while batch := list(islice(rows, _BATCH)):
             users = [user for _, user in batch]

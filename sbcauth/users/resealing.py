@@ -63,7 +63,7 @@ def _plain(connection: sqlite3.Connection) -> list[str]:
 
 def _erase(table: UserTable) -> None:
     """Leave nothing of earlier rows in the database or in SQLite's log beside it."""
-    with table.complaints():
+    with table.as_unavailable():
         connection = table.connection()
         connection.execute("PRAGMA temp_store = file")  # a whole copy is made
         connection.execute("VACUUM")

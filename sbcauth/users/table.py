@@ -31,7 +31,7 @@ _NEXT_ID = "SELECT coalesce(max(id), 0) + 1 FROM user_info"
 _LEFT_BEHIND = "DELETE FROM ha1 WHERE user >= ?"  # by SQLite's shell, blind to foreign keys
 _IN_ORDER = f"{SELECT} ORDER BY ip_group, username, realm"
 _BY_ID = f"{SELECT} WHERE user_info.id = ?"
-_PUT_ASIDE = """
+_MOVE_ALL = """
     DROP TABLE IF EXISTS temp.users_aside;
     DROP TABLE IF EXISTS temp.ha1_aside;
     CREATE TEMP TABLE users_aside AS SELECT * FROM user_info;
@@ -39,7 +39,7 @@ _PUT_ASIDE = """
     CREATE INDEX temp.user_aside ON users_aside (ip_group, username, realm);
     CREATE INDEX temp.ha1_of_user_aside ON ha1_aside (user)
 """
-_ASIDE = (
+_MOVED = (
     SELECT.replace("user_info", "users_aside").replace("JOIN ha1", "JOIN ha1_aside AS ha1")
     + "WHERE ip_group = ? AND username = ? AND realm = ?"
 )
@@ -260,14 +260,17 @@ class UserTable:
         with self.transaction():
             row.delete_instance()
 
-    def put_aside(self) -> None:
-        """Remove all users, for others to take their place; in a transaction."""
-        for statement in _PUT_ASIDE.split(";"):  # a script would end the transaction
+    def move_to_temporary_table(self) -> None:
+        """Move all users to a temporary table, so that an import can replace them.
+
+        In a transaction: `with_old_passwords` reads them there until it ends.
+        """
+        for statement in _MOVE_ALL.split(";"):  # a script would end the transaction
             self.connection().execute(statement)
         self.clear()
 
     def with_old_passwords(self, new: Iterable[User], memory: int) -> list[User]:
-        """Return `new` users with the passwords that they had when they were put aside.
+        """Return `new` users with the passwords that they had in the temporary table.
 
         Those are recognised for `memory` seconds; one that is the same again changes nothing
         about the one before it.
@@ -277,7 +280,7 @@ class UserTable:
 
     def _with_old_password(self, user: User, until: int, is_sealed: bool) -> User:
         names = (user.ip_group, user.username, user.realm)
-        for _, before in users(self.connection().execute(_ASIDE, names)):
+        for _, before in users(self.connection().execute(_MOVED, names)):
             return _remembering(user, self._before(before, is_sealed), until)
         return user
 
@@ -352,7 +355,7 @@ class UserTable:
 
         Nobody else writes meanwhile.
         """
-        with self.complaints(), self._database.atomic("IMMEDIATE") as transaction:
+        with self.as_unavailable(), self._database.atomic("IMMEDIATE") as transaction:
             yield
             if not keep:
                 transaction.rollback()
@@ -360,12 +363,12 @@ class UserTable:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """See the table as it is now, whoever writes meanwhile."""
-        with self.complaints(), self._database.atomic():
+        with self.as_unavailable(), self._database.atomic():
             yield
 
     @contextmanager
-    def complaints(self) -> Iterator[None]:
-        """Raise Unavailable for what the database says."""
+    def as_unavailable(self) -> Iterator[None]:
+        """Raise the errors of the database as Unavailable, with its name."""
         try:
             yield
         except (sqlite3.Error, peewee.PeeweeException) as error:
