@@ -53,8 +53,8 @@ class Users(Protocol):
     def find_by_identity(self, ip_group: str, number: str, realm: str) -> User | None:
         """Return the user of whose identities a number is one; raises Unavailable."""
 
-    def notes(self) -> dict[str, Any]:
-        """Return a dictionary for what is concluded from users; it is emptied when they change."""
+    def memo_until_change(self) -> dict[str, Any]:
+        """Return a dictionary to remember results in; it is emptied when users change."""
 
 
 class Account(NamedTuple):

@@ -121,7 +121,7 @@ class Gate:
         )
         self._add_offers()
         self.accepted = Accept("", "", "", group.realm)[3:]
-        self.phones: dict[str, KnownPhone] = users.notes()
+        self.phones: dict[str, KnownPhone] = users.memo_until_change()
 
     def _asked_at_once(self) -> dict[str, str]:
         """Return what `answered_in` has of methods whose requests are no exception of any kind.

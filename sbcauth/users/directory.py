@@ -68,7 +68,7 @@ class UserDirectory:
         self._is_known = False
         self._schema = 0
         self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
-        self._notes: list[dict[str, Any]] = []
+        self._memos: list[dict[str, Any]] = []
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, ...] = ()
         self._opened_by = 0
@@ -88,13 +88,13 @@ class UserDirectory:
             self._forget()
             self._version = seen
 
-    def notes(self) -> dict[str, Any]:
-        """Return a dictionary for what is concluded from users; it is emptied when they change."""
-        notes: dict[str, Any] = self._new_notes()
-        self._notes.append(notes)
-        return notes
+    def memo_until_change(self) -> dict[str, Any]:
+        """Return a dictionary to remember results in; it is emptied when users change."""
+        memo: dict[str, Any] = self._new_memo()
+        self._memos.append(memo)
+        return memo
 
-    def _new_notes(self) -> dict[str, Any]:
+    def _new_memo(self) -> dict[str, Any]:
         return {}
 
     def find(self, ip_group: str, username: str, realm: str) -> User | None:
@@ -216,8 +216,8 @@ class UserDirectory:
     def _forget(self) -> None:
         self._is_known = False
         self._known.clear()
-        for notes in self._notes:
-            notes.clear()
+        for memo in self._memos:
+            memo.clear()
 
 
 class CountingUserDirectory(UserDirectory):
@@ -233,7 +233,7 @@ class CountingUserDirectory(UserDirectory):
         self._count((query, *key) in self._known)
         return super()._select(query, key)
 
-    def _new_notes(self) -> dict[str, Any]:
+    def _new_memo(self) -> dict[str, Any]:
         return _CountedNotes(self._count)
 
 

@@ -107,14 +107,14 @@ class UserInfo:
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
-        for notes in self.__dict__.get("_notes", ()):
-            notes.clear()
+        for memo in self.__dict__.get("_memos", ()):
+            memo.clear()
 
-    def notes(self) -> dict[str, Any]:
+    def memo_until_change(self) -> dict[str, Any]:
         """Return a dictionary that is emptied when the users change."""
-        notes: dict[str, Any] = {}
-        self._notes = (*self.__dict__.get("_notes", ()), notes)
-        return notes
+        memo: dict[str, Any] = {}
+        self._memos = (*self.__dict__.get("_memos", ()), memo)
+        return memo
 
     def find(self, ip_group: str, username: str, realm: str) -> User | None:
         """Return the user with this digest user name."""

@@ -256,21 +256,21 @@ def test_user_that_was_unknown_is_known_once_it_is_added(
 def test_notes_are_emptied_when_the_users_change_and_not_before(
     directory: UserDirectory, table: UserTable
 ) -> None:
-    notes = directory.notes()
-    notes["1001"] = "a conclusion"
+    memo = directory.memo_until_change()
+    memo["1001"] = "a conclusion"
     directory.refresh(NOW + NOTICED_WITHIN)
-    assert notes == {"1001": "a conclusion"}
+    assert memo == {"1001": "a conclusion"}
     change_password(table)
     directory.refresh(NOW + 2 * NOTICED_WITHIN)
-    assert notes == {}
+    assert memo == {}
 
 
 def test_notes_are_emptied_when_the_database_is_gone(directory: UserDirectory, file: Path) -> None:
-    notes = directory.notes()
-    notes["1001"] = "a conclusion"
+    memo = directory.memo_until_change()
+    memo["1001"] = "a conclusion"
     file.rename(file.with_name("away"))
     directory.refresh(NOW + NOTICED_WITHIN)
-    assert notes == {}
+    assert memo == {}
 
 
 def test_note_that_is_read_counts_as_a_look_up_that_the_cache_had(
@@ -278,11 +278,11 @@ def test_note_that_is_read_counts_as_a_look_up_that_the_cache_had(
 ) -> None:
     hits: list[bool] = []
     directory = CountingUserDirectory(hits.append, f"sqlite:///{file}")
-    notes = directory.notes()
-    assert notes.get("1001") is None
+    memo = directory.memo_until_change()
+    assert memo.get("1001") is None
     assert find(directory)
-    notes["1001"] = "a conclusion"
-    assert notes.get("1001") == "a conclusion"
+    memo["1001"] = "a conclusion"
+    assert memo.get("1001") == "a conclusion"
     assert hits == [False, True]
     directory.close()
 
