@@ -3,7 +3,7 @@
 SbcAuthError
 ├── BadRequest            the request is at fault; `status` and `phrase` are the answer
 │   └── BadCredentials    the credentials cannot be read (400)
-├── Absorbed              the request has come before, and is being answered
+├── Retransmission        the request has come before, and is being answered
 ├── Unavailable           a database or server does not answer; 503 with Retry-After
 ├── ConfigError           the YAML is at fault; one `Complaint` per mistake
 └── UserInfoError         the User Info table cannot take the change
@@ -33,7 +33,7 @@ class BadCredentials(BadRequest):
     phrase = "Bad Credentials"
 
 
-class Absorbed(SbcAuthError):
+class Retransmission(SbcAuthError):
     """The request has come before: its transaction answers it (RFC 3261, 17.2)."""
 
 

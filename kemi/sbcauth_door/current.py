@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import KSR
 
-from sbcauth.exceptions import Absorbed
+from sbcauth.exceptions import Retransmission
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Party, Request, phone_behind
 from sbcauth_door import registrar
 from sbcauth_door import request as ksr
@@ -105,9 +105,9 @@ class CurrentRequest:
         return registrar.is_registered_here(cast(Request, self), local_user, realm)
 
     def begin_transaction(self) -> None:
-        """Have the request absorbed when it comes again; raises Absorbed where it has."""
+        """Have a transaction answer the request when it comes again; raises Retransmission."""
         if not self.has_transaction and _new_transaction() == 0:
-            raise Absorbed
+            raise Retransmission
         self.has_transaction = True
 
     def begin_registration(self, nonce_count: str) -> bool:
@@ -132,24 +132,24 @@ class CurrentRequest:
         return True
 
     def absorb_repeat(self) -> None:
-        """Raise Absorbed where the request has come before, and its transaction answers it."""
+        """Raise Retransmission where the transaction of an earlier copy answers the request."""
         if not self.has_transaction and ksr.has_answered():
-            raise Absorbed
+            raise Retransmission
 
     def repeat_as_query(self, local_user: str, realm: str) -> bool:
         """Tell whether the registrar has carried out this very request; it is then a query.
 
-        Raises Absorbed where another worker is carrying it out, too. Whoever has done so since the
-        first look has left its trace by the second.
+        Raises Retransmission where another worker is carrying it out, too. Whoever has done so since
+        the first look has left its trace by the second.
         """
         if not registrar.has_carried_out(local_user, realm):
             if self.in_progress.is_of_another(self._begun):
-                raise Absorbed
+                raise Retransmission
             if not registrar.has_carried_out(local_user, realm):
                 return False
         changed = registrar.make_query()
         if changed == 0:
-            raise Absorbed
+            raise Retransmission
         return changed > 0
 
 

@@ -20,7 +20,7 @@ from sbcauth.config import versions
 from sbcauth.config.load import Config, load
 from sbcauth.config.reload import Reloaded, stamp
 from sbcauth.dialog_keys import ciphers
-from sbcauth.exceptions import Absorbed, ConfigError, SbcAuthError, Unavailable
+from sbcauth.exceptions import ConfigError, Retransmission, SbcAuthError, Unavailable
 from sbcauth.external_process import Question, Ticket, Waiting
 from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.log_line import NOTICE, record
@@ -120,7 +120,7 @@ class Worker(DialogRoutes, RegistrarRoutes):
             if isinstance(decision, Accept):  # without a detour: a phone that registers again
                 return _let_in(decision, request, self._service)
             return _apply(decision, request, self._service)
-        except Absorbed:
+        except Retransmission:
             return ReturnCode.ANSWERED
         except Unavailable as cause:
             return _refuse(cause)
@@ -155,7 +155,7 @@ class Worker(DialogRoutes, RegistrarRoutes):
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
             return _apply_within(decision, request, service, passage)
-        except Absorbed:
+        except Retransmission:
             return ReturnCode.ANSWERED
         except Unavailable as cause:
             return _refuse(cause)

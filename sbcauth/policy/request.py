@@ -172,9 +172,9 @@ class Request(NamedTuple):
         )
 
     def begin_transaction(self) -> None:
-        """Have the request absorbed when it comes again; called before any of it is remembered.
+        """Have a transaction answer the request when it comes again; called before it leaves a trace.
 
-        Raises Absorbed where it has come again. A request of no server has no transaction.
+        Raises Retransmission where it has come again. A request of no server has no transaction.
         """
 
     def begin_registration(self, nonce_count: str) -> bool:
@@ -186,13 +186,13 @@ class Request(NamedTuple):
         return self.leaves_binding
 
     def absorb_repeat(self) -> None:
-        """Raise Absorbed where the request has come before, and its transaction answers it."""
+        """Raise Retransmission where the transaction of an earlier copy answers the request."""
 
     def repeat_as_query(self, local_user: str, realm: str) -> bool:
         """Tell whether the registrar has carried out this very request before.
 
         It then asks for the user's bindings and changes none (RFC 3261, 10.2.3), so that the
-        phone gets the answer that it has lost. Raises Absorbed where it cannot be touched.
+        phone gets the answer that it has lost. Raises Retransmission where it cannot be touched.
         """
         return False
 

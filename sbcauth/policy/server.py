@@ -216,8 +216,8 @@ class AuthServer:
         """Return what is to be done with `request`, which came at `now` (seconds since 1970).
 
         Where that is to Ask an external server, ask again with its verdict: all the rest may
-        have changed in the meantime. Raises Absorbed where the request has come before, and its
-        transaction answers it.
+        have changed in the meantime. Raises Retransmission where the transaction of an earlier copy
+        answers the request.
         """
         # 1. Never challenged (RFC 3261, 22.1)
         method = request.method

@@ -10,7 +10,7 @@ from conversation import NOW, REALM, Phone, UserInfo, accepted, phones, rule, se
 from sbcauth.digest import credentials
 from sbcauth.digest.credentials import keep_layout, layout_of, usual_credentials
 from sbcauth.digest.response import Algorithm, ha2_without_body
-from sbcauth.exceptions import Absorbed
+from sbcauth.exceptions import Retransmission
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Challenge, Decision, Reason, Reject
 from sbcauth.policy.gate import KnownPhone
@@ -169,7 +169,7 @@ class Repeated(Request):
 
     def absorb_repeat(self) -> None:
         if self.answered:
-            raise Absorbed
+            raise Retransmission
 
     def repeat_as_query(self, local_user: str, realm: str) -> bool:
         self.asked.append(f"{local_user}@{realm}")
@@ -206,7 +206,7 @@ def test_registration_of_which_there_is_no_trace_is_a_replay() -> None:
 
 
 def test_call_that_comes_again_is_absorbed_by_its_transaction() -> None:
-    with pytest.raises(Absorbed):
+    with pytest.raises(Retransmission):
         again(Phone(serve()), method="INVITE", answered=True)
 
 
