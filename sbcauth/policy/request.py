@@ -172,7 +172,7 @@ class Request(NamedTuple):
         )
 
     def begin_transaction(self) -> None:
-        """Have a transaction answer the request when it comes again; called before it leaves a trace.
+        """Have a transaction answer the request when it comes again, before it leaves a trace.
 
         Raises Retransmission where it has come again. A request of no server has no transaction.
         """

@@ -32,7 +32,13 @@ GROUPS = IPGroups(
                 ProxyAddress("sip:198.51.100.2", "198.51.100.2"),
             )
         ),
-        trunk("Named", proxy_set=(ProxyAddress("sip:carrier.example", "carrier.example"),)),
+        trunk(
+            "Named",
+            proxy_set=(
+                ProxyAddress("sip:carrier.example", "carrier.example"),
+                ProxyAddress("sip:second.example", "second.example"),
+            ),
+        ),
         trunk("ByRule", proxy_set=(), classification=(rule("10.0.0.0/8"),)),
     ]
 )
@@ -168,7 +174,7 @@ def test_mark_that_does_not_open_stays_and_leads_nowhere() -> None:
     ("next_route", "hop"),
     [
         ("", "sip:198.51.100.1:5060"),
-        ("sip:198.51.100.2:5070;lr", "sip:198.51.100.2:5070;lr"),
+        ("sip:198.51.100.2:5070;lr;x=y", "sip:198.51.100.2:5070"),
         ("sip:203.0.113.9;lr", "sip:198.51.100.1:5060"),
         ("sip:carrier.example;lr", "sip:198.51.100.1:5060"),
         ("sip:evil.example;lr", "sip:198.51.100.1:5060"),
@@ -180,7 +186,7 @@ def test_route_is_followed_only_to_the_server_that_is_the_other(next_route: str,
 
 def test_route_to_a_server_that_is_known_by_its_name_is_followed() -> None:
     passage = judged(callee=Side("Named", "", NOT_KNOWN))
-    assert DIALOGS.way(passage, "sip:carrier.example;lr", nowhere) == "sip:carrier.example;lr"
+    assert DIALOGS.way(passage, "sip:SECOND.example;lr;x=y", nowhere) == "sip:second.example"
 
 
 def test_server_without_an_address_is_reached_by_its_proxy_set() -> None:

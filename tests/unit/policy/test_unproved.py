@@ -44,7 +44,7 @@ def phone(*groups: IPGroup, **where: str) -> Phone:
     [
         ("<sip:1001@example.com>", REGISTERED),
         ("<sip:1002@example.com>", NOT_REGISTERED),
-        ("", REGISTERED),
+        ("", REGISTERED._replace(local_user="1001")),
     ],
 )
 def test_anonymous_sender_is_whom_he_prefers_to_be_or_who_is_registered_there(
