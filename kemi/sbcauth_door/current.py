@@ -139,8 +139,8 @@ class CurrentRequest:
     def repeat_as_query(self, local_user: str, realm: str) -> bool:
         """Tell whether the registrar has carried out this very request; it is then a query.
 
-        Raises Retransmission where another worker is carrying it out, too. Whoever has done so since
-        the first look has left its trace by the second.
+        Raises Retransmission where another worker is carrying it out, too. Whoever has done so
+        since the first look has left its trace by the second.
         """
         if not registrar.has_carried_out(local_user, realm):
             if self.in_progress.is_of_another(self._begun):
