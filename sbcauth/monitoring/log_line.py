@@ -22,32 +22,17 @@ from sbcauth.policy.decision import (
     Reject,
     Reply,
 )
+from sbcauth.policy.reasons import ERROR as ERROR
+from sbcauth.policy.reasons import INFO as INFO
+from sbcauth.policy.reasons import NOTICE as NOTICE
+from sbcauth.policy.reasons import WARNING as WARNING
 from sbcauth.policy.request import Request
 
 MAX_VALUE = 80
 """The longest value, in characters; a longer one ends in `~`."""
 _MAX_DETAIL = 300  # our own words, with a file's path
 
-ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
-"""Priorities of syslog (RFC 5424, 6.2.1)."""
-
-_PRIORITIES = {
-    Reason.INTERNAL_ERROR: ERROR,
-    Reason.UNAVAILABLE: WARNING,
-    Reason.NEVER_CHALLENGED: INFO,
-    Reason.PASS_THROUGH: INFO,
-    Reason.METHOD_NOT_LISTED: INFO,
-    Reason.WITHIN_DIALOG: INFO,
-    Reason.REGISTERED_SENDER: INFO,
-    Reason.KEEP_ALIVE: INFO,
-    Reason.ASKED: INFO,
-    Reason.ACCEPTED: INFO,
-    Reason.CHALLENGED: INFO,
-    Reason.STALE_NONCE: INFO,
-}
-"""The priority of an outcome; that of all others is NOTICE."""
-_USUAL = {reason for reason, priority in _PRIORITIES.items() if priority == INFO}
-"""What happens all day where nothing is wrong."""
+_USUAL = frozenset(reason for reason in Reason if reason.is_usual)
 
 _PLAIN = re.compile(r"[!#-\[\]-~]+").fullmatch
 
@@ -76,9 +61,9 @@ def unwritten(detail: LogDetail) -> frozenset[Reason]:
         case LogDetail.ALL:
             return frozenset()
         case LogDetail.CHANGES:
-            return frozenset(_USUAL - {Reason.ACCEPTED})
+            return _USUAL - {Reason.ACCEPTED}
         case LogDetail.REFUSALS:
-            return frozenset(_USUAL)
+            return _USUAL
 
 
 def is_written(decision: Decision, detail: LogDetail) -> bool:
@@ -95,7 +80,7 @@ def is_written(decision: Decision, detail: LogDetail) -> bool:
 def outcome(request: Request, decision: Decision) -> Record:
     """Return the record of the decision on `request`."""
     return record(
-        _PRIORITIES.get(decision.reason, NOTICE),
+        decision.reason.level,
         **dict(_verdict(decision)),
         ip_group="" if isinstance(decision, Drop) else decision.ip_group,
         method=request.method,

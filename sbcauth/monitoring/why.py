@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sbcauth.monitoring.channels import IDENTIFIER
-from sbcauth.monitoring.explain import MEANINGS
 from sbcauth.monitoring.log_line import word
 from sbcauth.policy.decision import Reason
+
+_REASONS: dict[str, Reason] = {reason: reason for reason in Reason}
 
 
 class Outcome(NamedTuple):
@@ -41,7 +42,8 @@ class Outcome(NamedTuple):
 
     def meaning(self) -> str:
         """Return what the reason means, in words; empty where a newer version has written it."""
-        return MEANINGS[Reason(self.reason)] if self.reason in MEANINGS else ""
+        known = _REASONS.get(self.reason)
+        return known.meaning if known else ""
 
 
 _TIME = (
@@ -209,7 +211,8 @@ def _advice(outcome: Outcome, user: str, facts: Facts) -> str:
             f"The request is from sip:{outcome.from_user}@…, with the credentials of {name}"
             f"{speaks}: set the phone's address and its user name to the same account."
         )
-    return _ADVICE.get(outcome.reason, "").format(user=name) + _what_was_seen(outcome)
+    known = _REASONS.get(outcome.reason)
+    return (known.advice.format(user=name) if known else "") + _what_was_seen(outcome)
 
 
 def _what_was_seen(outcome: Outcome) -> str:
@@ -245,53 +248,3 @@ _NEVER_ANSWERS = (
     "It never answers the challenges: the phone has no password, or takes them for another realm "
     "or an algorithm that it cannot do (auth_algorithms)."
 )
-_ADVICE: dict[str, str] = {
-    Reason.WRONG_CREDENTIALS: "The phone has another password than User Info: correct it there, "
-    "or give the user a new one with `sbcauth user set-password {user}`.",
-    Reason.UNKNOWN_USER: "Correct the user name in the phone, or add it with `sbcauth user add "
-    "{user}`; `sbcauth user show {user}` tells whether it is in another IP Group or realm.",
-    Reason.DISABLED_USER: "`sbcauth user enable {user}` lets the user in again.",
-    Reason.OLD_PASSWORD: "The phone still has the password before the last change: enter the "
-    "new one, which gets in at once.",
-    Reason.NONCE_OF_ANOTHER: "The answer is wrong, and to a challenge that another address got: "
-    "somebody forges this source, or the phone's address changes between requests.",
-    Reason.LOCKED_OUT: "See above what failed before; put it right, and `sbcauth lockout clear "
-    "{user}` lets the user in at once.",
-    Reason.SOURCE_LOCKED_OUT: "Others at this source guess, or have wrong passwords, too: "
-    "`sbcauth lockout list` shows it; trusted_sources excepts an office or an address translator.",
-    Reason.USER_LOCKED_OUT: "Somebody guesses this user's password from many addresses; whoever "
-    "got in of late still does. `sbcauth lockout clear {user}` ends it.",
-    Reason.ALGORITHM_NOT_OFFERED: "The phone answers with an algorithm that it was not offered: "
-    "see auth_algorithms of the IP Group, or a rule of user_agents for it.",
-    Reason.QOP_NOT_OFFERED: "The phone leaves the qop out, or takes another: see auth_qop of the "
-    "IP Group, or a rule of user_agents for it.",
-    Reason.MIXED_CHALLENGES: "The phone mixes the challenges that it got, the nonce of one with "
-    "the algorithm of another. Offer it one alone, by a rule of user_agents.",
-    Reason.RESPONSE_LENGTH: "The phone computes by another algorithm than it names, or cuts the "
-    "response: offer it another, by a rule of user_agents.",
-    Reason.DIGEST_URI_MISMATCH: "A device between the phone and here changes the Request-URI: "
-    "set check_digest_uri: lenient for this IP Group.",
-    Reason.IDENTITY_MISMATCH: "The user name may not speak for this address of record: `sbcauth "
-    "user show {user}` shows for which it may.",
-    Reason.UNCLASSIFIED: "No IP Group's classification takes requests from this source.",
-    Reason.NOT_REGISTERED: "The phone sends from elsewhere than it registered from, or does not "
-    "register: put the method on the IP Group's authentication_method_list, or set its "
-    "unlisted_without_word: challenge.",
-    Reason.REGISTRATION_UNPROVED: "Put REGISTER on the authentication_method_list of the IP Group, "
-    "or have its requests go to another server (route_to).",
-    Reason.BAD_REGISTRATION: "The detail says what is wrong with the phone's Contact or To.",
-    Reason.UNKNOWN_EXTENSION: "Switch the extension that the detail names off in the phone.",
-    Reason.BAD_REQUEST: "The device sends what is no SIP, or in circles: a trace shows it.",
-    Reason.TOO_MANY_USERS: "max_registered_users of the IP Group says how many there may be.",
-    Reason.NOT_KEPT: "The detail says why; the log of Kamailio may say more.",
-    Reason.UNKNOWN_DIALOG: "The call or subscription is over, or its key was forgotten: the phone "
-    "ends it by itself. If it goes on, a device on the way takes our Record-Route away.",
-    Reason.STALE_NONCE: "Nothing, unless it goes on: a phone answers with the new nonce by itself.",
-    Reason.REPLAYED: "Nothing, unless it goes on: a phone that does not count its nonce up "
-    "needs an update.",
-    Reason.FOREIGN_NONCE: "Nothing, unless it goes on: then the phone answers the challenge of "
-    "another server.",
-    Reason.MALFORMED_CREDENTIALS: "The phone's credentials cannot be read: the detail says why.",
-    Reason.UNAVAILABLE: "The detail says what does not answer; `sbcauth doctor` looks further.",
-    Reason.INTERNAL_ERROR: "A bug: please report it, with the trace that Kamailio's log has.",
-}

@@ -1,65 +1,10 @@
 """What goes out: the closed set of decisions, and the reasons they are logged with."""
 
-from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from sbcauth.policy.reasons import Reason as Reason
 from sbcauth.policy.words import Word
-
-
-class Reason(StrEnum):
-    """Why a request was decided as it was: the `reason` of its log line.
-
-    The set is closed and part of the interface; programs may match on it.
-    """
-
-    # passed on without a verdict
-    NEVER_CHALLENGED = "never-challenged"
-    PASS_THROUGH = "pass-through"
-    METHOD_NOT_LISTED = "method-not-listed"
-    WITHIN_DIALOG = "within-dialog"
-    REGISTERED_SENDER = "registered"
-    EMERGENCY = "emergency"
-    # answered here, and goes nowhere
-    KEEP_ALIVE = "keep-alive"
-    # accepted
-    ACCEPTED = "accepted"
-    # challenged; none of these counts as an attempt, but `wrong credentials` do
-    CHALLENGED = "challenged"
-    FOREIGN_NONCE = "foreign-nonce"
-    STALE_NONCE = "stale-nonce"
-    REPLAYED = "replayed"
-    # the response is wrong, in words for the log only: on the wire they are one
-    WRONG_CREDENTIALS = "wrong-credentials"
-    UNKNOWN_USER = "unknown-user"
-    DISABLED_USER = "disabled-user"
-    NONCE_OF_ANOTHER = "nonce-of-another"
-    # right for the password before; as if wrong, but what it locks out lets the right one in
-    OLD_PASSWORD = "old-password"
-    # refused
-    LOCKED_OUT = "locked-out"
-    SOURCE_LOCKED_OUT = "source-locked-out"
-    USER_LOCKED_OUT = "user-locked-out"
-    ALGORITHM_NOT_OFFERED = "algorithm-not-offered"
-    QOP_NOT_OFFERED = "qop-not-offered"
-    MIXED_CHALLENGES = "mixed-challenges"
-    RESPONSE_LENGTH = "response-length"
-    DIGEST_URI_MISMATCH = "digest-uri-mismatch"
-    IDENTITY_MISMATCH = "identity-mismatch"
-    UNCLASSIFIED = "unclassified"
-    UNKNOWN_DIALOG = "unknown-dialog"
-    MALFORMED_CREDENTIALS = "malformed-credentials"
-    NOT_REGISTERED = "not-registered"
-    REGISTRATION_UNPROVED = "registration-unproved"
-    BAD_REGISTRATION = "bad-registration"
-    UNKNOWN_EXTENSION = "unknown-extension"
-    TOO_MANY_USERS = "too-many-users"
-    NOT_KEPT = "not-kept"
-    BAD_REQUEST = "bad-request"
-    # no verdict
-    ASKED = "asked"
-    UNAVAILABLE = "unavailable"
-    INTERNAL_ERROR = "internal-error"
 
 
 @lru_cache(1000)

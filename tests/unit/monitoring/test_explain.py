@@ -4,7 +4,7 @@ import pytest
 from conversation import NOW, PASSWORD, REALM, UserInfo, deny, phones, rule, serve, user
 from conversation import Phone as AnyPhone
 
-from sbcauth.monitoring.explain import MEANINGS, Step, answer, steps
+from sbcauth.monitoring.explain import _STEP_NAMES, Step, answer, steps
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject
 from sbcauth.policy.ip_groups import (
@@ -13,6 +13,7 @@ from sbcauth.policy.ip_groups import (
     ServerAuthMode,
     UnclassifiedRequests,
 )
+from sbcauth.policy.reasons import LAST_STEP
 from sbcauth.policy.request import Request
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
 
@@ -44,8 +45,10 @@ def phone(recorder: Recorder, **how: str) -> AnyPhone:
 
 
 def test_every_reason_has_its_meaning() -> None:
-    assert MEANINGS.keys() == set(Reason)
-    assert len(set(MEANINGS.values())) == len(MEANINGS)
+    assert all(reason.meaning for reason in Reason)
+    assert len({reason.meaning for reason in Reason}) == len(Reason)
+    assert {reason.step for reason in Reason} <= set(range(1, len(_STEP_NAMES) + 1))
+    assert len(_STEP_NAMES) == LAST_STEP
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -55,7 +58,7 @@ def test_every_reason_ends_at_one_of_the_steps(reason: Reason) -> None:
     *before, last = recorder.explain(Reject(403, "Forbidden", reason, detail="in detail"))
     assert [step.name for step in (*before, last)] == STEPS[: last.number]
     assert [step.number for step in (*before, last)] == list(range(1, last.number + 1))
-    assert last.outcome == f"{MEANINGS[reason]}: in detail ({reason})"
+    assert last.outcome == f"{reason.meaning}: in detail ({reason})"
     assert last.final
     assert not any(step.final for step in before)
 
@@ -68,7 +71,7 @@ def test_phone_without_credentials_is_challenged_at_the_fifth_step() -> None:
         "192.0.2.7 is of the IP Group Phones (type user)",
         "sbc-as-server",
         "REGISTER is on the list",
-        f"{MEANINGS[Reason.CHALLENGED]} (challenged)",
+        f"{Reason.CHALLENGED.meaning} (challenged)",
     ]
     assert answer(decision) == "401 with 1 challenge"
 
@@ -160,7 +163,7 @@ def test_external_server_that_would_be_asked_is_named() -> None:
     last = recorder.explain(decision)[-1]
     assert (last.number, last.final) == (8, True)
     assert last.outcome == (
-        f"{MEANINGS[Reason.ASKED]}: 192.0.2.9:1812, then 192.0.2.10:1645, about the user name 1001 "
+        f"{Reason.ASKED.meaning}: 192.0.2.9:1812, then 192.0.2.10:1645, about the user name 1001 "
         "in attributes of draft-sterman (asked)"
     )
     assert answer(decision) == "it waits for the verdict of the external server"

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from sbcauth.monitoring.explain import MEANINGS
 from sbcauth.monitoring.log_line import outcome as log_line
 from sbcauth.monitoring.why import Facts, Outcome, Search, advice, outcomes, parse
 from sbcauth.policy.decision import Challenge, Pass, Reason, Reject
@@ -179,7 +178,7 @@ def test_nothing_is_advised_about_nothing() -> None:
 
 def test_reason_of_another_version_has_no_meaning_here() -> None:
     assert only(line(Reason.LOCKED_OUT))._replace(reason="newer").meaning() == ""
-    assert only(line(Reason.LOCKED_OUT)).meaning() == MEANINGS[Reason.LOCKED_OUT]
+    assert only(line(Reason.LOCKED_OUT)).meaning() == Reason.LOCKED_OUT.meaning
 
 
 FACTS = Facts(

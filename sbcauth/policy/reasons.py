@@ -1,0 +1,374 @@
+"""Why a request was decided as it was: the reasons of the log, and all that is known of them."""
+
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+ERROR, WARNING, NOTICE, INFO = 3, 4, 5, 6
+"""Priorities of syslog (RFC 5424, 6.2.1)."""
+LAST_STEP = 8
+"""The step of a decision, of those that `explain` names, at which most reasons end the way."""
+
+
+class _Known(NamedTuple):
+    """What is known of a reason."""
+
+    meaning: str
+    advice: str = ""
+    step: int = LAST_STEP
+    level: int = NOTICE
+
+
+_UNKNOWN = _Known("")
+
+
+class Reason(StrEnum):
+    """Why a request was decided as it was: the `reason` of its log line.
+
+    The set is closed and part of the interface; programs may match on it. `meaning` is what it
+    means, and `advice` what can be done about it, for the user `{user}`; it is empty where there
+    is nothing to do. `step` is the one at which the reason ends the way, `level` the priority of
+    its line in the log.
+    """
+
+    meaning: str
+    advice: str
+    step: int
+    level: int
+
+    # passed on without a verdict
+    NEVER_CHALLENGED = (
+        "never-challenged",
+        _Known(
+            "ACK and CANCEL cannot be sent again with credentials, so they pass",
+            step=1,
+            level=INFO,
+        ),
+    )
+    PASS_THROUGH = (
+        "pass-through",
+        _Known(
+            "the IP Group is not in mode sbc-as-server, so the request passes",
+            step=3,
+            level=INFO,
+        ),
+    )
+    METHOD_NOT_LISTED = (
+        "method-not-listed",
+        _Known(
+            "the method is not on the IP Group's list, so the request passes",
+            step=4,
+            level=INFO,
+        ),
+    )
+    WITHIN_DIALOG = (
+        "within-dialog",
+        _Known(
+            "the request goes from one party of its dialog to the other",
+            level=INFO,
+        ),
+    )
+    REGISTERED_SENDER = (
+        "registered",
+        _Known(
+            "the method is not listed, and the sender is registered from there",
+            step=4,
+            level=INFO,
+        ),
+    )
+    EMERGENCY = (
+        "emergency",
+        _Known(
+            "an emergency call, which needs no credentials",
+            step=3,
+        ),
+    )
+    # answered here, and goes nowhere
+    KEEP_ALIVE = (
+        "keep-alive",
+        _Known(
+            "it asks whether we are there: answered here, and relayed to nobody",
+            step=3,
+            level=INFO,
+        ),
+    )
+    # accepted
+    ACCEPTED = (
+        "accepted",
+        _Known(
+            "the response is right, and the sender speaks for itself",
+            level=INFO,
+        ),
+    )
+    # challenged; none of these counts as an attempt, but `wrong credentials` do
+    CHALLENGED = (
+        "challenged",
+        _Known(
+            "no credentials for our realm: a challenge is sent",
+            step=5,
+            level=INFO,
+        ),
+    )
+    FOREIGN_NONCE = (
+        "foreign-nonce",
+        _Known(
+            "the nonce is not one of ours, or of another policy: challenged again",
+            advice="Nothing, unless it goes on: then the phone answers the challenge of another "
+            "server.",
+            step=7,
+        ),
+    )
+    STALE_NONCE = (
+        "stale-nonce",
+        _Known(
+            "the nonce is ours, but too old: challenged again with stale=true",
+            advice="Nothing, unless it goes on: a phone answers with the new nonce by itself.",
+            step=7,
+            level=INFO,
+        ),
+    )
+    REPLAYED = (
+        "replayed",
+        _Known(
+            "the nonce count has been used: challenged again with stale=true",
+            advice="Nothing, unless it goes on: a phone that does not count its nonce up needs "
+            "an update.",
+        ),
+    )
+    # the response is wrong, in words for the log only: on the wire they are one
+    WRONG_CREDENTIALS = (
+        "wrong-credentials",
+        _Known(
+            "the response is wrong: an attempt is counted",
+            advice="The phone has another password than User Info: correct it there, or give the "
+            "user a new one with `sbcauth user set-password {user}`.",
+        ),
+    )
+    UNKNOWN_USER = (
+        "unknown-user",
+        _Known(
+            "User Info has no such user: an attempt is counted",
+            advice="Correct the user name in the phone, or add it with `sbcauth user add "
+            "{user}`; `sbcauth user show {user}` tells whether it is in another IP Group or "
+            "realm.",
+        ),
+    )
+    DISABLED_USER = (
+        "disabled-user",
+        _Known(
+            "the user is disabled: an attempt is counted",
+            advice="`sbcauth user enable {user}` lets the user in again.",
+        ),
+    )
+    NONCE_OF_ANOTHER = (
+        "nonce-of-another",
+        _Known(
+            "the response is wrong, to a nonce of another source: counted there",
+            advice="The answer is wrong, and to a challenge that another address got: somebody "
+            "forges this source, or the phone's address changes between requests.",
+        ),
+    )
+    # right for the password before; as if wrong, but what it locks out lets the right one in
+    OLD_PASSWORD = (
+        "old-password",
+        _Known(
+            "right for the password before this one: an attempt is counted",
+            advice="The phone still has the password before the last change: enter the new one, "
+            "which gets in at once.",
+        ),
+    )
+    # refused
+    LOCKED_OUT = (
+        "locked-out",
+        _Known(
+            "too many attempts have failed: refused until the lockout ends",
+            advice="See above what failed before; put it right, and `sbcauth lockout clear "
+            "{user}` lets the user in at once.",
+            step=6,
+        ),
+    )
+    SOURCE_LOCKED_OUT = (
+        "source-locked-out",
+        _Known(
+            "the source has failed too often, under whatever user names",
+            advice="Others at this source guess, or have wrong passwords, too: `sbcauth lockout "
+            "list` shows it; trusted_sources excepts an office or an address translator.",
+            step=6,
+        ),
+    )
+    USER_LOCKED_OUT = (
+        "user-locked-out",
+        _Known(
+            "too many have failed under the user name, wherever they are",
+            advice="Somebody guesses this user's password from many addresses; whoever got in of "
+            "late still does. `sbcauth lockout clear {user}` ends it.",
+            step=6,
+        ),
+    )
+    ALGORITHM_NOT_OFFERED = (
+        "algorithm-not-offered",
+        _Known(
+            "the algorithm was not offered",
+            advice="The phone answers with an algorithm that it was not offered: see "
+            "auth_algorithms of the IP Group, or a rule of user_agents for it.",
+            step=7,
+        ),
+    )
+    QOP_NOT_OFFERED = (
+        "qop-not-offered",
+        _Known(
+            "the qop was not offered, or was left out although offered",
+            advice="The phone leaves the qop out, or takes another: see auth_qop of the IP "
+            "Group, or a rule of user_agents for it.",
+            step=7,
+        ),
+    )
+    MIXED_CHALLENGES = (
+        "mixed-challenges",
+        _Known(
+            "the nonce is ours, but for another algorithm than the answer's",
+            advice="The phone mixes the challenges that it got, the nonce of one with the "
+            "algorithm of another. Offer it one alone, by a rule of user_agents.",
+            step=7,
+        ),
+    )
+    RESPONSE_LENGTH = (
+        "response-length",
+        _Known(
+            "the response is longer or shorter than its algorithm makes them",
+            advice="The phone computes by another algorithm than it names, or cuts the response: "
+            "offer it another, by a rule of user_agents.",
+            step=7,
+        ),
+    )
+    DIGEST_URI_MISMATCH = (
+        "digest-uri-mismatch",
+        _Known(
+            "the digest uri is not the Request-URI (check_digest_uri: strict)",
+            advice="A device between the phone and here changes the Request-URI: set "
+            "check_digest_uri: lenient for this IP Group.",
+            step=7,
+        ),
+    )
+    IDENTITY_MISMATCH = (
+        "identity-mismatch",
+        _Known(
+            "the response is right, but for another's address of record",
+            advice="The user name may not speak for this address of record: `sbcauth user show "
+            "{user}` shows for which it may.",
+        ),
+    )
+    UNCLASSIFIED = (
+        "unclassified",
+        _Known(
+            "no IP Group takes requests from there, or a deny rule refuses them",
+            advice="No IP Group's classification takes requests from this source.",
+            step=2,
+        ),
+    )
+    UNKNOWN_DIALOG = (
+        "unknown-dialog",
+        _Known(
+            "it belongs to no dialog that was let in, or comes from neither party",
+            advice="The call or subscription is over, or its key was forgotten: the phone ends "
+            "it by itself. If it goes on, a device on the way takes our Record-Route away.",
+        ),
+    )
+    MALFORMED_CREDENTIALS = (
+        "malformed-credentials",
+        _Known(
+            "the credentials cannot be read",
+            advice="The phone's credentials cannot be read: the detail says why.",
+            step=5,
+        ),
+    )
+    NOT_REGISTERED = (
+        "not-registered",
+        _Known(
+            "the method is not listed, and the sender is not registered from there",
+            advice="The phone sends from elsewhere than it registered from, or does not "
+            "register: put the method on the IP Group's authentication_method_list, or set its "
+            "unlisted_without_word: challenge.",
+            step=4,
+        ),
+    )
+    REGISTRATION_UNPROVED = (
+        "registration-unproved",
+        _Known(
+            "nothing is registered unproved for addresses of User Info, by peer servers, or "
+            "where REGISTER is not on the list",
+            advice="Put REGISTER on the authentication_method_list of the IP Group, or have its "
+            "requests go to another server (route_to).",
+            step=4,
+        ),
+    )
+    BAD_REGISTRATION = (
+        "bad-registration",
+        _Known(
+            "the registration cannot be kept as it is",
+            advice="The detail says what is wrong with the phone's Contact or To.",
+        ),
+    )
+    UNKNOWN_EXTENSION = (
+        "unknown-extension",
+        _Known(
+            "it requires an extension of SIP that we do not have",
+            advice="Switch the extension that the detail names off in the phone.",
+        ),
+    )
+    TOO_MANY_USERS = (
+        "too-many-users",
+        _Known(
+            "the IP Group has as many registered users as it may",
+            advice="max_registered_users of the IP Group says how many there may be.",
+        ),
+    )
+    NOT_KEPT = (
+        "not-kept",
+        _Known(
+            "the registrar has refused a registration that was let in",
+            advice="The detail says why; the log of Kamailio may say more.",
+        ),
+    )
+    BAD_REQUEST = (
+        "bad-request",
+        _Known(
+            "refused before anything was decided: it is malformed, or went too far",
+            advice="The device sends what is no SIP, or in circles: a trace shows it.",
+        ),
+    )
+    # no verdict
+    ASKED = (
+        "asked",
+        _Known(
+            "the external server is asked, and its verdict makes a decision of its own",
+            level=INFO,
+        ),
+    )
+    UNAVAILABLE = (
+        "unavailable",
+        _Known(
+            "a database or server that is needed does not answer",
+            advice="The detail says what does not answer; `sbcauth doctor` looks further.",
+            level=WARNING,
+        ),
+    )
+    INTERNAL_ERROR = (
+        "internal-error",
+        _Known(
+            "a bug; the log has its trace",
+            advice="A bug: please report it, with the trace that Kamailio's log has.",
+            level=ERROR,
+        ),
+    )
+
+    def __new__(cls, name: str, known: _Known = _UNKNOWN) -> Self:
+        """Return the reason that the log calls `name`."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.meaning, member.advice, member.step, member.level = known
+        return member
+
+    @property
+    def is_usual(self) -> bool:
+        """Tell whether it happens all day where nothing is wrong."""
+        return self.level == INFO
