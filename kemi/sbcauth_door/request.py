@@ -26,6 +26,7 @@ from sbcauth.policy.decision import (
     Reject,
     outcome_key,
 )
+from sbcauth.policy.identities import as_number, numbers_in
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
 from sbcauth.policy.words import Word
@@ -155,6 +156,25 @@ def remove_assertions() -> None:
         _remove(name)
 
 
+def diversions() -> list[str]:
+    """Return which header fields the request has that tell of a diversion."""
+    return [name for name in _DIVERSIONS if KSR.hdr.is_present(name) > 0]
+
+
+def diverting(name: str) -> list[str]:
+    """Return the numbers that such a header field names, none where there are too many.
+
+    History-Info has who is called as well (RFC 7044), which is not meant.
+    """
+    values = fields(name, _MOST_FIELDS)
+    if len(values) == _MOST_FIELDS:
+        return []
+    called = as_number(text("rU")) if name == _HISTORY else None
+    return [number for number in numbers_in(values) if number != called]
+
+
+_HISTORY = "History-Info"
+_DIVERSIONS = ("Diversion", _HISTORY)
 _remove = KSR.hdr.remove
 _ASSERTIONS = ("P-Asserted-Identity", "Remote-Party-ID", "P-Preferred-Identity")
 

@@ -38,7 +38,7 @@ from sbcauth.policy.decision import (
     Reply,
 )
 from sbcauth.policy.external_server import LONGEST_WAIT, ExternalServer, Verdict
-from sbcauth.policy.ip_groups import IPGroupType
+from sbcauth.policy.ip_groups import FromScreening, IPGroupType
 from sbcauth.policy.passages import Passage
 from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import SharedState
@@ -249,6 +249,7 @@ class Worker(DialogRoutes, RegistrarRoutes):
             ksr.remove_credentials(request, decision.realm)
             if _is_of_users(self._service, decision.ip_group):
                 ksr.remove_assertions()
+                _remove_diversions_of_others(decision, request, self._service)
             connections.keep_while_waiting(request, self._service.unproved_connection_lifetime)
             ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
@@ -401,6 +402,7 @@ def _let_in(decision: Accept, request: Request, service: Service, *, waited: boo
         ksr.remove_credentials(request, realm)
         if not registers and _is_of_users(service, ip_group):
             ksr.remove_assertions()
+            _remove_diversions_of_others(decision, request, service)
     if not registers and _is_of_users(service, ip_group):
         ksr.set_identity(service.server.asserted_number(decision, request), realm)
     route = service.routes[ip_group, registers]
@@ -409,6 +411,20 @@ def _let_in(decision: Accept, request: Request, service: Service, *, waited: boo
     if route.route_to or route.apart:
         ksr.set_route(route)
     return ReturnCode.ACCEPTED
+
+
+def _remove_diversions_of_others(
+    decision: Accept | Ask, request: Request, service: Service
+) -> None:
+    """Take out who has diverted a call, where that is not the account itself (RFC 5806, 7044)."""
+    group = service.ip_groups.by_name[decision.ip_group]
+    if group.from_screening is FromScreening.OFF:
+        return
+    for name in ksr.diversions():
+        numbers = ksr.diverting(name)
+        username, said = decision.username, request.from_user
+        if not numbers or not service.server.are_own(group.name, username, said, numbers):
+            KSR.hdr.remove(name)
 
 
 def _unknown_dialog(service: Service, method: str) -> int:

@@ -7,7 +7,7 @@ a name. That is for speed, too: between two requests Kamailio's own work empties
 caches, so that each function and each object costs half a microsecond to touch, not a tenth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sbcauth.digest.credentials import (
@@ -681,6 +681,19 @@ class AuthServer:
             if each == own or self._accounts.speaks_for(accepted.username, each, group)
         )
         return next(mine, own)
+
+    def are_own(self, ip_group: str, username: str, from_user: str, numbers: Iterable[str]) -> bool:
+        """Tell whether all these numbers are the account's of a user name; raises Unavailable.
+
+        A pair that stands for every address of record is who it says in From.
+        """
+        group = self._gates[ip_group].group
+        own = self._accounts.local_user_of(username, group)
+        if own is None:
+            own = as_number(from_user)
+        return all(
+            each == own or self._accounts.speaks_for(username, each, group) for each in numbers
+        )
 
     def owner_of(self, number: str, group: IPGroup) -> Owner | None:
         """Return the account of an IP Group that has a number as one of its identities.

@@ -321,3 +321,27 @@ def test_caller_is_told_who_answers_but_under_privacy(pbx, trunk, private, is_to
     busy = pbx.response(pbx.last_branch)
     assert bool(busy.all("p-asserted-identity")) == is_told
     pbx.acknowledge(busy)
+
+
+# -- who has diverted a call
+
+CALLED = f"<sip:{STRANGERS}@example.com>;index=1.1"
+
+
+@pytest.mark.parametrize(
+    ("field", "goes_on"),
+    [
+        (f"Diversion: <sip:{OURS}@example.com>;reason=unconditional", True),
+        (f"Diversion: <tel:{SHORT}>, <sip:pbx@x>", True),
+        ("Diversion: <sip:1001@example.com>;reason=unconditional", False),
+        (f'Diversion: "<sip:{OURS}@x>" <sip:+4989@x>', False),
+        (f"Diversion: <sip:{OURS}@x>, <sip:+4989@x>", False),
+        (f"History-Info: <sip:{OURS}@example.com>;index=1, {CALLED}", True),
+        (f"History-Info: <sip:+4989@x>;index=1, {CALLED}", False),
+        (f"History-Info: {CALLED}", False),
+    ],
+)
+def test_diversion_goes_on_only_with_numbers_of_its_own(pbx, trunk, field, goes_on):
+    said = {"from_uri": f"sip:{OURS}@example.com", "headers": [field]}
+    invite = reaches_trunk(pbx, trunk, **said)
+    assert bool(invite.all(field.partition(":")[0])) == goes_on
