@@ -99,6 +99,7 @@ class Router:
         realm = KSR.pv.gete("$avp(sbcauth_realm)")
         if KSR.is_REGISTER():
             user = KSR.pv.gete("$avp(sbcauth_local_user)")
+            KSR.pv.sets("$avp(received)", KSR.pv.get("$su"))  # whatever its Contact says
             KSR.registrar.save_uri("location", 0, f"sip:{user}@{realm}")
             return
         user = KSR.pv.gete("$rU")

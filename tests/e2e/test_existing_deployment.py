@@ -16,7 +16,7 @@ from conftest import check_log
 from deployment import Deployment
 from dialogs import Call
 from kamailio import SBCAUTH, free_port, wait_for
-from phone import Dialog, Phone
+from phone import Dialog, Endpoint, Phone
 from real_programs import succeeds
 from repository import REPOSITORY
 
@@ -262,3 +262,31 @@ def test_page_shows_what_the_command_prints(tmp_path: Path) -> None:
         [SBCAUTH, *block[1].split()[1:]], capture_output=True, text=True, check=True
     )
     assert done.stdout.replace(str(REPOSITORY / "kemi"), "/opt/sbcauth/kemi") == block[2]
+
+
+def test_phone_is_reached_where_it_registered_from_whatever_its_contact_says(tmp_path):
+    server = python(tmp_path)
+    for name, password in USERS.items():
+        server.add_user(name, password)
+    with (
+        server,
+        Endpoint(server, "127.55.0.1") as victim,
+        ElsewherePhone(server, "1001", "secret1001") as one,
+        Phone(server, "1002", "secret1002") as two,
+    ):
+        one.elsewhere = f"<sip:x@{victim.host}>"
+        assert one.register().status == 200
+        challenge = two.request("INVITE", one.uri)
+        two.send(two.build("INVITE", one.uri, answering=challenge))
+        one.incoming("INVITE")
+        assert victim.hears_nothing(0.2)
+
+
+class ElsewherePhone(Phone):
+    """A phone whose Contact leads elsewhere."""
+
+    elsewhere = ""
+
+    @property
+    def contact(self) -> str:
+        return self.elsewhere

@@ -71,3 +71,30 @@ def test_byes_by_seals_alone_are_few(server, call, endpoint):
     assert wait_for(lambda: "status=481" in server.log())
     assert wait_for(lambda: stranger.response().status == 481)
     assert rpc(server).call("tm.stats")["created"] - created <= 2 * MOST_BYES
+
+
+def test_late_2xx_reaches_no_other_connection(server, phone, endpoint):
+    caller = phone("1001", "secret of 1001", transport="tcp")
+    callee = phone("1002", "secret of 1002")
+    assert callee.register().status == 200
+    call = Call.between(caller, callee, "sip:1002@example.com")
+    victim = endpoint(ELSEWHERE, transport="tcp")
+    victim.send(b"\r\n\r\n")
+    routes = "".join(f"Record-Route: {each}\r\n" for each in call.callee.routes)
+    for number in range(1, 64):
+        connection = f"{number:x}"[::-1]  # as Kamailio names one to itself
+        callee.send(
+            (
+                "SIP/2.0 200 OK\r\n"
+                f"Via: SIP/2.0/TCP 127.0.0.1:{server.port};branch=z9hG4bK-no.{number}"
+                f";i={connection}\r\n"
+                f"Via: SIP/2.0/TCP {caller.host};rport={caller.port};received={caller.address}"
+                ";branch=z9hG4bK-none\r\n"
+                f"{routes}From: {call.caller.local}\r\nTo: {call.caller.remote}\r\n"
+                f"Call-ID: {call.caller.call_id}\r\nCSeq: 900 INVITE\r\n"
+                f"Contact: {callee.contact}\r\nContent-Length: 0\r\n\r\n"
+            ).encode()
+        )
+    for _ in range(1, 64):
+        assert caller.response().status == 200
+    assert victim.hears_nothing()
