@@ -57,7 +57,8 @@ def test_configurations_are_right(page: str, text: str, tmp_path: Path) -> None:
         (tmp_path / name).write_text("a-secret\n")
     environment = dict.fromkeys(re.findall(r"\$\{env:(.*?)\}", text), "a-secret")
     (tmp_path / "sbcauth.yaml").write_text(text)
-    assert not load(tmp_path / "sbcauth.yaml", environment).warnings
+    said = [each.message for each in load(tmp_path / "sbcauth.yaml", environment).warnings]
+    assert not [each for each in said if "of any address that no rule fits" not in each]
     assert objections(text) == []
 
 
