@@ -15,7 +15,7 @@ from sbcauth.config.load import Config, load
 from sbcauth.config.show import effective, json_schema
 from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.users.database import sqlite_path
-from sbcauth.users.membership import strays
+from sbcauth.users.membership import orphans
 from sbcauth.users.table import UserTable
 
 commands = typer.Typer(
@@ -35,9 +35,9 @@ def check(context: typer.Context, as_json: AsJSON = False) -> None:
     config = load(context.obj, os.environ)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    unfit = _strays(config)
-    for stray in unfit:
-        print(stray, file=sys.stderr)
+    unfit = _orphans(config)
+    for orphan in unfit:
+        print(orphan, file=sys.stderr)
     if unfit:
         raise typer.Exit(1)
     print(f"{context.obj}: {counted(len(config.ip_groups), 'IP Group')}, no mistake found")
@@ -80,7 +80,7 @@ def _check_as_json(file: Path) -> None:
         mistakes = error.complaints
     else:
         groups = [group.name for group in config.ip_groups]
-        warnings, unfit = config.warnings, _strays(config)
+        warnings, unfit = config.warnings, _orphans(config)
     print_json(
         {
             "file": str(file),
@@ -94,8 +94,8 @@ def _check_as_json(file: Path) -> None:
         raise typer.Exit(1)
 
 
-def _strays(config: Config) -> list[str]:
+def _orphans(config: Config) -> list[str]:
     if not sqlite_path(config.database).exists():
         return []
     with UserTable(config.database, config.ha1_key_file) as table:
-        return list(strays(table, config.ip_groups))
+        return list(orphans(table, config.ip_groups))

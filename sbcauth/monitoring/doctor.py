@@ -22,7 +22,7 @@ from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.policy.shared_state import Table
 from sbcauth.users.database import sqlite_path
-from sbcauth.users.membership import strays
+from sbcauth.users.membership import orphans
 from sbcauth.users.resealing import plain_users
 from sbcauth.users.table import UserTable
 
@@ -114,8 +114,8 @@ def _database(config: Config) -> Iterator[Finding]:
     try:
         with UserTable(config.database, config.ha1_key_file) as table:
             users = table.count()
-            for stray in strays(table, config.ip_groups):
-                yield Finding(Grade.ERROR, "User Info", stray)
+            for orphan in orphans(table, config.ip_groups):
+                yield Finding(Grade.ERROR, "User Info", orphan)
             yield from _sealing(table)
     except Unavailable as error:
         yield Finding(Grade.ERROR, "User Info", str(error))

@@ -8,7 +8,7 @@ from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.users.table import UserTable
 
 
-def strays(table: UserTable, ip_groups: Iterable[IPGroup]) -> Iterator[str]:
+def orphans(table: UserTable, ip_groups: Iterable[IPGroup]) -> Iterator[str]:
     """Yield a line for each user whose IP Group or realm is no longer configured.
 
     A user may have the realm of the peer that the IP Group is routed to: that answers the peer's

@@ -10,7 +10,7 @@ import pytest
 from sbcauth.digest.ha1s import HA1s
 from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
-from sbcauth.users.membership import ip_group_named, only_ip_group_of_users, strays
+from sbcauth.users.membership import ip_group_named, only_ip_group_of_users, orphans
 from sbcauth.users.table import UserTable
 
 REALM = "example.com"
@@ -254,7 +254,7 @@ def test_user_that_the_configuration_no_longer_fits_is_a_stray(table: UserTable)
     table.add("Phones", "1001", REALM, "secret")
     table.add("Phones", "1002", "old.example", "secret")
     table.add("Gone", "1003", REALM, "secret")
-    assert list(strays(table, [PHONES])) == [
+    assert list(orphans(table, [PHONES])) == [
         "user 1003: there is no IP Group Gone",
         "user 1002: the password is bound to the realm old.example, but that of the IP Group "
         "Phones is example.com: remove the user and add it again",
@@ -264,9 +264,9 @@ def test_user_that_the_configuration_no_longer_fits_is_a_stray(table: UserTable)
 def test_user_whose_ip_group_keeps_registrations_unasked_is_a_stray(table: UserTable) -> None:
     table.add("Phones", "1001", REALM, "secret")
     unasked = replace(PHONES, authentication_mode=AuthenticationMode.USER_AUTHENTICATES)
-    (found,) = strays(table, [unasked])
+    (found,) = orphans(table, [unasked])
     assert found.startswith("user 1001: the IP Group Phones asks nobody")
-    assert list(strays(table, [replace(unasked, route_to="PBX")])) == []
+    assert list(orphans(table, [replace(unasked, route_to="PBX")])) == []
 
 
 # The numbers of a user
