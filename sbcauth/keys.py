@@ -29,7 +29,7 @@ class Key:
 class KeyFile:
     """The keys in the file `path`.
 
-    `name` is what complaints call them; `first_line` tells who opens the file what they are for;
+    `name` is what errors call them; `first_line` tells who opens the file what they are for;
     `if_empty` is what to do where it holds none.
     Every method raises ConfigError where the file cannot be read or written.
     """
@@ -41,14 +41,14 @@ class KeyFile:
 
     def load_or_create(self) -> tuple[Key, ...]:
         """Return the keys, the newest first; where there is no file, it is made with one."""
-        with complaints(self.path, self.name):
+        with as_config_error(self.path, self.name):
             if not self.path.exists():
                 self.write((new_key(()),))
         return self.load()
 
     def load(self) -> tuple[Key, ...]:
         """Return the keys, the newest first."""
-        with complaints(self.path, self.name):
+        with as_config_error(self.path, self.name):
             text = self.path.read_text("ascii", "replace")
         keys: list[Key] = []
         for number, line in enumerate(text.splitlines(), start=1):
@@ -64,7 +64,7 @@ class KeyFile:
     def write(self, keys: Sequence[Key]) -> None:
         """Put `keys` in the place of what the file holds."""
         lines = "".join(f"{key.id} {key.secret.hex()}\n" for key in keys)
-        with complaints(self.path, self.name):
+        with as_config_error(self.path, self.name):
             write_whole(self.path, f"# {self.first_line}\n{lines}")
 
 
@@ -82,8 +82,8 @@ def new_key(keys: Sequence[Key]) -> Key:
 
 
 @contextmanager
-def complaints(path: Path, name: str) -> Iterator[None]:
-    """Name the file, and what it holds, in what the system says of it."""
+def as_config_error(path: Path, name: str) -> Iterator[None]:
+    """Raise OSError as ConfigError, which names the file and what it holds."""
     try:
         yield
     except OSError as error:

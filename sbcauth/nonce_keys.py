@@ -19,7 +19,7 @@ from socket import gethostname
 
 from sbcauth.digest.nonces import LONGEST_LIFE, NonceKey
 from sbcauth.files import write_whole
-from sbcauth.keys import Key, KeyFile, complaint, complaints, new_key
+from sbcauth.keys import Key, KeyFile, as_config_error, complaint, new_key
 
 _KEPT = 3
 _DIALOG_KEY = re.compile(r"[0-9a-f]{64}")
@@ -66,14 +66,14 @@ def rotate(path: Path, now: float, reload: Callable[[], None]) -> tuple[NonceKey
     """
     file = _file(path)
     keys = file.load_or_create()
-    with complaints(path, _NAME):
+    with as_config_error(path, _NAME):
         wait = math.ceil(path.stat().st_mtime + LONGEST_LIFE - now)
     if len(keys) >= _KEPT and wait > 0:
         message = f"the oldest key may still have nonces in use: wait {wait} s, or use --forget"
         raise complaint(path, 1, message)
     new = new_key(keys)
     file.write((keys[0], new, *keys[1:]))
-    with complaints(path, _NAME):
+    with as_config_error(path, _NAME):
         reload()
     keys = (new, *keys)[:_KEPT]
     file.write(keys)
@@ -88,7 +88,7 @@ def replace(path: Path) -> tuple[NonceKey, ...]:
     file = _file(path)
     keys = (new_key(file.load_or_create()),)
     file.write(keys)
-    with complaints(path, _NAME):
+    with as_config_error(path, _NAME):
         _dialog_file(path).unlink(missing_ok=True)  # it came from a key that is no longer secret
     return _nonce_keys(keys)
 
@@ -109,9 +109,9 @@ def dialog_keys(path: Path) -> tuple[str, ...]:
     if not kept.exists():
         oldest = load_or_create(path)[-1]
         key = blake2s(key=oldest.secret, person=b"dialog").hexdigest()
-        with complaints(kept, _NAME):
+        with as_config_error(kept, _NAME):
             write_whole(kept, f"{key}\n")
-    with complaints(kept, _NAME):
+    with as_config_error(kept, _NAME):
         keys = kept.read_text("ascii", "replace").split() or [""]
     for number, key in enumerate(keys, start=1):
         if not _DIALOG_KEY.fullmatch(key):

@@ -13,7 +13,7 @@ from typing import Any
 from sbcauth.config.load import Config
 from sbcauth.config.show import effective
 from sbcauth.files import write_whole
-from sbcauth.keys import complaints
+from sbcauth.keys import as_config_error
 from sbcauth.nonce_keys import dialog_key
 
 Values = Mapping[str, Any]
@@ -37,7 +37,7 @@ def version(values: Values) -> str:
 def keep(config: Config, values: Values) -> None:
     """Keep what is in force in a file, readable by its owner alone; raises ConfigError."""
     file, text = _file(config), json.dumps(values)
-    with complaints(file, "what is in force"):
+    with as_config_error(file, "what is in force"):
         if not file.exists() or file.read_text() != text:
             write_whole(file, text)
 
