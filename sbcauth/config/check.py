@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from sbcauth.config.schema import (
-    EmergencyKeys,
-    FileKeys,
-    HttpKeys,
-    IPGroupKeys,
-    RadiusKeys,
+    EmergencySettings,
+    FileSettings,
+    HttpFileSettings,
+    IPGroupSettings,
+    RadiusFileSettings,
     at_least,
     client_realms,
     digest_username,
@@ -56,7 +56,7 @@ class Finding(NamedTuple):
 _NEVER_CHALLENGED = {"ACK", "CANCEL"}
 
 
-def check(keys: FileKeys) -> Iterator[Finding]:
+def check(keys: FileSettings) -> Iterator[Finding]:
     """Yield what is wrong between the keys of the file."""
     seen: set[str] = set()
     if not keys.ip_groups:
@@ -90,7 +90,7 @@ def check(keys: FileKeys) -> Iterator[Finding]:
 
 
 def _check_route(
-    path: Path, group: IPGroupKeys, servers: Mapping[str, IPGroupKeys]
+    path: Path, group: IPGroupSettings, servers: Mapping[str, IPGroupSettings]
 ) -> Iterator[Finding]:
     if group.route_to is None:
         return
@@ -105,7 +105,7 @@ def _check_route(
         yield Finding((*path, "route_to"), f"{group.route_to!r} has no proxy_set", True)
 
 
-def _check_credentials(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+def _check_credentials(path: Path, group: IPGroupSettings) -> Iterator[Finding]:
     for side in ("as_server", "as_client"):
         username, password = f"username_{side}", f"password_{side}"
         given = [key for key in (username, password) if getattr(group, key) is not None]
@@ -114,7 +114,7 @@ def _check_credentials(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
             yield Finding((*path, given[0]), f"{missing} is missing beside it", True)
 
 
-def _check_classification(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+def _check_classification(path: Path, group: IPGroupSettings) -> Iterator[Finding]:
     if not group.proxy_set and all(r.action is RuleAction.DENY for r in group.classification):
         yield Finding(path, "no request can be classified: add proxy_set or classification", False)
     for server in group.proxy_set:
@@ -123,7 +123,7 @@ def _check_classification(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
             yield Finding((*path, "proxy_set"), message, False)
 
 
-def _check_rules(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+def _check_rules(path: Path, group: IPGroupSettings) -> Iterator[Finding]:
     """Find rules that name no address, or a digest user name beside anything else."""
     for number, rule in enumerate(group.classification):
         where = (*path, "classification", number)
@@ -158,7 +158,7 @@ _ALIKE = (
 """What must be the same where a request is challenged before its IP Group is known."""
 
 
-def _check_named(keys: FileKeys) -> Iterator[Finding]:
+def _check_named(keys: FileSettings) -> Iterator[Finding]:
     """Find what differs between IP Groups known by digest user name, and say what they open."""
     named = [(place, g) for place, g in enumerate(keys.ip_groups) if digest_username(g)]
     for number, (place, group) in enumerate(named):
@@ -188,7 +188,7 @@ def _check_named(keys: FileKeys) -> Iterator[Finding]:
             yield Finding((*path, "classification"), message, False)
 
 
-def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+def _check_as_server(path: Path, group: IPGroupSettings, keys: FileSettings) -> Iterator[Finding]:
     methods = group.authentication_method_list
     where = (*path, "authentication_method_list")
     if methods is None:
@@ -211,7 +211,7 @@ def _check_as_server(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator
         yield Finding((*path, "username_as_server"), message, True)
 
 
-def _check_offers(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+def _check_offers(path: Path, group: IPGroupSettings, keys: FileSettings) -> Iterator[Finding]:
     """Find offers that are weaker than `at_least`: the IP Group's own, and those of rules."""
     floor = at_least(group, keys)
     offers: list[tuple[Path, Sequence[Algorithm], AuthQop, bool]] = [
@@ -237,7 +237,7 @@ def _check_offers(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Fi
 
 
 def _check_words(
-    path: Path, group: IPGroupKeys, keys: FileKeys, servers: Mapping[str, IPGroupKeys]
+    path: Path, group: IPGroupSettings, keys: FileSettings, servers: Mapping[str, IPGroupSettings]
 ) -> Iterator[Finding]:
     """Find what lets more pass than it seems to, or can have no effect."""
     is_user = group.type is IPGroupType.USER
@@ -278,7 +278,7 @@ def _check_words(
         yield Finding((*path, "user_security_mode"), message, False)
 
 
-def _realms_of_users(keys: FileKeys) -> set[str]:
+def _realms_of_users(keys: FileSettings) -> set[str]:
     """Return the realms in which phones are challenged."""
     return {
         setting(group, keys, "realm")
@@ -289,14 +289,16 @@ def _realms_of_users(keys: FileKeys) -> set[str]:
 
 
 def _check_emergency(
-    where: Path, emergency: EmergencyKeys, servers: Mapping[str, IPGroupKeys]
+    where: Path, emergency: EmergencySettings, servers: Mapping[str, IPGroupSettings]
 ) -> Iterator[Finding]:
     if not getattr(servers.get(emergency.route_to), "proxy_set", ()):
         message = f"{emergency.route_to!r} is no IP Group of type server with a proxy_set"
         yield Finding(where, message, True)
 
 
-def _check_client_realms(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+def _check_client_realms(
+    path: Path, group: IPGroupSettings, keys: FileSettings
+) -> Iterator[Finding]:
     """Refuse to answer challenges that may be ours, and warn of those that may be anybody's."""
     ours = {
         setting(each, keys, "realm")
@@ -312,7 +314,7 @@ def _check_client_realms(path: Path, group: IPGroupKeys, keys: FileKeys) -> Iter
         yield Finding((*path, "username_as_client"), message, False)
 
 
-def _check_shadow(where: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[Finding]:
+def _check_shadow(where: Path, group: IPGroupSettings, keys: FileSettings) -> Iterator[Finding]:
     if group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER:
         yield Finding(where, "has no effect but in mode sbc-as-server", False)
     elif setting(group, keys, "server_auth_mode") is not ServerAuthMode.LOCAL:
@@ -324,7 +326,7 @@ def _check_shadow(where: Path, group: IPGroupKeys, keys: FileKeys) -> Iterator[F
         yield Finding(where, "is on: every request passes, whoever sent it", False)
 
 
-def _check_as_client(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
+def _check_as_client(path: Path, group: IPGroupSettings) -> Iterator[Finding]:
     where = (*path, "authentication_mode")
     if group.type is IPGroupType.USER and group.route_to is None:
         yield Finding(where, "has no effect without route_to: no server is asked", False)
@@ -334,10 +336,10 @@ def _check_as_client(path: Path, group: IPGroupKeys) -> Iterator[Finding]:
 
 
 def _check_external(
-    path: Path, group: IPGroupKeys, keys: FileKeys, mode: ServerAuthMode
+    path: Path, group: IPGroupSettings, keys: FileSettings, mode: ServerAuthMode
 ) -> Iterator[Finding]:
     """Find what is wrong with the servers that are asked in this mode."""
-    asked: RadiusKeys | HttpKeys | None = setting(group, keys, mode)
+    asked: RadiusFileSettings | HttpFileSettings | None = setting(group, keys, mode)
     where = "http.urls" if mode is ServerAuthMode.HTTP else "radius.servers"
     settings = asked.value(pathlib.Path()) if asked else None
     if asked is None or settings is None or not settings.patience:
@@ -358,7 +360,7 @@ def _check_external(
         yield Finding((*path, "auth_algorithms"), message, False)
 
 
-def _overlaps(keys: FileKeys) -> Iterator[Finding]:
+def _overlaps(keys: FileSettings) -> Iterator[Finding]:
     """Warn of what two IP Groups claim alike: the first in the file wins."""
     owners: dict[tuple[Any, ...], str] = {}
     for place, group in enumerate(keys.ip_groups):
@@ -370,7 +372,7 @@ def _overlaps(keys: FileKeys) -> Iterator[Finding]:
                 yield Finding(("ip_groups", place, *path), message, False)
 
 
-def _claims(group: IPGroupKeys) -> Iterator[tuple[Path, tuple[Any, ...]]]:
+def _claims(group: IPGroupSettings) -> Iterator[tuple[Path, tuple[Any, ...]]]:
     """Yield what the IP Group claims, and where it says so; case does not count."""
     for server in group.proxy_set:
         yield ("proxy_set",), (server.host.lower(), server.port)

@@ -14,15 +14,15 @@ from sbcauth.config.check import check
 from sbcauth.config.schema import (
     AtLeastKeys,
     CheckDigestURI,
-    EmergencyKeys,
-    FileKeys,
-    HttpKeys,
-    IPGroupKeys,
+    EmergencySettings,
+    FileSettings,
+    HttpFileSettings,
+    IPGroupSettings,
     LogDetail,
-    RadiusKeys,
-    RadiusServerKeys,
-    RuleKeys,
-    UserAgentKeys,
+    RadiusFileSettings,
+    RadiusServerSettings,
+    RuleSettings,
+    UserAgentSettings,
     at_least,
     client_realms,
     digest_username,
@@ -104,12 +104,12 @@ def _text(path: Path) -> str:
         raise ConfigError([Complaint(str(path), *place, "", "is not UTF-8")]) from None
 
 
-def _validate(source: Source, context: dict[str, Any]) -> FileKeys:
+def _validate(source: Source, context: dict[str, Any]) -> FileSettings:
     if not isinstance(source.value, dict):
         what = "is empty" if source.value is None else "must be a mapping of keys to values"
         raise ConfigError([source.complaint((), what)])
     try:
-        return FileKeys.model_validate(source.value, context=context)
+        return FileSettings.model_validate(source.value, context=context)
     except ValidationError as invalid:
         details = invalid.errors(include_url=False, include_input=False)
     complaints = {_complaint(source, dict(detail)) for detail in details}
@@ -131,7 +131,7 @@ def _check_the_rest(
     kept = [place for place in range(len(groups)) if place not in left_out]
     value = {key: source.value[key] for key in source.value.keys() - {path[0] for path in broken}}
     value["ip_groups"] = [groups[place] for place in kept]
-    for where, what, fatal in check(FileKeys.model_validate(value, context=context)):
+    for where, what, fatal in check(FileSettings.model_validate(value, context=context)):
         if fatal and not (left_out and where[-1] == "route_to"):
             if where[0] == "ip_groups":
                 where = ("ip_groups", kept[int(where[1])], *where[2:])
@@ -162,14 +162,14 @@ def _complaint(source: Source, detail: dict[str, Any]) -> Complaint:
 
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "": FileKeys,
-    "ip_groups": IPGroupKeys,
-    "classification": RuleKeys,
-    "radius": RadiusKeys,
-    "http": HttpKeys,
-    "servers": RadiusServerKeys,
-    "emergency": EmergencyKeys,
-    "user_agents": UserAgentKeys,
+    "": FileSettings,
+    "ip_groups": IPGroupSettings,
+    "classification": RuleSettings,
+    "radius": RadiusFileSettings,
+    "http": HttpFileSettings,
+    "servers": RadiusServerSettings,
+    "emergency": EmergencySettings,
+    "user_agents": UserAgentSettings,
     "at_least": AtLeastKeys,
 }
 
@@ -178,9 +178,9 @@ def _hint(key: str, path: yaml_source.Path) -> str:
     """Return a hint at the key that was meant, or at where the key belongs."""
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
     near = _nearest(key, list(_MODELS[name].model_fields))
-    if key in FileKeys.model_fields:
+    if key in FileSettings.model_fields:
         return " (it belongs at the top of the file)"
-    if key in IPGroupKeys.model_fields:
+    if key in IPGroupSettings.model_fields:
         return " (it belongs in an IP Group)"
     return f" (did you mean '{near}'?)" if near else ""
 
@@ -197,16 +197,16 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
     return min(near, key=unlikeliness, default=None)
 
 
-def _ip_group(group: IPGroupKeys, keys: FileKeys, folder: Path) -> IPGroup:
+def _ip_group(group: IPGroupSettings, keys: FileSettings, folder: Path) -> IPGroup:
     methods = group.authentication_method_list or ()
 
     def in_force(name: str) -> Any:
         return setting(group, keys, name)
 
-    asked: RadiusKeys | HttpKeys | None = in_force(
+    asked: RadiusFileSettings | HttpFileSettings | None = in_force(
         "http" if in_force("server_auth_mode") is ServerAuthMode.HTTP else "radius"
     )
-    emergency: EmergencyKeys | None = in_force("emergency")
+    emergency: EmergencySettings | None = in_force("emergency")
     return IPGroup(
         name=group.name,
         type=group.type,

@@ -71,7 +71,7 @@ class _Strict(BaseModel):
     )
 
 
-class RadiusServerKeys(_Strict):
+class RadiusServerSettings(_Strict):
     """An entry of `radius.servers`."""
 
     address: Annotated[str, BeforeValidator(values.address)]
@@ -79,10 +79,10 @@ class RadiusServerKeys(_Strict):
     secret: _Secret = Field(repr=False)
 
 
-class RadiusKeys(_Strict):
+class RadiusFileSettings(_Strict):
     """The keys of `radius`."""
 
-    servers: tuple[RadiusServerKeys, ...]
+    servers: tuple[RadiusServerSettings, ...]
     attributes: Annotated[RadiusAttributes, values.words(RadiusAttributes)] = (
         RadiusAttributes.DRAFT_STERMAN
     )
@@ -98,7 +98,7 @@ class RadiusKeys(_Strict):
         )
 
 
-class HttpKeys(_Strict):
+class HttpFileSettings(_Strict):
     """The keys of `http`."""
 
     urls: Annotated[
@@ -119,7 +119,7 @@ class HttpKeys(_Strict):
         )
 
 
-class RuleKeys(_Strict):
+class RuleSettings(_Strict):
     """The keys of a classification rule."""
 
     address: (
@@ -147,7 +147,7 @@ class RuleKeys(_Strict):
         )
 
 
-class EmergencyKeys(_Strict):
+class EmergencySettings(_Strict):
     """The keys of `emergency`."""
 
     numbers: Annotated[
@@ -166,7 +166,7 @@ _Algorithms = Annotated[
 _Qop = Annotated[AuthQop, values.words(AuthQop, {0: "auth", 1: "auth-int", 2: "both"})]
 
 
-class UserAgentKeys(_Strict):
+class UserAgentSettings(_Strict):
     """The keys of a rule of `user_agents`."""
 
     pattern: Annotated[str, values.USER_AGENT]
@@ -189,7 +189,7 @@ class AtLeastKeys(_Strict):
     qop: Annotated[AuthQop, BeforeValidator(values.least_qop)] | None = None
 
 
-class SharedKeys(_Strict):
+class SharedSettings(_Strict):
     """The keys that stand at the top for all IP Groups, and that each may set for itself."""
 
     realm: Annotated[str, values.REALM] | None = None
@@ -201,10 +201,11 @@ class SharedKeys(_Strict):
     auth_algorithms: _Algorithms | None = None
     user_agents: (
         Annotated[
-            tuple[UserAgentKeys, ...],
+            tuple[UserAgentSettings, ...],
             BeforeValidator(
                 values.user_agents,
-                json_schema_input_type=Literal["known"] | list[Literal["known"] | UserAgentKeys],
+                json_schema_input_type=Literal["known"]
+                | list[Literal["known"] | UserAgentSettings],
             ),
         ]
         | None
@@ -232,8 +233,8 @@ class SharedKeys(_Strict):
         ]
         | None
     ) = None
-    radius: RadiusKeys | None = None
-    http: HttpKeys | None = None
+    radius: RadiusFileSettings | None = None
+    http: HttpFileSettings | None = None
     check_digest_uri: Annotated[CheckDigestURI, values.words(CheckDigestURI)] | None = None
     reject_invalid_nonce: Annotated[bool, BeforeValidator(values.flag)] | None = None
     user_security_mode: (
@@ -262,10 +263,10 @@ class SharedKeys(_Strict):
         | None
     ) = None
     max_contacts: Annotated[int, values.number(1, 50)] | None = None
-    emergency: EmergencyKeys | None = None
+    emergency: EmergencySettings | None = None
 
 
-DEFAULTS = SharedKeys(
+DEFAULTS = SharedSettings(
     auth_nonce_duration=300,
     auth_challenge_method=ChallengeMethod.WWW,
     auth_qop=AuthQop.AUTH,
@@ -290,7 +291,7 @@ DEFAULTS = SharedKeys(
 """What holds where neither the IP Group nor the top of the file says otherwise."""
 
 
-class IPGroupKeys(SharedKeys):
+class IPGroupSettings(SharedSettings):
     """The keys of an IP Group."""
 
     name: Annotated[str, values.NAME]
@@ -308,7 +309,7 @@ class IPGroupKeys(SharedKeys):
         ]
         | None
     ) = None
-    classification: tuple[RuleKeys, ...] = ()
+    classification: tuple[RuleSettings, ...] = ()
     proxy_set: Annotated[
         tuple[ProxyAddress, ...],
         BeforeValidator(values.proxy_set, json_schema_input_type=str | list[str]),
@@ -339,7 +340,7 @@ class IPGroupKeys(SharedKeys):
     ) = None
 
 
-class FileKeys(SharedKeys):
+class FileSettings(SharedSettings):
     """The keys at the top of the file."""
 
     database: str = "sqlite:///sbcauth.db"
@@ -358,10 +359,10 @@ class FileKeys(SharedKeys):
     log_to: Annotated[str, BeforeValidator(values.log_to, json_schema_input_type=str)] = (
         values.LOG_TO_AUTO
     )
-    ip_groups: tuple[IPGroupKeys, ...]
+    ip_groups: tuple[IPGroupSettings, ...]
 
 
-def setting(group: IPGroupKeys, file: FileKeys, name: str) -> Any:
+def setting(group: IPGroupSettings, file: FileSettings, name: str) -> Any:
     """Return a setting as it holds for an IP Group: its own, the file's, or the default."""
     for level in (group, file, DEFAULTS):
         value = getattr(level, name)
@@ -370,7 +371,7 @@ def setting(group: IPGroupKeys, file: FileKeys, name: str) -> Any:
     return None
 
 
-def client_realms(group: IPGroupKeys) -> tuple[str, ...] | None:
+def client_realms(group: IPGroupSettings) -> tuple[str, ...] | None:
     """Return the realms in which the client pair of an IP Group answers; None for any.
 
     Without `client_realms` it is the IP Group's own realm, where it has one.
@@ -380,11 +381,11 @@ def client_realms(group: IPGroupKeys) -> tuple[str, ...] | None:
     return (group.realm,) if group.realm and group.username_as_client else None
 
 
-_KNOWN = UserAgentKeys(pattern="known")
+_KNOWN = UserAgentSettings(pattern="known")
 """The word that stands for the rules that come with the program."""
 
 
-def user_agents(group: IPGroupKeys, file: FileKeys) -> tuple[UserAgentRule, ...]:
+def user_agents(group: IPGroupSettings, file: FileSettings) -> tuple[UserAgentRule, ...]:
     """Return the rules for User-Agents of an IP Group; `known` stands for those that we ship."""
     rules: list[UserAgentRule] = []
     for item in setting(group, file, "user_agents"):
@@ -392,7 +393,7 @@ def user_agents(group: IPGroupKeys, file: FileKeys) -> tuple[UserAgentRule, ...]
     return tuple(rules)
 
 
-def at_least(group: IPGroupKeys, file: FileKeys) -> AtLeast:
+def at_least(group: IPGroupSettings, file: FileSettings) -> AtLeast:
     """Return the weakest that an IP Group offers: of what is not said, that of its own offer."""
     own = weakest(Terms(setting(group, file, "auth_algorithms"), setting(group, file, "auth_qop")))
     levels = [keys.at_least for keys in (group, file) if keys.at_least]
@@ -401,6 +402,6 @@ def at_least(group: IPGroupKeys, file: FileKeys) -> AtLeast:
     return AtLeast((*algorithms, own.algorithm)[0], (*qops, own.qop)[0])
 
 
-def digest_username(group: IPGroupKeys) -> str:
+def digest_username(group: IPGroupSettings) -> str:
     """Return the digest user name that an IP Group is known by; empty for none."""
     return next((rule.digest_username for rule in group.classification if rule.digest_username), "")

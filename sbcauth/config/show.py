@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sbcauth.config.load import Config
-from sbcauth.config.schema import FileKeys
+from sbcauth.config.schema import FileSettings
 from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
 from sbcauth.policy.user_agents import floor_of, rules_in_force
@@ -142,4 +142,4 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
-    return {"$schema": _DIALECT, **FileKeys.model_json_schema()}
+    return {"$schema": _DIALECT, **FileSettings.model_json_schema()}

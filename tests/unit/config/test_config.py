@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from repository import REPOSITORY
 
 from sbcauth.config.load import Config, load
-from sbcauth.config.schema import FileKeys, IPGroupKeys, LogDetail, SharedKeys
+from sbcauth.config.schema import FileSettings, IPGroupSettings, LogDetail, SharedSettings
 from sbcauth.config.show import effective, json_schema
 from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import ConfigError
@@ -253,7 +253,7 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
 
 
 def test_every_key_that_ip_groups_share_is_tried() -> None:
-    assert SHARED.keys() == SharedKeys.model_fields.keys()
+    assert SHARED.keys() == SharedSettings.model_fields.keys()
 
 
 @pytest.mark.parametrize("key", SHARED)
@@ -925,7 +925,7 @@ def test_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 
 # Any text
 
-WORDS = [*FileKeys.model_fields, *IPGroupKeys.model_fields, "servers", "secret", "address"]
+WORDS = [*FileSettings.model_fields, *IPGroupSettings.model_fields, "servers", "secret", "address"]
 SCALARS = st.sampled_from(
     [*WORDS, "sbc-as-server", "user", "server", "radius", "10.0.0.0/8", "sip:192.0.2.1"]
 ) | st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8))
@@ -968,8 +968,8 @@ def test_any_bytes_are_a_configuration_or_a_list_of_complaints(
 
 
 @given(
-    top=st.dictionaries(st.sampled_from([*FileKeys.model_fields]), VALUES),
-    groups=st.lists(st.dictionaries(st.sampled_from([*IPGroupKeys.model_fields]), VALUES)),
+    top=st.dictionaries(st.sampled_from([*FileSettings.model_fields]), VALUES),
+    groups=st.lists(st.dictionaries(st.sampled_from([*IPGroupSettings.model_fields]), VALUES)),
 )
 def test_any_values_of_known_keys_are_a_configuration_or_a_list_of_complaints(
     top: dict[str, Any], groups: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
@@ -1015,9 +1015,9 @@ def test_what_is_shown_can_be_loaded_and_means_the_same(text: str, loaded: Load)
 
 def test_schema_for_editors_knows_every_key_and_refuses_others() -> None:
     schema = json_schema()
-    assert schema["properties"].keys() == FileKeys.model_fields.keys()
-    group = schema["$defs"]["IPGroupKeys"]
-    assert group["properties"].keys() == IPGroupKeys.model_fields.keys()
+    assert schema["properties"].keys() == FileSettings.model_fields.keys()
+    group = schema["$defs"]["IPGroupSettings"]
+    assert group["properties"].keys() == IPGroupSettings.model_fields.keys()
     assert set(group["required"]) == {"name", "type"}
     assert not any(part["additionalProperties"] for part in (schema, group))
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from repository import REPOSITORY
 
 from sbcauth.config.load import Config, load
-from sbcauth.config.schema import FileKeys
+from sbcauth.config.schema import FileSettings
 from sbcauth.config.show import effective, json_schema
 from sbcauth.exceptions import ConfigError
 from sbcauth.policy.ip_groups import RuleAction
@@ -97,7 +97,7 @@ def test_uri_that_could_classify_nothing_or_hold_more_than_a_host_is_refused(
     assert message in said(tmp_path, {"proxy_set": [uri]})
 
 
-@pytest.mark.parametrize("key", sorted(FileKeys.model_fields))
+@pytest.mark.parametrize("key", sorted(FileSettings.model_fields))
 @pytest.mark.parametrize("value", [{"password": SECRET}, [SECRET, {"secret": SECRET}]])
 def test_secret_that_slipped_under_another_key_is_not_told(
     key: str, value: Any, tmp_path: Path
@@ -137,7 +137,7 @@ def test_keys_of_the_file_show_no_secret_in_their_repr() -> None:
         **{"password_as_client": SECRET},
         "radius": {"servers": [{"address": "192.0.2.9", "secret": SECRET}]},
     }
-    assert SECRET not in repr(FileKeys.model_validate({"ip_groups": [group]}))
+    assert SECRET not in repr(FileSettings.model_validate({"ip_groups": [group]}))
 
 
 def test_items_of_a_method_list_may_be_lists_of_the_box(tmp_path: Path) -> None:

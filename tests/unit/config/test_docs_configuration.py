@@ -12,13 +12,13 @@ from repository import REPOSITORY
 from sbcauth.config.load import load
 from sbcauth.config.schema import (
     DEFAULTS,
-    FileKeys,
-    HttpKeys,
-    IPGroupKeys,
-    RadiusKeys,
-    RadiusServerKeys,
-    RuleKeys,
-    SharedKeys,
+    FileSettings,
+    HttpFileSettings,
+    IPGroupSettings,
+    RadiusFileSettings,
+    RadiusServerSettings,
+    RuleSettings,
+    SharedSettings,
 )
 from sbcauth.config.show import effective
 from sbcauth.exceptions import ConfigError
@@ -27,18 +27,26 @@ TEXT = (REPOSITORY / "docs" / "configuration.md").read_text("utf-8")
 SECRETS = {"CARRIER_PASSWORD": "secret", "RADIUS_SECRET": "secret", "SERVICE_SECRET": "secret"}
 
 SECTIONS: dict[str, set[str]] = {
-    "At the top of the file": FileKeys.model_fields.keys() - SharedKeys.model_fields.keys(),
-    "At the top, or in an IP Group for itself": set(SharedKeys.model_fields),
-    "An IP Group": IPGroupKeys.model_fields.keys() - SharedKeys.model_fields.keys(),
-    "A classification rule": set(RuleKeys.model_fields),
-    "`radius`": set(RadiusKeys.model_fields),
-    "`radius.servers`": set(RadiusServerKeys.model_fields),
-    "`http`": set(HttpKeys.model_fields),
+    "At the top of the file": FileSettings.model_fields.keys() - SharedSettings.model_fields.keys(),
+    "At the top, or in an IP Group for itself": set(SharedSettings.model_fields),
+    "An IP Group": IPGroupSettings.model_fields.keys() - SharedSettings.model_fields.keys(),
+    "A classification rule": set(RuleSettings.model_fields),
+    "`radius`": set(RadiusFileSettings.model_fields),
+    "`radius.servers`": set(RadiusServerSettings.model_fields),
+    "`http`": set(HttpFileSettings.model_fields),
 }
 MODELS: dict[str, type[BaseModel]] = dict(
     zip(
         SECTIONS,
-        (FileKeys, SharedKeys, IPGroupKeys, RuleKeys, RadiusKeys, RadiusServerKeys, HttpKeys),
+        (
+            FileSettings,
+            SharedSettings,
+            IPGroupSettings,
+            RuleSettings,
+            RadiusFileSettings,
+            RadiusServerSettings,
+            HttpFileSettings,
+        ),
         strict=True,
     )
 )
