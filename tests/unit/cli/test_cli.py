@@ -215,6 +215,7 @@ def test_user_is_shown_without_any_secret(succeed: Callable[..., str], config: P
         "username": "1001",
         "local_user": "1001",
         "realm": "example.com",
+        "identities": [],
         "enabled": True,
         "algorithms": ["MD5", "SHA-256", "SHA-512-256"],
     }
