@@ -117,6 +117,8 @@ class DialogRoutes(ClientRoutes):
         bindings = _Bindings(service)
         if not service.dialogs.is_answer_between(token, ksr.text("ft"), source, goes_to, bindings):
             return ReturnCode.NOTHING_YET
+        if goes_to and goes_to.transport != "udp" and not _is_by_its_connection(service):
+            return ReturnCode.NOTHING_YET
         _mark_contact(service, token.callee, token.callee.place, token.callee.registered, "tt")
         return ReturnCode.PASSED
 
@@ -336,6 +338,9 @@ def _seal_first(service: Service, method: str) -> int:
     sealed = service.dialogs.seals.seal_token(token, call_id)
     KSR.rr.record_route_params(f";sb={sealed}")
     _set(f"$avp(sbcauth_token_{ksr.text('T_branch_idx')})", sealed)
+    if method == "INVITE" and source.transport != "udp":
+        connection = int(KSR.pv.get("$conid") or 0)
+        service.shared.set(Table.CSEQ, _key_of_connection(), connection, _ANSWERED_WITHIN)
     _mark_contact(service, caller, source, caller.registered, "ft")
     return ReturnCode.PASSED
 
@@ -391,6 +396,27 @@ def _seal_answer(service: Service) -> None:
     if found:
         side = found[1].callee
         _mark_contact(service, side, side.place, side.registered, "tt")
+
+
+def _is_by_its_connection(service: Service) -> bool:
+    """Tell whether an answer that comes late goes by the connection of its caller.
+
+    Kamailio sends it by the one that `i` of our own Via names, whatever else is said there.
+    """
+    named = _CONNECTION.findall(ksr.first("Via"))
+    if not named:
+        return True
+    known = service.shared.get(Table.CSEQ, _key_of_connection())
+    return len(named) == 1 and int(named[0][::-1] or "0", 16) == known
+
+
+def _key_of_connection() -> str:
+    return _key("connection", ksr.text("ci"), ksr.text("ft"))
+
+
+_CONNECTION = re.compile(r";\s*i\s*=\s*([0-9A-Fa-f]*)", re.IGNORECASE)
+_ANSWERED_WITHIN = 300
+"""Seconds in which a 2xx may come again: as long as a phone rings, and then twice 64*T1."""
 
 
 def _keep_us_in(token: str) -> None:

@@ -95,6 +95,5 @@ def test_late_2xx_reaches_no_other_connection(server, phone, endpoint):
                 f"Contact: {callee.contact}\r\nContent-Length: 0\r\n\r\n"
             ).encode()
         )
-    for _ in range(1, 64):
-        assert caller.response().status == 200
+    assert caller.response().status == 200
     assert victim.hears_nothing()
