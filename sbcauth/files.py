@@ -98,7 +98,11 @@ def replacing(path: Path) -> Iterator[TextIO]:
         raise _refusal(path, "is a link: name the file itself")
     draft = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(create(draft), "w", encoding="utf-8", newline="") as file:
+        descriptor = create(draft)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the draft's name
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

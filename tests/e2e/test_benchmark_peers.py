@@ -10,7 +10,7 @@ from bench.servers import Native, Server, Unprotected
 
 @pytest.mark.parametrize("peer", [Native, Unprotected])
 def test_peer_is_made_from_todays_kamailio_cfg(peer: type[Server], tmp_path: Path) -> None:
-    server = peer(tmp_path / "peer", 10, 1)  # type: ignore[call-arg]
+    server = peer(tmp_path / "peer", 10, 1)
     server.folder.mkdir()
     server.prepare()
     (server.folder / "run").mkdir()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from secrets import token_hex
+from typing import Any
 
 import pytest
 import sip
@@ -105,7 +106,7 @@ def call(caller: Phone, number: str, **how: object) -> int:
     return caller.request("INVITE", uri, answering=challenge, **how).status
 
 
-def reaches_trunk(caller: Phone, trunk: Endpoint, **how: object) -> Request:
+def reaches_trunk(caller: Phone, trunk: Endpoint, **how: Any) -> Request:
     """Call the trunk with the right password; return the INVITE as the trunk has it."""
     uri = f"sip:{STRANGERS}@example.com"
     challenge = caller.request("INVITE", uri, **how)
