@@ -1,13 +1,14 @@
 """Numbers and prefixes: whose a number is, and which of them From may have."""
 
 import pytest
-from conversation import Phone, UserInfo, accepted, phones, serve, user
+from conversation import REALM, Phone, UserInfo, accepted, phones, serve, user
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sbcauth.policy.decision import Accept, Decision, Reason, Reject
 from sbcauth.policy.identities import as_identity, as_number, has, identities_of, numbers_in
 from sbcauth.policy.ip_groups import FromScreening
+from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 
 OURS, STRANGERS = "+49301234567", "+15550001"
@@ -127,3 +128,47 @@ def test_shared_pair_does_not_speak_for_a_users_number() -> None:
     server = serve(phones(username_as_server="all", password_as_server="pw"), users=users)
     assert not accepted(Phone(server, "all", "pw", local_user=OURS).register())
     assert accepted(Phone(server, "all", "pw", local_user=STRANGERS).register())
+
+
+@pytest.mark.parametrize(
+    ("from_user", "said", "number"),
+    [
+        (OURS, "", OURS),
+        ("pbx", "", "pbx"),
+        (OURS, "<tel:+493012>", "+493012"),
+        (OURS, f"<tel:{STRANGERS}>", OURS),
+        ("anonymous", "", "pbx"),
+        ("anonymous", f"<tel:{OURS}>", OURS),
+    ],
+)
+def test_account_is_known_by_the_number_that_it_prefers_if_that_is_its_own(
+    from_user: str, said: str, number: str
+) -> None:
+    server = server_of()
+    accept = Accept("Phones", "pbx", "pbx", REALM)
+    request = Request("INVITE", "sip:x", "192.0.2.7", 5060, "udp", from_user, "h", "x", False, "c")
+    request = request._replace(preferred_identity=said)
+    assert server.asserted_number(accept, request) == number
+    assert server_of(FromScreening.OFF).asserted_number(accept, request) == ""
+
+
+def test_numbers_are_an_accounts_own_where_it_has_all_of_them() -> None:
+    server = server_of()
+    assert server.are_own("Phones", "pbx", "x", [OURS, "pbx", "+493012"])
+    assert not server.are_own("Phones", "pbx", "x", [OURS, STRANGERS])
+    assert not server.are_own("Phones", "pbx", "x", ["+493011"])
+
+
+def test_number_has_the_owner_with_the_most_specific_identity() -> None:
+    server, group = server_of(), phones()
+    for number, owner in ((OURS, "pbx"), ("+4930991", "branch")):
+        found = server.owner_of(number, group)
+        assert found is not None
+        assert found.local_user == owner
+    assert server.owner_of(STRANGERS, group) is None
+
+
+def test_pair_that_all_share_is_who_it_says_in_from() -> None:
+    shared = serve(phones(username_as_server="all", password_as_server="pw"), users=UserInfo())
+    assert shared.are_own("Phones", "all", STRANGERS, [STRANGERS])
+    assert not shared.are_own("Phones", "all", STRANGERS, [OURS])

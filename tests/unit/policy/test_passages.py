@@ -320,3 +320,12 @@ def test_credentials_are_withheld_from_others_where_we_challenge() -> None:
     withheld = Dialogs(SEALS, groups).withholds_from
     names = ("Phones", "Shadow", "Unasked", "Gone")
     assert [withheld(name) for name in names] == ["example.com", None, None, None]
+
+
+def test_server_that_has_proved_itself_may_be_where_it_did() -> None:
+    here = Place("udp", "203.0.113.50", 5060)
+    proved = trunk("Proved", digest_username="trunk", proxy_set=())
+    dialogs = Dialogs(SEALS, IPGroups([proved]))
+    side = Side("Proved", "", here)
+    assert dialogs.is_from(side, here, nowhere)
+    assert not dialogs.is_from(side, here._replace(address="203.0.113.51"), nowhere)

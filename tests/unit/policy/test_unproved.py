@@ -5,11 +5,17 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from conversation import METHODS, NOW, Phone, UserInfo, phones, rule, serve, trunk
+from conversation import METHODS, NOW, Phone, UserInfo, phones, rule, serve, trunk, user
 
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.decision import Challenge, Drop, Pass, Reason, Reject, Reply, outcome_key
-from sbcauth.policy.ip_groups import AuthenticationMode, Emergency, IPGroup, UnclassifiedRequests
+from sbcauth.policy.ip_groups import (
+    AuthenticationMode,
+    Emergency,
+    FromScreening,
+    IPGroup,
+    UnclassifiedRequests,
+)
 from sbcauth.policy.registrations import Binding
 from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import LocalState
@@ -205,3 +211,20 @@ def test_nonce_is_known_as_ours_however_old_and_whatever_ip_group_it_was_for() -
 def test_outcomes_are_counted_by_reason_and_ip_group() -> None:
     assert outcome_key("Phones", Reason.ACCEPTED) == "accepted Phones"
     assert outcome_key("", Reason.UNCLASSIFIED) == "unclassified -"
+
+
+@pytest.mark.parametrize(
+    ("number", "decision"),
+    [
+        ("+49301234567", REGISTERED._replace(local_user="1001")),
+        ("+49401234567", NOT_REGISTERED),
+    ],
+)
+def test_unlisted_method_goes_on_from_where_the_account_of_the_number_is_registered(
+    number: str, decision: Pass | Reject
+) -> None:
+    users = UserInfo(user())
+    users.identities = {"1001": ("+4930*",)}
+    screened = phones(from_screening=FromScreening.IDENTITIES)
+    server = serve(screened, users=users, registrations=Registrar())
+    assert Phone(server).send("INFO", from_user=number) == decision
