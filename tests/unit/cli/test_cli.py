@@ -30,11 +30,13 @@ ip_groups:
   - name: Meeting Rooms
     type: user
     classification: [{address: 198.51.100.0/24}]
+    route_to: Carrier
   - name: Carrier
     type: server
     proxy_set: [sip:203.0.113.1]
     username_as_client: us
     password_as_client: hunter2-is-secret
+    client_realms: [carrier.example]
 """
 REGISTER = """\
 REGISTER sip:example.com SIP/2.0
@@ -514,7 +516,7 @@ def test_bad_rows_are_named_and_nothing_is_imported(run: Run, config: Path) -> N
     assert done.stderr.splitlines() == [
         "users.csv:3: has neither a password nor an H(A1)",
         "users.csv:4: there is no IP Group 'Fones'; did you mean 'Phones'?",
-        "users.csv:5: names no IP Group; --ip-group is for such rows",
+        "users.csv:5: names no IP Group; --ip-group, or --realm REALM=IP_GROUP, is for such rows",
     ]
     assert run("user", "list", "--json").stdout == "[]\n"
 
@@ -566,10 +568,14 @@ def test_output_that_nobody_reads_any_more_is_no_error(run: Run, config: Path) -
 
 def test_configuration_is_checked(succeed: Callable[..., str], run: Run, config: Path) -> None:
     assert succeed("config", "check") == f"{config}: 3 IP Groups, no mistake found\n"
-    config.write_text(CONFIG.replace("setup-invite", "REGSITER"))
+    config.write_text(CONFIG.replace("setup-invite", "XYZZY"))
     warned = run("config", "check")
     assert warned.returncode == 0
     assert warned.stderr.startswith(f"warning: {config}:6:")
+    config.write_text(CONFIG.replace("setup-invite", "REGSITER"))
+    refused = run("config", "check")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"{config}:6:")
     config.write_text(CONFIG.replace("realm: example.com", "max_auth_attempts: 0\nauth_qop: x"))
     done = run("config", "check")
     assert (done.returncode, done.stdout) == (1, "")
@@ -687,7 +693,7 @@ def test_explaining_makes_no_key(config: Path, succeed: Callable[..., str]) -> N
     ("words", "completed"),
     [
         ("sbcauth us", ["user"]),
-        ("sbcauth user se", ["set-password"]),
+        ("sbcauth user set-p", ["set-password"]),
         ("sbcauth lockout list --so", ["--source", "--socket"]),
     ],
 )
