@@ -23,9 +23,14 @@ def shared(server: Server) -> int:
 
 
 def entries(server: Server) -> dict[str, int]:
-    """Return how many entries each table of the authentication server has."""
+    """Return how many entries each table of the authentication server has.
+
+    The last outcomes are left out: so many of each reason are kept, and no more.
+    """
     tables = rpc(server).call("htable.stats")
-    return {each["name"].removeprefix("sbcauth_"): int(each["all"]) for each in tables}
+    found = {each["name"].removeprefix("sbcauth_"): int(each["all"]) for each in tables}
+    found.pop("outcomes", None)
+    return found
 
 
 def growth(before: dict[int, int], after: dict[int, int]) -> int:
