@@ -790,7 +790,7 @@ def _of_another_realm(challenge: Challenge, field: str, realm: str) -> Challenge
         theirs = parse_credentials(field)
     except BadCredentials:  # of another scheme
         return challenge
-    detail = f"the credentials are for the realm {theirs.realm}, ours is {realm}"
+    detail = f"the credentials are for the realm {theirs.realm[:60]}, ours is {realm}"
     return challenge._replace(username=theirs.username, detail=detail)
 
 

@@ -90,7 +90,7 @@ def test_numbers_are_right_over_all_workers(scraped: str) -> None:
     assert value("outcomes_total", ip_group="Phones", reason="accepted") == 30
     assert value("outcomes_total", ip_group="Phones", reason="wrong-credentials") == 3
     quoted = 'A "quoted" \\ name'
-    assert value("outcomes_total", ip_group=quoted, reason="pass-through") == 1
+    assert value("outcomes_total", ip_group=quoted, reason="keep-alive") == 1
     assert value("lockouts_total", ip_group="Phones", scope="pair") == 1
     assert value("decision_seconds_count") == 69  # two of each registration, and the OPTIONS
     assert value("decision_seconds_bucket", le="+Inf") == 69
@@ -116,8 +116,8 @@ def test_status_shows_the_same(scraped: str, server: Server) -> None:
     shown = server.administer("status")
     assert "lockouts set: 1 of a pair" in shown
     assert re.search(r"user cache: \d+\.\d % of \d+ look-ups", shown)
-    assert f"RADIUS server 127.0.0.1:{SILENT}: does not answer, is left alone until" in shown
-    assert f"RADIUS server 127.0.0.1:{RADIUS}: answers (accept 1)" in shown
+    assert f"external server 127.0.0.1:{SILENT}: does not answer, is left alone until" in shown
+    assert f"external server 127.0.0.1:{RADIUS}: answers (accept 1)" in shown
 
 
 def test_every_metric_is_documented(scraped: str) -> None:
