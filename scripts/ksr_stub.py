@@ -50,7 +50,7 @@ def functions(rpc: Rpc) -> Iterator[Function]:
     """Yield the functions that a running Kamailio has; raises RpcError, NotRunning."""
     for method in rpc.call("app_python.api_list")["methods"]:
         told = method["func"]
-        taken = () if told["params"] == "none" else tuple(told["params"].split(", "))
+        taken = () if told["params"] in (None, "none") else tuple(told["params"].split(", "))
         yield Function(told["module"], told["name"], taken, told["ret"])
 
 

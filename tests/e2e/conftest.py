@@ -31,6 +31,8 @@ MEANT = (
     r"tcp_read_req\(\): ERROR: tcp_read_req: error reading",  # the same
     r"parse_to_uri\(\): failed to parse To uri",  # legal, but no place
     r"sip_msg_update_buffer\(\): new buffer is too large",  # a request that cannot become a query
+    r"tcp_read_req\(\): error reading",  # the same, as 6.0 has it
+    r"tcp_read_req\(\): read message too large",  # longer than any that is taken
     r"receive_fd\(\): EOF on \d",  # processes that end find their others gone
     r"tcp_read_req\(\): bad request, state=\d, error=\d buf:",  # what came over TCP is not SIP
 )

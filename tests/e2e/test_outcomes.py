@@ -205,6 +205,7 @@ IN_NAMESPACE = """
 mount --make-rprivate / 2>/dev/null || true
 mount -t tmpfs tmpfs /run
 mkdir -p /run/systemd/journal /run/log
+[ -d /sys/fs/cgroup ] || { mount -t tmpfs tmpfs /sys && mkdir -p /sys/fs/cgroup; }
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 cgroup2 /sys/fs/cgroup  # journald looks there
 exec "$@"
 """
