@@ -27,8 +27,9 @@ from sbcauth.users.membership import (
     only_ip_group_of_users,
     several_ip_groups,
 )
+from sbcauth.users.names import check_names
 from sbcauth.users.resealing import reseal as reseal_
-from sbcauth.users.table import UserTable, check_names
+from sbcauth.users.table import UserTable
 
 commands = typer.Typer(
     cls=WithWholeSentences, help="Manage the users of User Info.", no_args_is_help=True

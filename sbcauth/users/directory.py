@@ -17,6 +17,7 @@ from sbcauth.policy.accounts import User
 from sbcauth.policy.identities import identities_of
 from sbcauth.users.database import IDENTITIES_SINCE, open_for_reading, read_proof, sqlite_path
 from sbcauth.users.migrations import version
+from sbcauth.users.names import may_be_a_name
 from sbcauth.users.sealing import Seals, key_file_beside
 from sbcauth.users.stored import Row, select, users
 
@@ -24,8 +25,6 @@ FRESHNESS = 0.1
 """Seconds after which the database is asked whether it has changed."""
 PATIENCE = 0.1
 """Seconds that a look-up waits for a locked database; a SIP worker waits with it."""
-LONGEST_NAME = 255
-"""The longest name of an IP Group, user or realm, in bytes."""
 CACHE_SIZE = 100_000
 """Answers that one process remembers."""
 
@@ -269,11 +268,3 @@ def _missing_right(path: Path) -> str:
 
 _INHERITED: list[sqlite3.Connection] = []
 """A parent's connections, kept: to close one here would break SQLite's locks there."""
-
-
-def may_be_a_name(text: str) -> bool:
-    """Tell whether a user can be named so; anything else must not fill the cache."""
-    try:
-        return 0 < len(text.encode()) <= LONGEST_NAME and text.isprintable()
-    except UnicodeEncodeError:
-        return False

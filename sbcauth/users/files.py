@@ -13,14 +13,11 @@ from sbcauth.digest.response import RESPONSE_LENGTHS
 from sbcauth.exceptions import UserInfoError
 from sbcauth.policy.accounts import User
 from sbcauth.policy.ip_groups import IPGroup
-from sbcauth.users import rows
+from sbcauth.users import identities, rows
 from sbcauth.users.membership import ip_group_named
-from sbcauth.users.table import (
-    UserTable,
-    check_names,
-    checked_identities,
-    default_local_user,
-)
+from sbcauth.users.names import check_names, default_local_user
+from sbcauth.users.replacement import move_to_temporary_table, with_old_passwords
+from sbcauth.users.table import UserTable
 
 _ENABLED = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _HEX = re.compile(r"[0-9a-f]+")
@@ -115,7 +112,7 @@ class UserFile:
             "local_user": value.get("local_user") or default_local_user(username),
         }
         check_names(names)
-        if given := checked_identities(value.get("identities", "").split()):
+        if given := identities.checked(value.get("identities", "").split()):
             self.identities[group.name, username, names["realm"]] = given
         enabled = _ENABLED.get(value.get("enabled", "").lower())
         if enabled is None:
@@ -157,12 +154,12 @@ def import_users(
     counts: Counter[str] = Counter()
     with table.transaction(keep=not dry_run):
         if replace:
-            table.move_to_temporary_table()
+            move_to_temporary_table(table)
         rows = source.users()
         while batch := list(islice(rows, _BATCH)):
             users = [user for _, user in batch]
             if replace and memory:
-                users = table.with_old_passwords(users, memory)
+                users = with_old_passwords(table, users, memory)
             for place in table.insert(users):
                 line, user = batch[place]
                 where = f"the IP Group {user.ip_group}, realm {user.realm}"
@@ -180,11 +177,9 @@ def import_users(
 def _add_identities(table: UserTable, source: UserFile, batch: list[tuple[int, User]]) -> None:
     """Give the users of a batch their identities, or complain of their rows."""
     for line, user in batch:
-        if identities := source.identities.pop(_names(user), None):
+        if given := source.identities.pop(_names(user), None):
             try:
-                table.set_identities(
-                    table.find(user.username, user.ip_group, user.realm), identities
-                )
+                table.set_identities(table.find(user.username, user.ip_group, user.realm), given)
             except UserInfoError as error:
                 source.complain(line, str(error))
 
@@ -202,7 +197,7 @@ def export_users(
     """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows.COLUMNS)
-    identities = table.all_identities()
+    identities_of = table.all_identities()
     count = 0
     for count, user in enumerate(track(table.users()), start=1):  # noqa: B007
         row = {
@@ -210,7 +205,7 @@ def export_users(
             "enabled": "yes" if user.enabled else "no",
             **{column: user.ha1s.get(algorithm) for column, algorithm in rows.HA1_COLUMNS.items()},
         }
-        row["identities"] = " ".join(identities.get(_names(user), ()))
+        row["identities"] = " ".join(identities_of.get(_names(user), ()))
         writer.writerow([row[column] for column in rows.COLUMNS])
     return count
 

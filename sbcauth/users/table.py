@@ -1,26 +1,18 @@
 """Changing User Info: what the commands do, each in one transaction."""
 
-import re
-import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import peewee
 
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
-from sbcauth.exceptions import NoSuchUser, Unavailable, UserExists, UserInfoError
+from sbcauth.exceptions import NoSuchUser, UserExists
 from sbcauth.policy.accounts import User
-from sbcauth.policy.identities import as_identity
-from sbcauth.users.database import UserInfo, open_for_writing, read_proof, sqlite_path
-from sbcauth.users.directory import LONGEST_NAME, may_be_a_name
-from sbcauth.users.sealing import Seals, key_file_beside, without_plain
+from sbcauth.users import identities as identity_table
+from sbcauth.users.database import UserInfo
+from sbcauth.users.names import check_names, default_local_user
+from sbcauth.users.session import Session
 from sbcauth.users.stored import SELECT, rewrite_ha1s, users, write_ha1s
-
-_NO_USER_PART = re.compile(r'[\s@:<>"]')
-"""What no user part of a SIP URI has, other than escaped (RFC 3261, 25.1)."""
-_SHOWN = 40  # characters of a name that cannot be one
 
 _INSERT = """
     INSERT INTO user_info (id, ip_group, local_user, username, realm, enabled, old_until)
@@ -31,59 +23,11 @@ _NEXT_ID = "SELECT coalesce(max(id), 0) + 1 FROM user_info"
 _LEFT_BEHIND = "DELETE FROM ha1 WHERE user >= ?"  # by SQLite's shell, blind to foreign keys
 _IN_ORDER = f"{SELECT} ORDER BY ip_group, username, realm"
 _BY_ID = f"{SELECT} WHERE user_info.id = ?"
-_MOVE_ALL = """
-    DROP TABLE IF EXISTS temp.users_aside;
-    DROP TABLE IF EXISTS temp.ha1_aside;
-    CREATE TEMP TABLE users_aside AS SELECT * FROM user_info;
-    CREATE TEMP TABLE ha1_aside AS SELECT * FROM ha1;
-    CREATE INDEX temp.user_aside ON users_aside (ip_group, username, realm);
-    CREATE INDEX temp.ha1_of_user_aside ON ha1_aside (user)
-"""
-_MOVED = (
-    SELECT.replace("user_info", "users_aside").replace("JOIN ha1", "JOIN ha1_aside AS ha1")
-    + "WHERE ip_group = ? AND username = ? AND realm = ?"
-)
-
-_IDENTITIES = "SELECT pattern FROM identity WHERE user = ? ORDER BY pattern"
-_ALL_IDENTITIES = """
-    SELECT ip_group, username, realm, pattern
-    FROM identity JOIN user_info ON user_info.id = identity.user ORDER BY pattern
-"""
-_ANOTHERS = """
-    SELECT username FROM user_info LEFT JOIN identity ON identity.user = user_info.id
-    WHERE ip_group = ? AND user_info.id <> ? AND (local_user = ? OR realm = ? AND pattern = ?)
-"""
-
 _NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
 
 
-class UserTable:
-    """The User Info table in the database `url`, for one command.
-
-    `key_file` has the sealing keys; it is the one beside the database where none is given. Every
-    method raises Unavailable where the database cannot be read or written; those that read or
-    write an H(A1), also where the keys are missing or not the right ones.
-    """
-
-    def __init__(self, url: str, key_file: Path | None = None) -> None:
-        self._path = sqlite_path(url)
-        self.seals = Seals(key_file or key_file_beside(self._path))
-        self._database = open_for_writing(url, self.seals)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def connection(self) -> sqlite3.Connection:
-        """Return SQLite's own connection, for what peewee does not say."""
-        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
-        return connection
-
-    def close(self) -> None:
-        """Close the database."""
-        self._database.close()
+class UserTable(Session):
+    """The User Info table, open for one command."""
 
     def add(
         self,
@@ -116,7 +60,7 @@ class UserTable:
                 )
             row = self.find(username, ip_group, realm)
             if identities:
-                self._write_identities(row, identities)
+                identity_table.write(self.connection(), row, identities)
         return row
 
     def set_identities(self, row: UserInfo, identities: Sequence[str]) -> None:
@@ -126,34 +70,17 @@ class UserTable:
         """
         with self.transaction():
             self._update(row)
-            self._write_identities(row, identities)
-
-    def _write_identities(self, row: UserInfo, identities: Sequence[str]) -> None:
-        self.connection().execute("DELETE FROM identity WHERE user = ?", (row.id,))
-        rows = [(row.id, identity) for identity in checked_identities(identities)]
-        self._check_identities(row, [identity for _, identity in rows])
-        self.connection().executemany("INSERT INTO identity (user, pattern) VALUES (?, ?)", rows)
-
-    def _check_identities(self, row: UserInfo, identities: Iterable[str]) -> None:
-        for identity in identities:
-            names = (row.ip_group, row.id, identity, row.realm, identity)
-            if found := self.connection().execute(_ANOTHERS, names).fetchone():
-                raise UserInfoError(
-                    f"{identity} is the number of {found[0]} already, in {row.ip_group}"
-                )
+            identity_table.write(self.connection(), row, identities)
 
     def identities(self, row: UserInfo) -> list[str]:
         """Return the numbers and prefixes of a user beside its local user, in order."""
         with self.reading():
-            return [pattern for (pattern,) in self.connection().execute(_IDENTITIES, (row.id,))]
+            return identity_table.of_user(self.connection(), row)
 
     def all_identities(self) -> dict[tuple[str, str, str], list[str]]:
         """Return the identities of all users that have any, by IP Group, user name and realm."""
-        found: dict[tuple[str, str, str], list[str]] = {}
         with self.reading():
-            for *names, pattern in self.connection().execute(_ALL_IDENTITIES):
-                found.setdefault((names[0], names[1], names[2]), []).append(pattern)
-        return found
+            return identity_table.of_all(self.connection())
 
     def find(
         self, username: str, ip_group: str | None = None, realm: str | None = None
@@ -228,10 +155,10 @@ class UserTable:
         The same password again changes nothing about the one before it.
         """
         with self.transaction():
-            before = self._before(self._stored(row), self.is_sealed())
-            until = self._now() + memory if memory else None
+            before = self.opened_before_change(self._stored(row), self.is_sealed())
+            until = self.now() + memory if memory else None
             new = HA1s.of_password(before.username, before.realm, password)
-            self._write(row, _remembering(before._replace(ha1s=new), before, until))
+            self._write(row, remembering(before._replace(ha1s=new), before, until))
 
     def set_enabled(self, row: UserInfo, enabled: bool) -> None:
         """Let the user in again, or no more."""
@@ -247,7 +174,7 @@ class UserTable:
                 raise UserExists(f"{row.username} exists already in {ip_group}")
             self._write(row, self.opened(row)._replace(ip_group=ip_group))
             row.ip_group = ip_group
-            self._check_identities(row, self.identities(row))
+            identity_table.check_not_of_another(self.connection(), row, self.identities(row))
 
     def _write(self, row: UserInfo, user: User) -> None:
         """Have the user of a row be `user`, whose every H(A1) is open."""
@@ -259,53 +186,6 @@ class UserTable:
         """Remove the user."""
         with self.transaction():
             row.delete_instance()
-
-    def move_to_temporary_table(self) -> None:
-        """Move all users to a temporary table, so that an import can replace them.
-
-        In a transaction: `with_old_passwords` reads them there until it ends.
-        """
-        for statement in _MOVE_ALL.split(";"):  # a script would end the transaction
-            self.connection().execute(statement)
-        self.clear()
-
-    def with_old_passwords(self, new: Iterable[User], memory: int) -> list[User]:
-        """Return `new` users with the passwords that they had in the temporary table.
-
-        Those are recognised for `memory` seconds; one that is the same again changes nothing
-        about the one before it.
-        """
-        until, is_sealed = self._now() + memory, self.is_sealed()
-        return [self._with_old_password(user, until, is_sealed) for user in new]
-
-    def _with_old_password(self, user: User, until: int, is_sealed: bool) -> User:
-        names = (user.ip_group, user.username, user.realm)
-        for _, before in users(self.connection().execute(_MOVED, names)):
-            return _remembering(user, self._before(before, is_sealed), until)
-        return user
-
-    def _before(self, user: User, is_sealed: bool) -> User:
-        """Return a user who is about to change, opened; what others have written is forgotten."""
-        ours = without_plain(user) if is_sealed else user
-        return self.seals.open(ours, all_sealed=is_sealed)
-
-    def is_sealed(self) -> bool:
-        """Tell whether H(A1) are sealed; if so, see to it that the keys are the right ones.
-
-        Raises Unavailable where the database does not say so although there are keys.
-        """
-        has_proof = self.has_proof()
-        if not has_proof and self.seals.stamp():
-            raise self.seals.missing_proof(self._path)
-        return has_proof
-
-    def has_proof(self) -> bool:
-        """Tell whether the database has a proof of its keys, which has to be of these."""
-        with self.reading():
-            proof = read_proof(self.connection())
-        if proof:
-            self.seals.check(proof)
-        return bool(proof)
 
     def _update(self, row: UserInfo, **values: Any) -> None:
         with self.transaction():
@@ -349,73 +229,8 @@ class UserTable:
         """Return `users` as they are to be written: sealed, where the database is."""
         return list(map(self.seals.seal, users)) if self.is_sealed() else list(users)
 
-    @contextmanager
-    def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """Do all that is done within, or nothing where an exception comes; `keep` it or not.
 
-        Nobody else writes meanwhile.
-        """
-        with self.as_unavailable(), self._database.atomic("IMMEDIATE") as transaction:
-            yield
-            if not keep:
-                transaction.rollback()
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """See the table as it is now, whoever writes meanwhile."""
-        with self.as_unavailable(), self._database.atomic():
-            yield
-
-    @contextmanager
-    def as_unavailable(self) -> Iterator[None]:
-        """Raise the errors of the database as Unavailable, with its name."""
-        try:
-            yield
-        except (sqlite3.Error, peewee.PeeweeException) as error:
-            raise Unavailable(f"{self._database.database}: {error}") from error
-
-    def _now(self) -> int:
-        """Return the seconds since 1970."""
-        (now,) = (
-            self.connection().execute("SELECT CAST(strftime('%s', 'now') AS INTEGER)").fetchone()
-        )
-        return int(now)
-
-
-def default_local_user(username: str) -> str:
-    """Return the address of record's user part of a user who is given none."""
-    return username.partition("@")[0]
-
-
-def check_names(names: Mapping[str, str]) -> None:
-    """Raise UserInfoError where one of `names`, by column, can be no user's."""
-    for column, name in names.items():
-        if not may_be_a_name(name):
-            raise UserInfoError(
-                f"{column} {_shown(name)} is not a name of 1 to {LONGEST_NAME} bytes "
-                "without control characters"
-            )
-    local_user = names.get("local_user", "")
-    if _NO_USER_PART.search(local_user):
-        raise UserInfoError(
-            f"local_user {_shown(local_user)} cannot stand in a SIP address: it has a space or one "
-            'of @ : < > "; --local-user gives the user another'
-        )
-
-
-def checked_identities(identities: Iterable[str]) -> list[str]:
-    """Return identities, each once; raises UserInfoError where one is none."""
-    try:
-        return list(dict.fromkeys(as_identity(identity) for identity in identities))
-    except ValueError as error:
-        raise UserInfoError(str(error)) from None
-
-
-def _shown(name: str) -> str:
-    return ascii(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…")
-
-
-def _remembering(user: User, before: User, until: int | None) -> User:
+def remembering(user: User, before: User, until: int | None) -> User:
     """Return `user` with the password of `before` recognised until then; None for not at all.
 
     The same password again changes nothing about the one before it.
