@@ -10,25 +10,26 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 
 from sbcauth.config import source as yaml_source
-from sbcauth.config.check import check
-from sbcauth.config.schema import (
-    AtLeastKeys,
-    CheckDigestURI,
-    EmergencySettings,
-    FileSettings,
+from sbcauth.config.checks.file import check
+from sbcauth.config.external_servers import (
     HttpFileSettings,
-    IPGroupSettings,
-    LogDetail,
     RadiusFileSettings,
     RadiusServerSettings,
-    RuleSettings,
-    UserAgentSettings,
+)
+from sbcauth.config.inheritance import (
     at_least,
     client_realms,
     digest_username,
     setting,
     user_agents,
 )
+from sbcauth.config.mappings import (
+    AtLeastSettings,
+    EmergencySettings,
+    RuleSettings,
+    UserAgentSettings,
+)
+from sbcauth.config.schema import CheckDigestURI, FileSettings, IPGroupSettings, LogDetail
 from sbcauth.config.source import Source
 from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.policy.attempt_limit import AttemptLimit
@@ -65,14 +66,14 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     """
     source = yaml_source.read(str(path), _text(path))
     folder = path.resolve().parent
-    keys = _validate(source, {"environment": environment, "folder": folder})
-    findings = list(check(keys))
+    settings = _validate(source, {"environment": environment, "folder": folder})
+    findings = list(check(settings))
     errors = {source.complaint(where, what) for where, what, fatal in findings if fatal}
     if errors:
         raise ConfigError(sorted(errors))
-    database = _absolute(keys.database, folder, source)
-    ha1_key_file = keys.ha1_key_file or key_file_beside(sqlite_path(database))
-    nonce_key_file = keys.nonce_key_file or sqlite_path(database).with_name("sbcauth.keys")
+    database = _absolute(settings.database, folder, source)
+    ha1_key_file = settings.ha1_key_file or key_file_beside(sqlite_path(database))
+    nonce_key_file = settings.nonce_key_file or sqlite_path(database).with_name("sbcauth.keys")
     if folder / ha1_key_file == folder / nonce_key_file:  # rotating these would end those
         raise ConfigError([source.complaint(("ha1_key_file",), "is nonce_key_file too")])
     return Config(
@@ -80,13 +81,13 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         database=database,
         ha1_key_file=folder / ha1_key_file,
         nonce_key_file=folder / nonce_key_file,
-        old_password_memory=keys.old_password_memory,
-        unclassified_requests=keys.unclassified_requests,
-        websocket_origins=keys.websocket_origins,
-        unproved_connection_lifetime=keys.unproved_connection_lifetime,
-        log=keys.log,
-        log_to=str(folder / keys.log_to) if "/" in keys.log_to else keys.log_to,
-        ip_groups=tuple(_ip_group(group, keys, folder) for group in keys.ip_groups),
+        old_password_memory=settings.old_password_memory,
+        unclassified_requests=settings.unclassified_requests,
+        websocket_origins=settings.websocket_origins,
+        unproved_connection_lifetime=settings.unproved_connection_lifetime,
+        log=settings.log,
+        log_to=str(folder / settings.log_to) if "/" in settings.log_to else settings.log_to,
+        ip_groups=tuple(_ip_group(group, settings, folder) for group in settings.ip_groups),
         warnings=tuple(source.complaint(where, what) for where, what, _ in findings),
     )
 
@@ -170,7 +171,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "servers": RadiusServerSettings,
     "emergency": EmergencySettings,
     "user_agents": UserAgentSettings,
-    "at_least": AtLeastKeys,
+    "at_least": AtLeastSettings,
 }
 
 
@@ -197,11 +198,11 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
     return min(near, key=unlikeliness, default=None)
 
 
-def _ip_group(group: IPGroupSettings, keys: FileSettings, folder: Path) -> IPGroup:
+def _ip_group(group: IPGroupSettings, file: FileSettings, folder: Path) -> IPGroup:
     methods = group.authentication_method_list or ()
 
     def in_force(name: str) -> Any:
-        return setting(group, keys, name)
+        return setting(group, file, name)
 
     asked: RadiusFileSettings | HttpFileSettings | None = in_force(
         "http" if in_force("server_auth_mode") is ServerAuthMode.HTTP else "radius"
@@ -228,8 +229,8 @@ def _ip_group(group: IPGroupSettings, keys: FileSettings, folder: Path) -> IPGro
         auth_challenge_method=in_force("auth_challenge_method"),
         auth_qop=in_force("auth_qop"),
         auth_algorithms=in_force("auth_algorithms"),
-        user_agents=user_agents(group, keys),
-        at_least=at_least(group, keys),
+        user_agents=user_agents(group, file),
+        at_least=at_least(group, file),
         attempt_limit=AttemptLimit(
             max_attempts=in_force("max_auth_attempts"),
             lockout_duration=in_force("lockout_duration"),

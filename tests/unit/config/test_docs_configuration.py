@@ -9,17 +9,14 @@ import yaml
 from pydantic import BaseModel
 from repository import REPOSITORY
 
-from sbcauth.config.load import load
-from sbcauth.config.schema import (
-    DEFAULTS,
-    FileSettings,
+from sbcauth.config.external_servers import (
     HttpFileSettings,
-    IPGroupSettings,
     RadiusFileSettings,
     RadiusServerSettings,
-    RuleSettings,
-    SharedSettings,
 )
+from sbcauth.config.load import load
+from sbcauth.config.mappings import RuleSettings
+from sbcauth.config.schema import DEFAULTS, FileSettings, IPGroupSettings, SharedSettings
 from sbcauth.config.show import effective
 from sbcauth.exceptions import ConfigError
 
