@@ -9,8 +9,10 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config import source as yaml_source
 from sbcauth.config.checks.file import check
+from sbcauth.config.cluster import ClusterFileSettings
 from sbcauth.config.external_servers import (
     HttpFileSettings,
     RadiusFileSettings,
@@ -49,6 +51,7 @@ class Config:
     database: str
     ha1_key_file: Path
     nonce_key_file: Path
+    cluster: ClusterSettings | None
     old_password_memory: int
     unclassified_requests: UnclassifiedRequests
     websocket_origins: tuple[str, ...]
@@ -81,6 +84,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         database=database,
         ha1_key_file=folder / ha1_key_file,
         nonce_key_file=folder / nonce_key_file,
+        cluster=settings.cluster.value() if settings.cluster else None,
         old_password_memory=settings.old_password_memory,
         unclassified_requests=settings.unclassified_requests,
         websocket_origins=settings.websocket_origins,
@@ -166,6 +170,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "": FileSettings,
     "ip_groups": IPGroupSettings,
     "classification": RuleSettings,
+    "cluster": ClusterFileSettings,
     "radius": RadiusFileSettings,
     "http": HttpFileSettings,
     "servers": RadiusServerSettings,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from sbcauth.config import host_values, sip_values, values
+from sbcauth.config.cluster import ClusterFileSettings
 from sbcauth.config.external_servers import HttpFileSettings, RadiusFileSettings
 from sbcauth.config.mappings import (
     Algorithms,
@@ -212,6 +213,7 @@ class FileSettings(SharedSettings):
     database: str = "sqlite:///sbcauth.db"
     ha1_key_file: str | None = None
     nonce_key_file: str | None = None
+    cluster: ClusterFileSettings | None = None
     old_password_memory: Annotated[int, values.seconds(0, 2_592_000)] = 604_800
     unclassified_requests: Annotated[UnclassifiedRequests, values.words(UnclassifiedRequests)] = (
         UnclassifiedRequests.REJECT

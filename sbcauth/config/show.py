@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config.load import Config
 from sbcauth.config.schema import FileSettings
 from sbcauth.http.settings import HttpSettings
@@ -24,7 +25,7 @@ def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
 
     `hide` returns what is shown in the place of a secret.
     """
-    return {
+    values = {
         "database": config.database,
         "ha1_key_file": str(config.ha1_key_file),
         "nonce_key_file": str(config.nonce_key_file),
@@ -36,6 +37,19 @@ def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
         "log_to": config.log_to,
         "ip_groups": [_effective(group, hide) for group in config.ip_groups],
     }
+    if config.cluster:
+        values["cluster"] = _cluster(config.cluster)
+    return values
+
+
+def _cluster(cluster: ClusterSettings) -> dict[str, Any]:
+    values: dict[str, Any] = {"node": cluster.node}
+    if cluster.address:
+        values |= {
+            "address": cluster.address.uri,
+            "peers": [peer.uri for peer in cluster.peers],
+        }
+    return values
 
 
 def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:

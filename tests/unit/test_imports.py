@@ -29,9 +29,10 @@ ROOMS = {
     "users": {"policy", "digest"},
     "radius": {"policy", "digest"},
     "http": {"policy", "digest"},
-    "config": {"users", "radius", "http", "policy", "digest"},
-    "monitoring": {"config", "users", "radius", "http", "policy", "digest"},
-    "cli": {"monitoring", "config", "users", "radius", "http", "policy", "digest"},
+    "cluster": {"users", "policy", "digest"},
+    "config": {"cluster", "users", "radius", "http", "policy", "digest"},
+    "monitoring": {"config", "cluster", "users", "radius", "http", "policy", "digest"},
+    "cli": {"monitoring", "config", "cluster", "users", "radius", "http", "policy", "digest"},
 }
 """The rooms, and the other rooms that each may import."""
 
@@ -41,6 +42,7 @@ NEEDED_BESIDE = {
     "users": {"exceptions", "files", "installation", "keys"},
     "radius": {"exceptions"},
     "http": {"exceptions"},
+    "cluster": {"exceptions"},
     "config": {"exceptions", "files", "keys", "nonce_keys"},
     "monitoring": {"exceptions", "files", "installation", "keys", "nonce_keys"},
     "cli": BESIDE,

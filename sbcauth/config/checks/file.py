@@ -9,6 +9,7 @@ from sbcauth.config.checks.classification import (
     check_overlaps,
     check_rules,
 )
+from sbcauth.config.checks.cluster import check_cluster
 from sbcauth.config.checks.credentials import check_client_realms, check_credentials
 from sbcauth.config.checks.finding import Finding
 from sbcauth.config.checks.routes import check_as_client, check_emergency, check_route
@@ -27,6 +28,8 @@ def check(file: FileSettings) -> Iterator[Finding]:
     servers = {g.name: g for g in file.ip_groups if g.type is IPGroupType.SERVER}
     if not file.database.startswith("sqlite:///"):
         yield Finding(("database",), "must be sqlite:///PATH", True)
+    if file.cluster:
+        yield from check_cluster(file.cluster)
     if file.emergency:
         yield from check_emergency(("emergency", "route_to"), file.emergency, servers)
     for place, group in enumerate(file.ip_groups):

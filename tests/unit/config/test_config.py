@@ -127,6 +127,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
         database=f"sqlite:///{tmp_path}/sbcauth.db",
         ha1_key_file=tmp_path / "sbcauth.seal",
         nonce_key_file=tmp_path / "sbcauth.keys",
+        cluster=None,
         old_password_memory=604800,
         unclassified_requests=UnclassifiedRequests.REJECT,
         websocket_origins=(),

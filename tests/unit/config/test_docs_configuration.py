@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel
 from repository import REPOSITORY
 
+from sbcauth.config.cluster import ClusterFileSettings
 from sbcauth.config.external_servers import (
     HttpFileSettings,
     RadiusFileSettings,
@@ -30,6 +31,7 @@ SECTIONS: dict[str, set[str]] = {
     "A classification rule": set(RuleSettings.model_fields),
     "`radius`": set(RadiusFileSettings.model_fields),
     "`radius.servers`": set(RadiusServerSettings.model_fields),
+    "`cluster`": set(ClusterFileSettings.model_fields),
     "`http`": set(HttpFileSettings.model_fields),
 }
 MODELS: dict[str, type[BaseModel]] = dict(
@@ -42,6 +44,7 @@ MODELS: dict[str, type[BaseModel]] = dict(
             RuleSettings,
             RadiusFileSettings,
             RadiusServerSettings,
+            ClusterFileSettings,
             HttpFileSettings,
         ),
         strict=True,
@@ -116,6 +119,9 @@ def document(section: str, key: str, value: Any) -> dict[str, Any]:
             top["radius"] = radius | {key: value}
         case "`radius.servers`":
             top["radius"] = {"servers": [server | {key: value}]}
+        case "`cluster`":
+            nodes = {"node": 3, "address": "sip:10.0.0.13:5090"}
+            top["cluster"] = nodes | {key: value}
         case "`http`":
             top["http"] = {"urls": "https://auth.example.com", "secret": "s", key: value}
         case _:

@@ -1,0 +1,24 @@
+"""What can be wrong between the addresses of nodes."""
+
+from collections.abc import Iterator
+
+from sbcauth.config.checks.finding import Finding
+from sbcauth.config.cluster import ClusterFileSettings
+from sbcauth.config.source import Path
+
+
+def check_cluster(cluster: ClusterFileSettings) -> Iterator[Finding]:
+    """Yield what is wrong between the keys of `cluster`."""
+    path: Path = ("cluster", "peers")
+    if cluster.peers and cluster.address is None:
+        yield Finding(("cluster", "address"), "is required where there are peers", True)
+    seen = {cluster.address.name: cluster.address} if cluster.address else {}
+    for place, peer in enumerate(cluster.peers):
+        other = seen.get(peer.name)
+        if other == peer:
+            what = "is this node's own" if peer == cluster.address else "is there twice"
+            yield Finding((*path, place), f"{peer.uri} {what}", True)
+        elif other:
+            message = f"{peer.uri} and {other.uri} have one name: give one another port"
+            yield Finding((*path, place), message, True)
+        seen[peer.name] = peer
