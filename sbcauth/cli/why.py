@@ -19,7 +19,8 @@ from sbcauth.cli.latest import (
 from sbcauth.cli.lockout import public_lockout
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json
-from sbcauth.cli.user import public_user, valid_name
+from sbcauth.cli.user_list import public_user
+from sbcauth.cli.user_options import valid_name
 from sbcauth.config.load import load
 from sbcauth.config.schema import LogDetail
 from sbcauth.monitoring.lockouts import Lockout, Wanted, lockouts

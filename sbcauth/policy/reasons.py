@@ -10,15 +10,13 @@ LAST_STEP = 8
 
 
 class _Known(NamedTuple):
-    """What is known of a reason."""
+    """A reason's name, and what is known of it."""
 
+    name: str
     meaning: str
     advice: str = ""
     step: int = LAST_STEP
     level: int = NOTICE
-
-
-_UNKNOWN = _Known("")
 
 
 class Reason(StrEnum):
@@ -36,336 +34,254 @@ class Reason(StrEnum):
     level: int
 
     # passed on without a verdict
-    NEVER_CHALLENGED = (
+    NEVER_CHALLENGED = _Known(
         "never-challenged",
-        _Known(
-            "ACK and CANCEL cannot be sent again with credentials, so they pass",
-            step=1,
-            level=INFO,
-        ),
+        "ACK and CANCEL cannot be sent again with credentials, so they pass",
+        step=1,
+        level=INFO,
     )
-    PASS_THROUGH = (
+    PASS_THROUGH = _Known(
         "pass-through",
-        _Known(
-            "the IP Group is not in mode sbc-as-server, so the request passes",
-            step=3,
-            level=INFO,
-        ),
+        "the IP Group is not in mode sbc-as-server, so the request passes",
+        step=3,
+        level=INFO,
     )
-    METHOD_NOT_LISTED = (
+    METHOD_NOT_LISTED = _Known(
         "method-not-listed",
-        _Known(
-            "the method is not on the IP Group's list, so the request passes",
-            step=4,
-            level=INFO,
-        ),
+        "the method is not on the IP Group's list, so the request passes",
+        step=4,
+        level=INFO,
     )
-    WITHIN_DIALOG = (
-        "within-dialog",
-        _Known(
-            "the request goes from one party of its dialog to the other",
-            level=INFO,
-        ),
+    WITHIN_DIALOG = _Known(
+        "within-dialog", "the request goes from one party of its dialog to the other", level=INFO
     )
-    REGISTERED_SENDER = (
+    REGISTERED_SENDER = _Known(
         "registered",
-        _Known(
-            "the method is not listed, and the sender is registered from there",
-            step=4,
-            level=INFO,
-        ),
+        "the method is not listed, and the sender is registered from there",
+        step=4,
+        level=INFO,
     )
-    EMERGENCY = (
-        "emergency",
-        _Known(
-            "an emergency call, which needs no credentials",
-            step=3,
-        ),
-    )
+    EMERGENCY = _Known("emergency", "an emergency call, which needs no credentials", step=3)
     # answered here, and goes nowhere
-    KEEP_ALIVE = (
+    KEEP_ALIVE = _Known(
         "keep-alive",
-        _Known(
-            "it asks whether we are there: answered here, and relayed to nobody",
-            step=3,
-            level=INFO,
-        ),
+        "it asks whether we are there: answered here, and relayed to nobody",
+        step=3,
+        level=INFO,
     )
     # accepted
-    ACCEPTED = (
-        "accepted",
-        _Known(
-            "the response is right, and the sender speaks for itself",
-            level=INFO,
-        ),
+    ACCEPTED = _Known(
+        "accepted", "the response is right, and the sender speaks for itself", level=INFO
     )
     # challenged; none of these counts as an attempt, but `wrong credentials` do
-    CHALLENGED = (
-        "challenged",
-        _Known(
-            "no credentials for our realm: a challenge is sent",
-            step=5,
-            level=INFO,
-        ),
+    CHALLENGED = _Known(
+        "challenged", "no credentials for our realm: a challenge is sent", step=5, level=INFO
     )
-    FOREIGN_NONCE = (
+    FOREIGN_NONCE = _Known(
         "foreign-nonce",
-        _Known(
-            "the nonce is not one of ours, or of another policy: challenged again",
-            advice="Nothing, unless it goes on: then the phone answers the challenge of another "
-            "server.",
-            step=7,
-        ),
+        "the nonce is not one of ours, or of another policy: challenged again",
+        advice="Nothing, unless it goes on: then the phone answers the challenge of another "
+        "server.",
+        step=7,
     )
-    STALE_NONCE = (
+    STALE_NONCE = _Known(
         "stale-nonce",
-        _Known(
-            "the nonce is ours, but too old: challenged again with stale=true",
-            advice="Nothing, unless it goes on: a phone answers with the new nonce by itself.",
-            step=7,
-            level=INFO,
-        ),
+        "the nonce is ours, but too old: challenged again with stale=true",
+        advice="Nothing, unless it goes on: a phone answers with the new nonce by itself.",
+        step=7,
+        level=INFO,
     )
-    REPLAYED = (
+    REPLAYED = _Known(
         "replayed",
-        _Known(
-            "the nonce count has been used: challenged again with stale=true",
-            advice="Nothing, unless it goes on: a phone that does not count its nonce up needs "
-            "an update.",
-        ),
+        "the nonce count has been used: challenged again with stale=true",
+        advice="Nothing, unless it goes on: a phone that does not count its nonce up needs "
+        "an update.",
     )
     # the response is wrong, in words for the log only: on the wire they are one
-    WRONG_CREDENTIALS = (
+    WRONG_CREDENTIALS = _Known(
         "wrong-credentials",
-        _Known(
-            "the response is wrong: an attempt is counted",
-            advice="The phone has another password than User Info: correct it there, or give the "
-            "user a new one with `sbcauth user set-password {user}`.",
-        ),
+        "the response is wrong: an attempt is counted",
+        advice="The phone has another password than User Info: correct it there, or give the "
+        "user a new one with `sbcauth user set-password {user}`.",
     )
-    UNKNOWN_USER = (
+    UNKNOWN_USER = _Known(
         "unknown-user",
-        _Known(
-            "User Info has no such user: an attempt is counted",
-            advice="Correct the user name in the phone, or add it with `sbcauth user add "
-            "{user}`; `sbcauth user show {user}` tells whether it is in another IP Group or "
-            "realm.",
-        ),
+        "User Info has no such user: an attempt is counted",
+        advice="Correct the user name in the phone, or add it with `sbcauth user add "
+        "{user}`; `sbcauth user show {user}` tells whether it is in another IP Group or "
+        "realm.",
     )
-    DISABLED_USER = (
+    DISABLED_USER = _Known(
         "disabled-user",
-        _Known(
-            "the user is disabled: an attempt is counted",
-            advice="`sbcauth user enable {user}` lets the user in again.",
-        ),
+        "the user is disabled: an attempt is counted",
+        advice="`sbcauth user enable {user}` lets the user in again.",
     )
-    NONCE_OF_ANOTHER = (
+    NONCE_OF_ANOTHER = _Known(
         "nonce-of-another",
-        _Known(
-            "the response is wrong, to a nonce of another source: counted there",
-            advice="The answer is wrong, and to a challenge that another address got: somebody "
-            "forges this source, or the phone's address changes between requests.",
-        ),
+        "the response is wrong, to a nonce of another source: counted there",
+        advice="The answer is wrong, and to a challenge that another address got: somebody "
+        "forges this source, or the phone's address changes between requests.",
     )
     # right for the password before; as if wrong, but what it locks out lets the right one in
-    OLD_PASSWORD = (
+    OLD_PASSWORD = _Known(
         "old-password",
-        _Known(
-            "right for the password before this one: an attempt is counted",
-            advice="The phone still has the password before the last change: enter the new one, "
-            "which gets in at once.",
-        ),
+        "right for the password before this one: an attempt is counted",
+        advice="The phone still has the password before the last change: enter the new one, "
+        "which gets in at once.",
     )
     # refused
-    LOCKED_OUT = (
+    LOCKED_OUT = _Known(
         "locked-out",
-        _Known(
-            "too many attempts have failed: refused until the lockout ends",
-            advice="See above what failed before; put it right, and `sbcauth lockout clear "
-            "{user}` lets the user in at once.",
-            step=6,
-        ),
+        "too many attempts have failed: refused until the lockout ends",
+        advice="See above what failed before; put it right, and `sbcauth lockout clear "
+        "{user}` lets the user in at once.",
+        step=6,
     )
-    SOURCE_LOCKED_OUT = (
+    SOURCE_LOCKED_OUT = _Known(
         "source-locked-out",
-        _Known(
-            "the source has failed too often, under whatever user names",
-            advice="Others at this source guess, or have wrong passwords, too: `sbcauth lockout "
-            "list` shows it; trusted_sources excepts an office or an address translator.",
-            step=6,
-        ),
+        "the source has failed too often, under whatever user names",
+        advice="Others at this source guess, or have wrong passwords, too: `sbcauth lockout "
+        "list` shows it; trusted_sources excepts an office or an address translator.",
+        step=6,
     )
-    USER_LOCKED_OUT = (
+    USER_LOCKED_OUT = _Known(
         "user-locked-out",
-        _Known(
-            "too many have failed under the user name, wherever they are",
-            advice="Somebody guesses this user's password from many addresses; whoever got in of "
-            "late still does. `sbcauth lockout clear {user}` ends it.",
-            step=6,
-        ),
+        "too many have failed under the user name, wherever they are",
+        advice="Somebody guesses this user's password from many addresses; whoever got in "
+        "late still does. `sbcauth lockout clear {user}` ends it.",
+        step=6,
     )
-    ALGORITHM_NOT_OFFERED = (
+    ALGORITHM_NOT_OFFERED = _Known(
         "algorithm-not-offered",
-        _Known(
-            "the algorithm was not offered",
-            advice="The phone answers with an algorithm that it was not offered: see "
-            "auth_algorithms of the IP Group, or a rule of user_agents for it.",
-            step=7,
-        ),
+        "the algorithm was not offered",
+        advice="The phone answers with an algorithm that it was not offered: see "
+        "auth_algorithms of the IP Group, or a rule of user_agents for it.",
+        step=7,
     )
-    QOP_NOT_OFFERED = (
+    QOP_NOT_OFFERED = _Known(
         "qop-not-offered",
-        _Known(
-            "the qop was not offered, or was left out although offered",
-            advice="The phone leaves the qop out, or takes another: see auth_qop of the IP "
-            "Group, or a rule of user_agents for it.",
-            step=7,
-        ),
+        "the qop was not offered, or was left out although offered",
+        advice="The phone leaves the qop out, or takes another: see auth_qop of the IP "
+        "Group, or a rule of user_agents for it.",
+        step=7,
     )
-    MIXED_CHALLENGES = (
+    MIXED_CHALLENGES = _Known(
         "mixed-challenges",
-        _Known(
-            "the nonce is ours, but for another algorithm than the answer's",
-            advice="The phone mixes the challenges that it got, the nonce of one with the "
-            "algorithm of another. Offer it one alone, by a rule of user_agents.",
-            step=7,
-        ),
+        "the nonce is ours, but for another algorithm than the answer's",
+        advice="The phone mixes the challenges that it got, the nonce of one with the "
+        "algorithm of another. Offer it one alone, by a rule of user_agents.",
+        step=7,
     )
-    RESPONSE_LENGTH = (
+    RESPONSE_LENGTH = _Known(
         "response-length",
-        _Known(
-            "the response is longer or shorter than its algorithm makes them",
-            advice="The phone computes by another algorithm than it names, or cuts the response: "
-            "offer it another, by a rule of user_agents.",
-            step=7,
-        ),
+        "the response is longer or shorter than its algorithm makes them",
+        advice="The phone computes by another algorithm than it names, or cuts the response: "
+        "offer it another, by a rule of user_agents.",
+        step=7,
     )
-    DIGEST_URI_MISMATCH = (
+    DIGEST_URI_MISMATCH = _Known(
         "digest-uri-mismatch",
-        _Known(
-            "the digest uri is not the Request-URI (check_digest_uri: strict)",
-            advice="A device between the phone and here changes the Request-URI: set "
-            "check_digest_uri: lenient for this IP Group.",
-            step=7,
-        ),
+        "the digest uri is not the Request-URI (check_digest_uri: strict)",
+        advice="A device between the phone and here changes the Request-URI: set "
+        "check_digest_uri: lenient for this IP Group.",
+        step=7,
     )
-    IDENTITY_MISMATCH = (
+    IDENTITY_MISMATCH = _Known(
         "identity-mismatch",
-        _Known(
-            "the response is right, but for another's address of record",
-            advice="The user name may not speak for this address of record: `sbcauth user show "
-            "{user}` shows for which it may.",
-        ),
+        "the response is right, but for another's address of record",
+        advice="The user name may not speak for this address of record: `sbcauth user show "
+        "{user}` shows for which it may.",
     )
-    UNCLASSIFIED = (
+    UNCLASSIFIED = _Known(
         "unclassified",
-        _Known(
-            "no IP Group takes requests from there, or a deny rule refuses them",
-            advice="No IP Group's classification takes requests from this source.",
-            step=2,
-        ),
+        "no IP Group takes requests from there, or a deny rule refuses them",
+        advice="No IP Group's classification takes requests from this source.",
+        step=2,
     )
-    UNKNOWN_DIALOG = (
+    UNKNOWN_DIALOG = _Known(
         "unknown-dialog",
-        _Known(
-            "it belongs to no dialog that was let in, or comes from neither party",
-            advice="The call or subscription is over, or its key was forgotten: the phone ends "
-            "it by itself. If it goes on, a device on the way takes our Record-Route away.",
-        ),
+        "it belongs to no dialog that was let in, or comes from neither party",
+        advice="The call or subscription is over, or its key was forgotten: the phone ends "
+        "it by itself. If it goes on, a device on the way takes our Record-Route away.",
     )
-    MALFORMED_CREDENTIALS = (
+    MALFORMED_CREDENTIALS = _Known(
         "malformed-credentials",
-        _Known(
-            "the credentials cannot be read",
-            advice="The phone's credentials cannot be read: the detail says why.",
-            step=5,
-        ),
+        "the credentials cannot be read",
+        advice="The phone's credentials cannot be read: the detail says why.",
+        step=5,
     )
-    NOT_REGISTERED = (
+    NOT_REGISTERED = _Known(
         "not-registered",
-        _Known(
-            "the method is not listed, and the sender is not registered from there",
-            advice="The phone sends from elsewhere than it registered from, or does not "
-            "register: put the method on the IP Group's authentication_method_list, or set its "
-            "unlisted_without_word: challenge.",
-            step=4,
-        ),
+        "the method is not listed, and the sender is not registered from there",
+        advice="The phone sends from elsewhere than it registered from, or does not "
+        "register: put the method on the IP Group's authentication_method_list, or set its "
+        "unlisted_without_word: challenge.",
+        step=4,
     )
-    REGISTRATION_UNPROVED = (
+    REGISTRATION_UNPROVED = _Known(
         "registration-unproved",
-        _Known(
-            "nothing is registered unproved for addresses of User Info, by peer servers, or "
-            "where REGISTER is not on the list",
-            advice="Put REGISTER on the authentication_method_list of the IP Group, or have its "
-            "requests go to another server (route_to).",
-            step=4,
-        ),
+        "nothing is registered unproved for addresses of User Info, by peer servers, or "
+        "where REGISTER is not on the list",
+        advice="Put REGISTER on the authentication_method_list of the IP Group, or have its "
+        "requests go to another server (route_to).",
+        step=4,
     )
-    BAD_REGISTRATION = (
+    BAD_REGISTRATION = _Known(
         "bad-registration",
-        _Known(
-            "the registration cannot be kept as it is",
-            advice="The detail says what is wrong with the phone's Contact or To.",
-        ),
+        "the registration cannot be kept as it is",
+        advice="The detail says what is wrong with the phone's Contact or To.",
     )
-    UNKNOWN_EXTENSION = (
+    UNKNOWN_EXTENSION = _Known(
         "unknown-extension",
-        _Known(
-            "it requires an extension of SIP that we do not have",
-            advice="Switch the extension that the detail names off in the phone.",
-        ),
+        "it requires an extension of SIP that we do not have",
+        advice="Switch the extension that the detail names off in the phone.",
     )
-    TOO_MANY_USERS = (
+    TOO_MANY_USERS = _Known(
         "too-many-users",
-        _Known(
-            "the IP Group has as many registered users as it may",
-            advice="max_registered_users of the IP Group says how many there may be.",
-        ),
+        "the IP Group has as many registered users as it may",
+        advice="max_registered_users of the IP Group says how many there may be.",
     )
-    NOT_KEPT = (
+    NOT_KEPT = _Known(
         "not-kept",
-        _Known(
-            "the registrar has refused a registration that was let in",
-            advice="The detail says why; the log of Kamailio may say more.",
-        ),
+        "the registrar has refused a registration that was let in",
+        advice="The detail says why; the log of Kamailio may say more.",
     )
-    BAD_REQUEST = (
+    BAD_REQUEST = _Known(
         "bad-request",
-        _Known(
-            "refused before anything was decided: it is malformed, or went too far",
-            advice="The device sends what is no SIP, or in circles: a trace shows it.",
-        ),
+        "refused before anything was decided: it is malformed, or went too far",
+        advice="The device sends what is no SIP, or in circles: a trace shows it.",
     )
     # no verdict
-    ASKED = (
+    ASKED = _Known(
         "asked",
-        _Known(
-            "the external server is asked, and its verdict makes a decision of its own",
-            level=INFO,
-        ),
+        "the external server is asked, and its verdict makes a decision of its own",
+        level=INFO,
     )
-    UNAVAILABLE = (
+    UNAVAILABLE = _Known(
         "unavailable",
-        _Known(
-            "a database or server that is needed does not answer",
-            advice="The detail says what does not answer; `sbcauth doctor` looks further.",
-            level=WARNING,
-        ),
+        "a database or server that is needed does not answer",
+        advice="The detail says what does not answer; `sbcauth doctor` looks further.",
+        level=WARNING,
     )
-    INTERNAL_ERROR = (
+    INTERNAL_ERROR = _Known(
         "internal-error",
-        _Known(
-            "a bug; the log has its trace",
-            advice="A bug: please report it, with the trace that Kamailio's log has.",
-            level=ERROR,
-        ),
+        "a bug; the log has its trace",
+        advice="A bug: please report it, with the trace that Kamailio's log has.",
+        level=ERROR,
     )
 
-    def __new__(cls, name: str, known: _Known = _UNKNOWN) -> Self:
+    def __new__(
+        cls,
+        name: str,
+        meaning: str = "",
+        advice: str = "",
+        step: int = LAST_STEP,
+        level: int = NOTICE,
+    ) -> Self:
         """Return the reason that the log calls `name`."""
         member = str.__new__(cls, name)
         member._value_ = name
-        member.meaning, member.advice, member.step, member.level = known
+        member.meaning, member.advice, member.step, member.level = meaning, advice, step, level
         return member
 
     @property
