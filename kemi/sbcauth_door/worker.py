@@ -49,6 +49,7 @@ from sbcauth_door import connections, dialogs, outcomes, ready, registrations
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
+from sbcauth_door.connections import Overdue
 from sbcauth_door.current import KEPT_HERE, read_request, take_place
 from sbcauth_door.dialogs import DialogRoutes
 from sbcauth_door.registering import RegistrarRoutes
@@ -88,6 +89,7 @@ class Worker(DialogRoutes, RegistrarRoutes):
         self._service: Service
         self._decide: Callable[[Request, int], Decision]
         self._next_look = 0.0
+        self._overdue = Overdue()
 
     def child_init(self, rank: int) -> int:
         """Start in a process of its own; the database opens with the first request."""
@@ -186,6 +188,7 @@ class Worker(DialogRoutes, RegistrarRoutes):
             now = time.time()
             self._waiting.show_life(now)
             self.services.value(now)  # a reload is taken up without a request, too
+            self._overdue.end(now)
             found = self._waiting.process.next_verdict(self._settings)
             if found is None:
                 return ReturnCode.NOTHING_YET
