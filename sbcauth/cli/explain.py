@@ -12,11 +12,7 @@ import typer
 from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.config.load import load
-from sbcauth.monitoring.explain import answer, steps
-from sbcauth.monitoring.sip_message import parse_request
-from sbcauth.nonce_keys import load_or_make_up, of_server
-from sbcauth.policy.shared_state import LocalState
-from sbcauth.service import Service
+from sbcauth.monitoring.explain import explain as decide_and_tell
 
 
 def explain(
@@ -34,21 +30,14 @@ def explain(
     """
     config = load(context.obj, os.environ)
     raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    request = parse_request(raw.decode("utf-8", "surrogateescape"))
-    if source:
-        request = request._replace(source_address=_address(source))
-    keys = of_server(load_or_make_up(config.nonce_key_file), config.file)
-    service = Service(config, LocalState(), keys, started_at=0)
-    decision = service.decide(request, time.time())
+    text = raw.decode("utf-8", "surrogateescape")
+    found = decide_and_tell(config, text, _address(source) if source else None, time.time())
     if as_json:
-        way = [each._asdict() for each in steps(service.ip_groups, request, decision)]
-        print_json({"steps": way, "reason": decision.reason, "answer": answer(decision)})
+        way = [each._asdict() for each in found.steps]
+        print_json({"steps": way, "reason": found.reason, "answer": found.answer})
         return
-    print_table(
-        ("Step", "Name", "Outcome"),
-        ((s.number, s.name, s.outcome) for s in steps(service.ip_groups, request, decision)),
-    )
-    print(f"Answer: {answer(decision)}")
+    print_table(("Step", "Name", "Outcome"), ((s.number, s.name, s.outcome) for s in found.steps))
+    print(f"Answer: {found.answer}")
 
 
 def _address(text: str) -> str:

@@ -1,6 +1,5 @@
 """New passwords: asked for on the terminal, read from a pipe, or made here."""
 
-import secrets
 import sys
 import warnings
 from getpass import GetPassWarning, getpass
@@ -8,9 +7,9 @@ from getpass import GetPassWarning, getpass
 import typer
 
 from sbcauth.exceptions import UserInfoError
+from sbcauth.users.shown import generated_password
 
 _SHORTEST = 8
-_GENERATED_BYTES = 15  # 20 characters, 120 bits
 
 
 def new_password(username: str, from_stdin: bool, generate: bool) -> str:
@@ -18,7 +17,7 @@ def new_password(username: str, from_stdin: bool, generate: bool) -> str:
     if generate and from_stdin:
         raise typer.BadParameter("--generate and --password-stdin exclude each other")
     if generate:
-        return secrets.token_urlsafe(_GENERATED_BYTES)
+        return generated_password()
     try:
         password = _read_password() if from_stdin else _ask_password()
     except UnicodeDecodeError:

@@ -2,25 +2,19 @@
 
 import os
 import time
-from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from sbcauth.cli import completion
-from sbcauth.cli.latest import Log, Unit, facts, last_outcomes, print_advice, print_outcomes
+from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes
 from sbcauth.cli.lockout import source_or_prefix
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json
 from sbcauth.config.load import load
-from sbcauth.monitoring.lockouts import Lockout, lockouts
-from sbcauth.monitoring.rpc import NotRunning, RpcError
-from sbcauth.monitoring.why import Search, advice
+from sbcauth.monitoring.refusals import MOST_READ, is_refusal, with_advice
+from sbcauth.monitoring.why import Search
 from sbcauth.policy.decision import Reason
-from sbcauth.users.table import UserTable
-
-_GOOD = (Reason.ACCEPTED, Reason.CHALLENGED, Reason.PASS_THROUGH, Reason.METHOD_NOT_LISTED)
-_MOST = 1000
 
 
 def _reason(text: str | None) -> str | None:
@@ -55,17 +49,10 @@ def recent(
     config = load(context.obj, os.environ)
     server = rpc(context, socket)
     search = Search(user, ip_group, source, reason)
-    outcomes = last_outcomes(config, server, search, _MOST if reason is None else last, log, unit)
+    found = outcomes(config, server, search, MOST_READ if reason is None else last, log, unit)
     if reason is None:
-        outcomes = [each for each in outcomes if each.reason not in _GOOD or each.detail]
-    found = outcomes[-last:]
-    locked_out: list[Lockout] | None = None
-    with suppress(NotRunning, RpcError):
-        locked_out = lockouts(server, time.time())
-    with UserTable(config.database, config.ha1_key_file) as table:
-        names = {name for each in found for name in (each.username, each.from_user)}
-        known = facts(config, table, names, locked_out or ())
-    what_to_do = advice(found, user or "", known, known=locked_out is not None)
+        found = [each for each in found if is_refusal(each)]
+    found, what_to_do = with_advice(config, server, found[-last:], time.time(), user)
     if as_json:
         print_json({"outcomes": [each._asdict() for each in found], "advice": what_to_do})
         return

@@ -8,13 +8,9 @@ import typer
 
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import counted, print_json
-from sbcauth.config.load import Config, load
-from sbcauth.config.reload import request_reload
-from sbcauth.config.versions import changes, kept, values, version
-from sbcauth.exceptions import SbcAuthError
-from sbcauth.monitoring.environment import unseen
-from sbcauth.monitoring.in_force import is_in_force, running
-from sbcauth.monitoring.rpc import Rpc
+from sbcauth.config.load import load
+from sbcauth.monitoring.in_force import is_in_force
+from sbcauth.monitoring.reloading import NotReloaded, ask_for_reload
 
 
 def reload(context: typer.Context, socket: Socket = None, as_json: AsJSON = False) -> None:
@@ -24,44 +20,24 @@ def reload(context: typer.Context, socket: Socket = None, as_json: AsJSON = Fals
 
     Example: sbcauth reload
     """
-    config = load(context.obj, os.environ)
-    for warning in config.warnings:
+    for warning in load(context.obj, os.environ).warnings:
         print(f"warning: {warning}", file=sys.stderr)
     server = rpc(context, socket)
-    _see_the_same_variables(config, server)
-    new = values(config)
-    before, old = running(server), kept(config)
     asked_at = int(time.time())
-    request_reload(config)
-    known = before is not None and old is not None and version(old) == before.version
-    lines = list(changes(old, new)) if known and old is not None else None
+    config, (version, lines) = ask_for_reload(context.obj, os.environ, server)
     if not as_json:
         groups = counted(len(config.ip_groups), "IP Group")
-        print(f"{context.obj}: {groups}, version {version(new)}")
+        print(f"{context.obj}: {groups}, version {version}")
         _print_changes(lines)
-    in_force = is_in_force(server, version(new), asked_at)
+    in_force = is_in_force(server, version, asked_at)
     if as_json:
-        found = {"version": version(new), "changes": lines, "in_force": in_force}
+        found = {"version": version, "changes": lines, "in_force": in_force}
         print_json({"file": str(context.obj), **found})
     elif in_force:
         print("in force")
     if not in_force:
         raise NotReloaded(
             "not in force so far: the server's log says why, or no request has come yet"
-        )
-
-
-class NotReloaded(SbcAuthError):
-    """The configuration is not in force after a reload."""
-
-
-def _see_the_same_variables(config: Config, server: Rpc) -> None:
-    """Raise NotReloaded where `${env:…}` means something else to the server."""
-    if names := unseen(config.file, server):
-        raise NotReloaded(
-            "not reloaded: the server has the environment that it was started with, in which "
-            f"{', '.join(names)} is another or missing; restart it, or write ${{file:…}} in place "
-            "of ${env:…}"
         )
 
 

@@ -23,10 +23,10 @@ from sbcauth.cli.user_options import (
     user_table,
 )
 from sbcauth.config.load import load
-from sbcauth.exceptions import UserInfoError
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.users.membership import (
     ip_group_of_users_named,
+    move_user,
     only_ip_group_of_users,
     several_ip_groups,
 )
@@ -164,13 +164,8 @@ def move(
     group = ip_group_of_users_named(config.ip_groups, to)
     table = user_table(context)
     row = table.find(username, ip_group, realm)
-    if row.realm != group.realm:
-        raise UserInfoError(
-            f"the password of {username} is bound to the realm {row.realm}, but that of {to} is "
-            f"{group.realm}: remove the user, and add it to {to} with a password"
-        )
     before = row.ip_group
-    table.move(row, group.name)
+    move_user(table, row, group)
     print(f"moved {username} from {before} to {group.name}")
 
 

@@ -2,10 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,8 +12,8 @@ from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.cli.user_options import IPGroupOption, RealmOption, Username, user_table
 from sbcauth.config.load import load
-from sbcauth.users.database import UserInfo
 from sbcauth.users.membership import ip_group_named
+from sbcauth.users.shown import public_user
 from sbcauth.users.table import UserTable
 
 
@@ -93,21 +92,6 @@ def show(
         user["enabled"] = _yes(user["enabled"])
         user["algorithms"] = ", ".join(user["algorithms"])
         print_table(("Key", "Value"), user.items())
-
-
-def public_user(table: UserTable, row: UserInfo, identities: Sequence[str]) -> dict[str, Any]:
-    """Return what may be shown of a user: all but H(A1)."""
-    return {
-        "ip_group": row.ip_group,
-        "username": row.username,
-        "local_user": row.local_user,
-        "realm": row.realm,
-        "identities": list(identities),
-        "enabled": bool(row.enabled),
-        "algorithms": table.algorithms(row),
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-    }
 
 
 def _yes(value: object) -> str:

@@ -8,27 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from sbcauth.cli import completion
-from sbcauth.cli.latest import (
-    Log,
-    Unit,
-    facts,
-    last_outcomes,
-    print_advice,
-    print_outcomes,
-)
+from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes
 from sbcauth.cli.lockout import public_lockout
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json
-from sbcauth.cli.user_list import public_user
 from sbcauth.cli.user_options import valid_name
 from sbcauth.config.load import load
 from sbcauth.config.schema import LogDetail
-from sbcauth.monitoring.lockouts import Lockout, Wanted, lockouts
-from sbcauth.monitoring.registrations import Registration, of_user
-from sbcauth.monitoring.rpc import NotRunning, Rpc
-from sbcauth.monitoring.why import Facts, Search, advice
-from sbcauth.users.database import UserInfo
-from sbcauth.users.table import UserTable
+from sbcauth.monitoring.lockouts import Lockout
+from sbcauth.monitoring.registrations import Registration
+from sbcauth.monitoring.user_report import report
+from sbcauth.monitoring.why import Facts, Outcome, Search
 
 
 def why(
@@ -58,17 +48,13 @@ def why(
     config = load(context.obj, os.environ)
     server = rpc(context, socket)
     now = time.time()
-    locked_out = _lockouts(server, now, Wanted(ip_group, None, username))
-    found = last_outcomes(config, server, Search(username, ip_group), last, log, unit)
-    with UserTable(config.database, config.ha1_key_file) as table:
-        rows = list(table.all(ip_group, username))
-        users = [public_user(table, row, table.identities(row)) for row in rows]
-        names = {username, *(each.username for each in found)}
-        known = facts(config, table, names, locked_out or ())
-    registered = [each for row in rows for each in _registered(server, row, now)]
-    asked = locked_out is not None and bool(rows)
-    known = known._replace(not_registered=asked and not registered)
-    what_to_do = advice(found, username, known, known=locked_out is not None)
+
+    def in_log(search: Search) -> list[Outcome]:
+        return outcomes(config, server, search, last, log, unit)
+
+    users, registered, locked_out, found, what_to_do, known = report(
+        config, server, username, ip_group, last, now, in_log
+    )
     if as_json:
         print_json(
             {
@@ -101,22 +87,6 @@ def _not_written(log: LogDetail) -> str:
     return (
         "" if log is LogDetail.ALL else f" (log: {log} leaves out what is usual; log: all does not)"
     )
-
-
-def _lockouts(rpc: Rpc, now: float, wanted: Wanted) -> list[Lockout] | None:
-    """Return who is locked out, or None where no server tells."""
-    try:
-        return lockouts(rpc, now, wanted)
-    except NotRunning:
-        return None
-
-
-def _registered(server: Rpc, row: UserInfo, now: float) -> list[Registration]:
-    """Return where a user is registered, as far as a server tells."""
-    try:
-        return of_user(server, row.local_user, row.realm, row.ip_group, now)
-    except NotRunning:
-        return []
 
 
 def _users(username: str, users: Sequence[dict[str, Any]], known: Facts) -> Iterator[str]:

@@ -7,7 +7,10 @@ step before it what let the request go on.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sbcauth.config.load import Config
 from sbcauth.http.settings import HttpSettings
+from sbcauth.monitoring.sip_message import parse_request
+from sbcauth.nonce_keys import load_or_make_up, of_server
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import (
     Accept,
@@ -21,7 +24,33 @@ from sbcauth.policy.decision import (
 )
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.policy.request import Request
+from sbcauth.policy.shared_state import LocalState
 from sbcauth.radius.settings import RadiusSettings
+from sbcauth.service import Service
+
+
+class Explanation(NamedTuple):
+    """The steps of a decision, the reason for which it fell, and what is done, in one line."""
+
+    request: Request
+    steps: tuple["Step", ...]
+    reason: str
+    answer: str
+
+
+def explain(config: Config, text: str, source: str | None, now: float) -> Explanation:
+    """Return how the raw request in `text` is decided at `now` (seconds since 1970).
+
+    `source` is the address that it came from, if not the one in its Via. Raises NotARequest.
+    """
+    request = parse_request(text)
+    if source:
+        request = request._replace(source_address=source)
+    keys = of_server(load_or_make_up(config.nonce_key_file), config.file)
+    service = Service(config, LocalState(), keys, started_at=0)
+    decision = service.decide(request, now)
+    way = tuple(steps(service.ip_groups, request, decision))
+    return Explanation(request, way, decision.reason, answer(decision))
 
 
 class Step(NamedTuple):

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from sbcauth.exceptions import UserInfoError
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
+from sbcauth.users.database import UserInfo
 from sbcauth.users.table import UserTable
 
 
@@ -69,3 +70,14 @@ def only_ip_group_of_users(ip_groups: Iterable[IPGroup]) -> IPGroup | None:
     """Return the IP Group of type user where there is only one: it need not be named."""
     of_users = [group for group in ip_groups if group.type is IPGroupType.USER]
     return of_users[0] if len(of_users) == 1 else None
+
+
+def move_user(table: UserTable, row: UserInfo, group: IPGroup) -> None:
+    """Have a user be of another IP Group of the same realm; raises UserInfoError for others."""
+    if row.realm != group.realm:
+        raise UserInfoError(
+            f"the password of {row.username} is bound to the realm {row.realm}, but that of "
+            f"{group.name} is {group.realm}: remove the user, and add it to {group.name} with a "
+            "password"
+        )
+    table.move(row, group.name)

@@ -32,7 +32,11 @@ ROOMS = {
     "cluster": {"users", "policy", "digest"},
     "config": {"cluster", "users", "radius", "http", "policy", "digest"},
     "monitoring": {"config", "cluster", "users", "radius", "http", "policy", "digest"},
-    "cli": {"monitoring", "config", "cluster", "users", "radius", "http", "policy", "digest"},
+    "console": {"monitoring", "config", "cluster", "users", "radius", "http", "policy", "digest"},
+    "cli": {
+        *("console", "monitoring", "config", "cluster", "users", "radius", "http"),
+        *("policy", "digest"),
+    },
 }
 """The rooms, and the other rooms that each may import."""
 
@@ -44,19 +48,26 @@ NEEDED_BESIDE = {
     "http": {"exceptions"},
     "cluster": {"exceptions"},
     "config": {"exceptions", "files", "keys", "nonce_keys"},
-    "monitoring": {"exceptions", "files", "installation", "keys", "nonce_keys"},
+    "monitoring": {"exceptions", "files", "installation", "keys", "nonce_keys", "service"},
+    "console": {"exceptions", "files"},
     "cli": BESIDE,
 }
 """What each room may import of the modules beside."""
 
 PACKAGES = {
+    "anyio": {"console"},
+    "argon2": {"console"},
     "cryptography": {"users", "dialog_keys"},
     "httpx": {"http"},
+    "jinja2": {"console"},
+    "markupsafe": {"console"},
     "peewee": {"users"},
     "pydantic": {"config"},
     "pyrad": {"radius"},
     "rich": {"cli"},
+    "starlette": {"console"},
     "typer": {"cli"},
+    "uvicorn": {"console"},
     "yaml": {"cli", "config"},
 }
 """The packages from outside, and the rooms that may import them."""

@@ -34,9 +34,9 @@ def asked_for(*extras: str) -> set[str]:
 
 
 LOCKS = {
-    "requirements.lock": ("build",),
-    "requirements-dev.lock": ("build", "dev"),
-    "requirements-mutants.lock": ("build", "dev", "mutants"),
+    "requirements.lock": ("build", "console"),
+    "requirements-dev.lock": ("build", "console", "dev"),
+    "requirements-mutants.lock": ("build", "console", "dev", "mutants"),
 }
 
 

@@ -1,0 +1,1 @@
+"""The web page: the same as the commands, for whoever would rather look than read."""

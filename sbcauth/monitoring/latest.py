@@ -1,0 +1,77 @@
+"""The last outcomes, wherever they are kept, and what is so now about the users in them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from sbcauth.config.load import Config
+from sbcauth.monitoring.lockouts import Lockout
+from sbcauth.monitoring.log_files import NoJournal, last_in_file, last_in_journal
+from sbcauth.monitoring.recent import recent
+from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
+from sbcauth.monitoring.why import Facts, Outcome, Search
+from sbcauth.policy.ip_groups import IPGroupType
+from sbcauth.users.table import UserTable
+
+_UNIT = "sbcauth"
+
+
+def last_outcomes(
+    config: Config,
+    server: Rpc,
+    search: Search,
+    most: int,
+    log: str | None = None,
+    unit: str | None = None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> list[Outcome]:
+    """Return the `most` last outcomes that fit, the newest last.
+
+    They are from the file `log`, or the one that the configuration has them written to; else from
+    the journal of `unit`; where none is named, from that of the service and what the running server
+    has kept. `warn` is told where there is neither. Raises OSError and NoJournal.
+    """
+    if log is None and "/" in config.log_to:
+        log = config.log_to
+    if log is not None:
+        return last_in_file(log, search, most)
+    if unit is not None:
+        return last_in_journal(unit, search, most)
+    kept: list[Outcome] = []
+    with suppress(NotRunning, RpcError):
+        kept = [each for each in recent(server) if search.fits(each)][-most:]
+    try:
+        written = last_in_journal(_UNIT, search, most, quiet=bool(kept))
+    except NoJournal:
+        if not kept:
+            warn("there is no journal here: --log FILE reads a log file")
+        written = []
+    return [*(each for each in written if not kept or _before(each, kept[0])), *kept][-most:]
+
+
+def _before(one: Outcome, other: Outcome) -> bool:
+    """Tell whether an outcome of the journal was before what the server has kept."""
+    try:
+        times = [datetime.fromisoformat(each.time) for each in (one, other)]
+        return times[0] < times[1]
+    except (ValueError, TypeError):
+        return False
+
+
+def facts(
+    config: Config, table: UserTable, names: Iterable[str], locked_out: Sequence[Lockout]
+) -> Facts:
+    """Return what is so now about these user names."""
+    users: dict[str, dict[str, bool]] = defaultdict(dict)
+    addresses: dict[str, str] = {}
+    for name in names:
+        for row in table.all(username=name):
+            users[name][row.ip_group] = bool(row.enabled)
+            addresses[name] = f"sip:{row.local_user}@{row.realm}"
+    servers = {
+        group.username_as_server: group.name
+        for group in config.ip_groups
+        if group.type is IPGroupType.SERVER and group.username_as_server
+    }
+    return Facts(users, servers, frozenset(each.username for each in locked_out), addresses)

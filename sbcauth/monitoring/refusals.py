@@ -1,0 +1,42 @@
+"""The last refusals, whoever they were of, and what to do about them."""
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from sbcauth.config.load import Config
+from sbcauth.monitoring.latest import facts
+from sbcauth.monitoring.lockouts import Lockout, lockouts
+from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
+from sbcauth.monitoring.why import Outcome, advice
+from sbcauth.policy.decision import Reason
+from sbcauth.users.table import UserTable
+
+GOOD = (Reason.ACCEPTED, Reason.CHALLENGED, Reason.PASS_THROUGH, Reason.METHOD_NOT_LISTED)
+"""Reasons of outcomes that are no refusal."""
+MOST_READ = 1000
+"""So many outcomes are looked through for refusals."""
+
+
+class Refusals(NamedTuple):
+    """Refusals, the newest last, and a line of advice for each trouble in them."""
+
+    outcomes: list[Outcome]
+    advice: list[str]
+
+
+def is_refusal(outcome: Outcome) -> bool:
+    """Tell whether an outcome is a refusal, or a challenge for the wrong realm."""
+    return outcome.reason not in GOOD or bool(outcome.detail)
+
+
+def with_advice(
+    config: Config, server: Rpc, found: list[Outcome], now: float, user: str | None = None
+) -> Refusals:
+    """Return outcomes with what to do about them, at `now`; `user` is whom they are about."""
+    locked_out: list[Lockout] | None = None
+    with suppress(NotRunning, RpcError):
+        locked_out = lockouts(server, now)
+    with UserTable(config.database, config.ha1_key_file) as table:
+        names = {name for each in found for name in (each.username, each.from_user)}
+        known = facts(config, table, names, locked_out or ())
+    return Refusals(found, advice(found, user or "", known, known=locked_out is not None))
