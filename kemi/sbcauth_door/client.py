@@ -9,7 +9,6 @@ import functools
 import json
 import time
 from collections.abc import Callable
-from hashlib import blake2s
 from secrets import token_hex
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -17,7 +16,6 @@ from urllib.parse import unquote
 import KSR
 
 from sbcauth.config.reload import Reloaded
-from sbcauth.digest.text import to_bytes
 from sbcauth.monitoring.log_line import INFO, NOTICE, record
 from sbcauth.policy.as_client import (
     ClientAccount,
@@ -26,19 +24,14 @@ from sbcauth.policy.as_client import (
     parse_challenge,
     strongest,
 )
-from sbcauth.policy.cseq import is_number
 from sbcauth.service import Service
-from sbcauth_door import outcomes
+from sbcauth_door import client_cseq, outcomes
 from sbcauth_door import request as ksr
 
 GO_ON, NOTHING = 1, -1
 _CHALLENGE_HELD = 599
 _TRIES = 2
 """Times that a request is answered for: once, and once more where the peer says `stale=true`."""
-_OF_DIALOG = 12 * 3600
-_OF_REGISTRATION = 24 * 3600
-_OF_REQUEST = 600
-"""Seconds that the CSeq numbers of a dialog, of a Call-ID that registers, and of any other live."""
 
 
 class Sent(NamedTuple):
@@ -92,7 +85,7 @@ class ClientRoutes:
             _keep(f"sbcauth_sent_{ksr.text('T_branch_idx')}", sent)
         else:
             held = None
-        _number(service, peer.name if peer else "", again=held is not None)
+        client_cseq.number(service, peer.name if peer else "", again=held is not None)
         if held:
             _answer(service, held)
         return GO_ON
@@ -103,8 +96,8 @@ class ClientRoutes:
         status, sent = int(ksr.text("rs")), int(ksr.text("cs"))
         own, method = int(ksr.text("T_req($cs)")), ksr.text("rm")
         if own != sent:
-            _set_cseq(own, method)
-            _learn(service, status, method, own, sent)
+            client_cseq.set_cseq(own, method)
+            client_cseq.learn(service, status, method, own, sent)
         if status in (401, 407) and (branch := _sent()):
             if KSR.tm.t_is_canceled() > 0:
                 for name in _HEADERS[status]:
@@ -137,76 +130,25 @@ class ClientRoutes:
         For a route block of one's own that does not call `within_dialog`, which does it as well.
         """
         if ksr.text("rm") == "ACK":
-            acknowledge(service)
+            client_cseq.acknowledge(service)
         else:
-            forget_call(service)
+            client_cseq.forget_call(service)
         return GO_ON
 
     @routing_function
     def client_late_reply(self, service: Service) -> int:
         """Give a 2xx that is sent again, after its transaction has ended, its CSeq back."""
         sent = int(ksr.text("cs"))
-        own = service.cseqs.invite_of(_dialog_key(), sent)
+        own = service.cseqs.invite_of(client_cseq.dialog_key(), sent)
         if own != sent:
-            _set_cseq(own, ksr.text("rm"))
+            client_cseq.set_cseq(own, ksr.text("rm"))
         return GO_ON
-
-
-def acknowledge(service: Service) -> None:
-    """Give an ACK the CSeq that the peer knows its INVITE by."""
-    own = int(ksr.text("cs"))
-    sent = service.cseqs.of_invite(_dialog_key(), own)
-    if sent != own:
-        _set_cseq(sent, "ACK")
-
-
-def forget_call(service: Service) -> None:
-    """Forget the numbers of a call that the peer ends."""
-    service.cseqs.forget(_dialog_key(backwards=True))
 
 
 _HEADERS = {
     401: ("WWW-Authenticate", "Authorization"),
     407: ("Proxy-Authenticate", "Proxy-Authorization"),
 }
-
-
-def _number(service: Service, peer: str, *, again: bool) -> None:
-    """Set the CSeq, and the RAck of a PRACK, to the numbers that the peer counts by."""
-    own, method = int(ksr.text("cs")), ksr.text("rm")
-    within_dialog = bool(ksr.text("tt"))
-    if within_dialog:
-        key, lifetime = _dialog_key(), _OF_DIALOG
-    elif peer:
-        key = _key("request", ksr.text("ci"), ksr.text("fu"), peer)
-        lifetime = _OF_REGISTRATION if method in ("REGISTER", "PUBLISH") else _OF_REQUEST
-    else:
-        return
-    sent = service.cseqs.send(key, own, invite=method == "INVITE", again=again, lifetime=lifetime)
-    if sent != own:
-        _set_cseq(sent, method)
-    if method == "PRACK":
-        _set_rack(service, key)
-
-
-def _set_rack(service: Service, key: str) -> None:
-    """Set the CSeq in a PRACK's RAck to that of the INVITE it is about (RFC 3262, 7.2)."""
-    response, _, request = ksr.text("hdr(RAck)").partition(" ")
-    own, _, method = request.strip().partition(" ")
-    if is_number(own) and (sent := service.cseqs.of_invite(key, int(own))) != int(own):
-        KSR.hdr.insert_before(f"RAck: {response} {sent} {method}\r\n", "RAck")
-        KSR.hdr.remove("RAck")
-
-
-def _learn(service: Service, status: int, method: str, own: int, sent: int) -> None:
-    """Keep the numbers of a dialog that a reply opens, and forget those of one that it ends."""
-    if not ksr.text("tt"):
-        return
-    if method == "BYE" and status >= 200 and status not in (401, 407):
-        service.cseqs.forget(_dialog_key())
-    elif method in ("INVITE", "SUBSCRIBE", "REFER") and 100 < status < 300:
-        invite = method == "INVITE"
-        service.cseqs.learn(_dialog_key(), own, sent, invite=invite, lifetime=_OF_DIALOG)
 
 
 def _hold(service: Service, status: int, sent: Sent) -> None:
@@ -255,22 +197,6 @@ def _account(service: Service, challenge: PeerChallenge, peer: str) -> ClientAcc
     sender = unquote(sender, errors="surrogateescape")
     source = ksr.text("avp(sbcauth_ip_group)")
     return service.account_for(challenge, sender, source, peer, time.time())
-
-
-def _set_cseq(number: int, method: str) -> None:
-    """Set the CSeq, where it stands: a field that is added would come before the Via."""
-    KSR.hdr.insert_before(f"CSeq: {number} {method}\r\n", "CSeq")
-    KSR.hdr.remove("CSeq")
-
-
-def _dialog_key(*, backwards: bool = False) -> str:
-    """Return the key of a dialog, as seen by the sender of its requests, or by the other side."""
-    tags = (ksr.text("ft"), ksr.text("tt"))
-    return _key("dialog", ksr.text("ci"), *(reversed(tags) if backwards else tags))
-
-
-def _key(*parts: str) -> str:
-    return blake2s(to_bytes("\0".join(parts)), digest_size=12).hexdigest()
 
 
 def _sent() -> Sent | None:

@@ -7,11 +7,11 @@ import KSR
 
 from sbcauth.exceptions import Retransmission
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Party, Request, phone_behind
-from sbcauth_door import registrar
+from sbcauth_door import bindings, repeated_register
 from sbcauth_door import request as ksr
 from sbcauth_door.in_progress import InProgress
 
-KEPT_HERE = "REGISTER" if registrar.TABLE else None
+KEPT_HERE = "REGISTER" if bindings.TABLE else None
 """The method of requests that kamailio.cfg keeps here where they are accepted."""
 
 # Each look-up of one of these costs half as much as the call.
@@ -102,7 +102,7 @@ class CurrentRequest:
 
     def comes_from_where_registered(self, local_user: str, realm: str) -> bool:
         """Tell whether it comes by the very flow from which a user is registered."""
-        return registrar.is_registered_here(cast(Request, self), local_user, realm)
+        return bindings.is_registered_here(cast(Request, self), local_user, realm)
 
     def begin_transaction(self) -> None:
         """Have a transaction answer the request when it comes again; raises Retransmission."""
@@ -142,12 +142,12 @@ class CurrentRequest:
         Raises Retransmission where another worker is carrying it out, too. Whoever has done so
         since the first look has left its trace by the second.
         """
-        if not registrar.has_carried_out(local_user, realm):
+        if not repeated_register.has_carried_out(local_user, realm):
             if self.in_progress.is_of_another(self._begun):
                 raise Retransmission
-            if not registrar.has_carried_out(local_user, realm):
+            if not repeated_register.has_carried_out(local_user, realm):
                 return False
-        changed = registrar.make_query()
+        changed = repeated_register.make_query()
         if changed == 0:
             raise Retransmission
         return changed > 0

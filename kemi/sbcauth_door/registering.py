@@ -12,7 +12,7 @@ from sbcauth.policy.decision import Drop, Reason, Reject
 from sbcauth.policy.identities import as_number
 from sbcauth.policy.unproved import unescaped
 from sbcauth.service import Route, Service
-from sbcauth_door import registrar
+from sbcauth_door import registrar, registration_limits
 from sbcauth_door import request as ksr
 from sbcauth_door.current import read_request
 
@@ -54,14 +54,14 @@ class RegistrarRoutes:
         group = service.ip_groups.by_name[ksr.text("avp(sbcauth_ip_group)")]
         username = ksr.text("avp(sbcauth_username)")
         refusal = registrar.refusal(group, username)
-        if refusal is None and not registrar.has_room_for(aor, group):
+        if refusal is None and not registration_limits.has_room_for(aor, group):
             refusal = Reject(403, "Forbidden", Reason.TOO_MANY_USERS, group.name, username)
         if refusal:
             ksr.log(refusal, read_request())
             ksr.refuse(refusal)
             return ANSWERED
         registrar.settle_path(group)
-        registrar.set_limits(group)
+        registration_limits.set_limits(group)
         return GO_ON
 
     @_routing_function
@@ -108,7 +108,7 @@ class RegistrarRoutes:
     @_routing_function
     def registered(self, service: Service, aor: str) -> int:
         """Note who is registered, in an IP Group that has a limit."""
-        registrar.note_registered(aor, ksr.text("avp(sbcauth_ip_group)"))
+        registration_limits.note_registered(aor, ksr.text("avp(sbcauth_ip_group)"))
         return GO_ON
 
     @_routing_function

@@ -45,13 +45,21 @@ from sbcauth.policy.shared_state import SharedState
 from sbcauth.policy.words import Word
 from sbcauth.service import Route, Service
 from sbcauth.users.directory import FRESHNESS
-from sbcauth_door import connections, dialogs, outcomes, ready, registrations
+from sbcauth_door import (
+    bindings,
+    connections,
+    dialogs,
+    outcomes,
+    ready,
+    registration_limits,
+    registrations,
+)
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
 from sbcauth_door.connections import Overdue
 from sbcauth_door.current import KEPT_HERE, read_request, take_place
-from sbcauth_door.dialogs import DialogRoutes
+from sbcauth_door.dialog_routes import DialogRoutes
 from sbcauth_door.registering import RegistrarRoutes
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.state import (
@@ -330,9 +338,9 @@ def _service(
     keys = of_server(load_or_create(config.nonce_key_file), config.file)
     looked_up = measures.looked_up if measures else None
     _tell_what_is_in_force(config, keys[0].id)
-    registered = sbcauth_registrar.KamailioRegistrations()
-    if sbcauth_registrar.TABLE:
-        sbcauth_registrar.tell_limits(config.ip_groups)
+    registered = bindings.KamailioRegistrations()
+    if bindings.TABLE:
+        registration_limits.tell_limits(config.ip_groups)
     sealing = ciphers(config.nonce_key_file)
     service = Service(config, shared, keys, started_at, looked_up, sealing, registered)
     outcomes.follow(config)

@@ -148,7 +148,7 @@ class Reason(StrEnum):
         "user-locked-out",
         "too many have failed under the user name, wherever they are",
         advice="Somebody guesses this user's password from many addresses; whoever got in "
-        "late still does. `sbcauth lockout clear {user}` ends it.",
+        "recently still does. `sbcauth lockout clear {user}` ends it.",
         step=6,
     )
     ALGORITHM_NOT_OFFERED = _Known(

@@ -1,0 +1,140 @@
+"""The bindings of Kamailio's registrar: who is registered, and where each is reached."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import inf
+from operator import itemgetter
+from time import time
+from typing import Any
+
+import KSR
+
+from sbcauth.policy.dialogs import Place
+from sbcauth.policy.registrations import Binding
+from sbcauth.policy.request import Request
+from sbcauth.policy.shared_state import Table
+from sbcauth.policy.targets import place_of
+from sbcauth.policy.unproved import unescaped
+from sbcauth_door import request as ksr
+
+TABLE = ksr.definition("SBCAUTH_REGISTRAR")
+"""The usrloc table in which kamailio.cfg keeps the registrations that we accept, if it does."""
+PROFILE = "sbcauth"
+_WHERE = "sbcauth_where"
+_MOST_BINDINGS = 64
+_FLOWS = Table.FLOWS
+
+
+class KamailioRegistrations:
+    """Registrations in the table of Kamailio's registrar."""
+
+    def of(self, user: str, realm: str) -> Sequence[Binding]:
+        """Return the Contacts of an address of record, where the route block keeps them."""
+        if not TABLE:
+            return ()
+        with fetched(f"sip:{ksr.escaped(user)}@{realm}") as numbers:
+            return tuple(filter(None, map(_binding, numbers)))
+
+    def owner_of(self, address: str, port: int, transport: str) -> tuple[str, str]:
+        """Return the address of record that registered from there last, and its IP Group."""
+        flow = f"{address}:{port}" if transport == "udp" else address
+        try:
+            owner = str(KSR.htable.sht_get(_FLOWS, flow) or "")
+        except UnicodeDecodeError:
+            return "", ""
+        account, _, ip_group = owner.partition(" ")
+        return (unescaped(account), ip_group) if "@" in account else ("", "")
+
+
+def is_registered_here(request: Request, local_user: str, realm: str) -> bool:
+    """Tell whether a user is registered from the very flow that the request comes by.
+
+    What is behind an edge proxy (a Path) has no flow of its own here. Without a registrar in
+    kamailio.cfg nobody is.
+    """
+    return any(each.is_flow_of(request) for each in KamailioRegistrations().of(local_user, realm))
+
+
+def places(local_user: str, realm: str) -> list[Place]:
+    """Return where a user is registered now, the newest first; `local_user` as in a URI.
+
+    A binding whose connection has gone is nowhere.
+    """
+    if not TABLE:
+        return []
+    try:
+        with fetched(f"sip:{local_user}@{realm}", _WHERE) as numbers:
+            found = [
+                (attribute("modified", number, _WHERE) or 0, place)
+                for number in numbers
+                if (place := place_of_binding(number)) and not _has_hung_up(number)
+            ]
+    except UnicodeDecodeError:
+        return []
+    return [place for _, place in sorted(found, key=itemgetter(0), reverse=True)]
+
+
+def _has_hung_up(number: int) -> bool:
+    """Tell whether the connection of a binding has gone."""
+    connection = KSR.pv.get(f"$(ulc({_WHERE}=>conid)[{number}])") or 0
+    return connection > 0 and hasattr(KSR, "tcpops") and KSR.tcpops.tcp_conid_alive(connection) < 0
+
+
+def place_of_binding(number: int, profile: str = _WHERE) -> Place | None:
+    """Return where the phone of a binding is reached: by its Path, or where it registered from."""
+    for name in ("path", "received", "addr"):
+        uri = KSR.pv.get(f"$(ulc({profile}=>{name})[{number}])")
+        if uri:
+            return place_of(uri.partition(";g=")[0].strip("<").partition(">")[0])
+    return None
+
+
+@contextmanager
+def fetched(aor: str, profile: str = PROFILE) -> Iterator[list[int]]:
+    """Have the bindings of an address of record at hand, and yield their numbers.
+
+    One that was taken away stays in the list, expired, until the database has been told.
+    """
+    if aor.startswith("sip:@") or KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
+        yield []  # nobody's; Kamailio would call a user that is none an error
+        return
+    try:
+        count = min(KSR.pv.get(f"$(ulc({profile}=>count))") or 0, _MOST_BINDINGS)
+        now = time()
+        yield [number for number in range(count) if _expiry(number, profile) > now]
+    finally:
+        KSR.registrar.reg_free_contacts(profile)
+
+
+def _expiry(number: int, profile: str) -> float:
+    return float(attribute("expires", number, profile) or inf)
+
+
+def attribute(name: str, number: int, profile: str = PROFILE) -> Any:
+    """Return what the registrar knows of a binding; None where it is unset, or no UTF-8."""
+    try:
+        return KSR.pv.get(f"$(ulc({profile}=>{name})[{number}])")
+    except UnicodeDecodeError:
+        return None
+
+
+def _binding(number: int) -> Binding | None:
+    """Return where a binding is reached: by its flow, if it has no Path."""
+    received = str(attribute("received", number) or attribute("addr", number) or "")
+    found = _RECEIVED.match(received)
+    if not found:
+        return None
+    address, port, transport = found.groups()
+    return Binding(
+        address.strip("[]"),
+        int(port or 5060),
+        (transport or "udp").lower(),
+        max(0, int(attribute("conid", number) or 0)),
+        bool(attribute("path", number)),
+    )
+
+
+_RECEIVED = re.compile(
+    r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;>]*)(?::(\d+))?(?:.*?;transport=(\w+))?", re.IGNORECASE
+)

@@ -1,0 +1,65 @@
+"""The parties of a dialog: where they are, and what is kept of them between two functions."""
+
+from collections.abc import Sequence
+from hashlib import blake2s
+from typing import NamedTuple
+
+import KSR
+
+from sbcauth.digest.text import to_bytes
+from sbcauth.policy.dialogs import Place, Side
+from sbcauth.policy.ip_groups import IPGroupType
+from sbcauth.service import Service
+from sbcauth_door import bindings
+from sbcauth_door import request as ksr
+
+_get_address, _get_port, _get_proto = KSR.kx.get_srcip, KSR.kx.get_srcport, KSR.kx.get_proto
+
+
+class Known(NamedTuple):
+    """What a transaction within a dialog leaves for its branches and answers.
+
+    `to` is the URI at which the other party is reached, `registered` whether it is registered
+    there.
+    """
+
+    from_caller: bool
+    registered: bool
+    token: str
+    to: str
+
+    def __str__(self) -> str:
+        """Return it as the AVP has it."""
+        return f"{'c' if self.from_caller else 'k'}{int(self.registered)}{self.token} {self.to}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Known | None":
+        """Return what the AVP has; None where it has nothing."""
+        if not text:
+            return None
+        token, _, to = text[2:].partition(" ")
+        return cls(text[0] == "c", text[1] == "1", token, to)
+
+
+class Bindings:
+    """Where accounts are registered now."""
+
+    def __init__(self, service: Service) -> None:
+        self._groups = service.ip_groups.by_name
+
+    def __call__(self, side: Side) -> Sequence[Place]:
+        """Return where the account of one side is registered, the newest first."""
+        group = self._groups.get(side.ip_group)
+        if not side.account or group is None or group.type is not IPGroupType.USER:
+            return ()
+        return bindings.places(ksr.escaped(side.account), group.realm)
+
+
+def source_of_message() -> Place:
+    """Return where the message comes from."""
+    return Place.of(_get_proto(), _get_address(), _get_port())
+
+
+def key_of(*parts: str) -> str:
+    """Return a key of shared memory for what these parts name together."""
+    return blake2s(to_bytes("\0".join(parts)), digest_size=12).hexdigest()
