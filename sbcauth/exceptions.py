@@ -5,6 +5,8 @@ SbcAuthError
 │   └── BadCredentials    the credentials cannot be read (400)
 ├── Retransmission        the request has come before, and is being answered
 ├── Unavailable           a database or server does not answer; 503 with Retry-After
+│   └── EngineAway        the engine of the cluster does not
+├── LockedOut             another node has locked the claimant out meanwhile
 ├── ConfigError           the YAML is at fault; one `Complaint` per mistake
 └── UserInfoError         the User Info table cannot take the change
     ├── NoSuchUser
@@ -49,6 +51,18 @@ class Unavailable(SbcAuthError):
     def __init__(self, message: str, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class EngineAway(Unavailable):
+    """The engine of the cluster does not answer, or not in time."""
+
+
+class LockedOut(SbcAuthError):
+    """Some node has locked out who has just been found to be right; `scope` is by which limit."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(scope)
+        self.scope = scope
 
 
 class Complaint(NamedTuple):

@@ -1,18 +1,21 @@
 """Nonces that are remembered by nobody and forged by nobody.
 
 A nonce carries all that is needed to judge it, so a flood of challenges costs no memory,
-and every worker, and every node with the same keys, can judge the nonces of the others:
+and every worker can judge the nonces of the others:
 
-    key id (1 byte) · source tag (6) · time (4) · randomness (6) · MAC (14)
+    authority (1 byte) · key id (1) · source tag (5) · time (4) · randomness (6) · MAC (14)
 
 31 bytes, spelled in 62 hexadecimal digits. The MAC is BLAKE2s over a secret and the digits before
-it, so each nonce has one spelling. The secret is derived from the node's key and from the policy
+it, so each nonce has one spelling. The secret is derived from the server's key and from the policy
 that the challenge stated (IP Group, realm, algorithm, qop, lifetime), so a nonce is worth
 nothing under any other: no downgrade, no carrying over from one IP Group to another.
 
+The authority is who remembers the uses of the nonce: 0 is a server that stands alone. In a cluster
+it is a node, by its number, or the engine that all nodes share (see sbcauth/digest/authorities.py).
+
 The source tag is a keyed hash of the address that the challenge was sent to. It does not
 decide whether the nonce is valid, since phones roam; it tells to whom a failure belongs. It
-is the same under every policy, so that a source has one tag.
+is the same under every policy and authority, so that a source has one tag.
 """
 
 import os
@@ -30,9 +33,13 @@ LONGEST_LIFE = LONGEST_DURATION + CLOCK_DRIFT
 """Seconds after which no nonce is alive, by whichever clock."""
 
 # Where in a nonce what stands, in digits:
-_KEY_ID = slice(2)
+AUTHORITY = slice(2)
+KEY = slice(4)
+"""The authority, and the id of the key."""
 TAG = slice(14)
-"""The tag of the source that it was issued to, with the id of the key that both were made with."""
+"""The tag of the source that it was issued to, with the key that both were made with."""
+PLACE = slice(2, 14)
+"""The same without the authority: what failures are counted by."""
 TIME = slice(14, 22)
 """When it was issued (seconds since 1970)."""
 UNIQUE = slice(14, 34)
@@ -51,14 +58,29 @@ class NonceState(Enum):
     FRESH = "fresh"
     STALE = "stale"
     FOREIGN = "foreign"
+    SHARED = "shared"
+    """Fresh, and the engine of the cluster remembers its uses."""
+    ELSEWHERE = "elsewhere"
+    """Ours, but its uses are remembered where this node does not ask, or cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class NonceKey:
-    """A key that nonces are made with; `id` (0 to 255) says in a nonce which one it was."""
+    """A key that nonces are made with; `id` (0 to 255) says in a nonce which one it was.
+
+    `authority` (0 to 255) is who remembers the uses of those nonces. The tags of sources are made
+    with `tag_secret`, where there is one.
+    """
 
     id: int
     secret: bytes = field(repr=False)
+    authority: int = 0
+    tag_secret: bytes = field(default=b"", repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return what its nonces begin with."""
+        return f"{self.authority:02x}{self.id:02x}"
 
 
 class NonceSigner:
@@ -76,6 +98,7 @@ class NonceSigner:
         "_newest",
         "_not_before",
         "_now",
+        "_stated",
         "_time",
         "_times",
     )
@@ -87,9 +110,11 @@ class NonceSigner:
         lifetime: int,
         not_before: int = 0,
     ) -> None:
-        stated = "\0".join((*policy, str(lifetime))).encode("utf-8", "surrogateescape")
-        self._macs = {f"{key.id:02x}": _begun(key, stated) for key in keys}
-        self._newest = self._macs[f"{keys[0].id:02x}"]
+        self._stated = stated = "\0".join((*policy, str(lifetime))).encode(
+            "utf-8", "surrogateescape"
+        )
+        self._macs = {key.name: begun(key, stated) for key in keys}
+        self._newest = self._macs[keys[0].name]
         self._lifetime = lifetime
         self._not_before = not_before
         self._now = -1
@@ -108,10 +133,10 @@ class NonceSigner:
 
     def judge(self, nonce: str, now: int) -> NonceState:
         """Return what `nonce` is to this policy at `now`; whose it is says its TAG."""
-        begun = self._macs.get(nonce[_KEY_ID])
-        if begun is None or not nonce.isascii():
-            return _FOREIGN
-        mac = begun.copy()
+        unfinished = self._macs.get(nonce[KEY])
+        if unfinished is None or not nonce.isascii():
+            return self._judge_of_others(nonce, now)
+        mac = unfinished.copy()
         mac.update(nonce[BODY].encode())
         if not compare_digest(nonce[MAC], mac.hexdigest()):
             return _FOREIGN
@@ -119,6 +144,10 @@ class NonceSigner:
             self._tell_time(now)
         oldest, newest = self._times
         return _FRESH if oldest <= nonce[TIME] <= newest else _STALE
+
+    def _judge_of_others(self, nonce: str, now: int) -> NonceState:
+        """Return what a nonce is that is made with none of the keys."""
+        return _FOREIGN
 
     def _tell_time(self, now: int) -> None:
         """Note what is the same for a second: the first and the last TIME that are fresh.
@@ -133,7 +162,8 @@ class NonceSigner:
         self._now = now
 
 
-_FRESH, _STALE, _FOREIGN = NonceState  # to look a member up takes as long as to call something
+# To look a member up takes as long as to call something.
+_FRESH, _STALE, _FOREIGN = NonceState.FRESH, NonceState.STALE, NonceState.FOREIGN
 
 
 class SourceTags:
@@ -141,15 +171,16 @@ class SourceTags:
 
     def __init__(self, keys: Sequence[NonceKey]) -> None:
         self._keys = [
-            (f"{key.id:02x}", blake2s(key=key.secret, person=b"sources").digest()) for key in keys
+            (key.name, blake2s(key=key.tag_secret or key.secret, person=b"sources").digest())
+            for key in keys
         ]
 
     def of(self, source: str) -> tuple[str, ...]:
         """Return the tags of `source`, one for each key; new nonces have the first."""
         text = source.encode()
         return tuple(
-            key_id + blake2s(text, digest_size=6, key=key, person=b"source").hexdigest()
-            for key_id, key in self._keys
+            name + blake2s(text, digest_size=5, key=key, person=b"source").hexdigest()
+            for name, key in self._keys
         )
 
 
@@ -170,7 +201,10 @@ def draw() -> str:
 os.register_at_fork(after_in_child=_drawn.clear)
 
 
-def _begun(key: NonceKey, stated: bytes) -> blake2s:
-    """Return a MAC that has taken in its secret, and nothing else yet."""
+def begun(key: NonceKey, stated: bytes) -> blake2s:
+    """Return a MAC that has taken in its secret, and nothing else yet.
+
+    `stated` is the policy.
+    """
     secret = blake2s(stated, digest_size=_SECRET_SIZE, key=key.secret, person=b"policy").digest()
     return blake2s(secret, digest_size=_MAC_SIZE, person=b"nonce")

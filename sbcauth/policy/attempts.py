@@ -28,7 +28,7 @@ kept there is bounded: a source by its limit, and all of them in an IP Group by 
 from functools import partial
 from typing import NamedTuple
 
-from sbcauth.exceptions import Unavailable
+from sbcauth.exceptions import EngineAway, Unavailable
 from sbcauth.policy.attempt_limit import MAX_FAILURES, AttemptLimit
 from sbcauth.policy.claimants import Claimant, Scope, digest
 from sbcauth.policy.shared_state import SharedState, Table
@@ -107,6 +107,20 @@ class Attempts:
             return False
         return claimant.presenter is not None or not self._is_trusted(claimant.key, now)
 
+    def confirm(self, claimant: Claimant, limit: AttemptLimit, now: int, shared: str = "") -> None:
+        """Have all nodes agree that a claimant who has proved who it is may be let in.
+
+        Where there is one node, it may. `shared` is the key of the nonce count, where the engine
+        of a cluster remembers its use. Raises LockedOut, and Unavailable.
+        """
+
+    def claim(self, nonce_count: str) -> bool:
+        """Use up a nonce count that the engine of a cluster remembers; tell whether it was unused.
+
+        Raises EngineAway. Where there is one node, there is none.
+        """
+        raise EngineAway("there is no cluster")
+
     def sure_until(self, pair: str, limit: AttemptLimit, now: int) -> int:
         """Return until when a success of a pair changes nothing; `now` or earlier if it may."""
         if not self._is_trusted(pair, now):
@@ -121,11 +135,13 @@ class Attempts:
         now: int,
         *,
         is_old: bool = False,
-    ) -> bool:
+        shared: str = "",
+    ) -> bool | None:
         """Count a proven failure; tell whether it was the last attempt.
 
         `evidence` is what was wrong. The same again, of the same claimant, is no other attempt.
-        One that `is_old` was right for the password before.
+        One that `is_old` was right for the password before. `shared` is the key of a nonce count
+        whose use the engine of a cluster remembers; None is returned where it was used before.
         """
         if limit.spares(claimant.source):
             return False

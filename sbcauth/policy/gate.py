@@ -7,9 +7,10 @@ succeeds is remembered until User Info changes.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
+from sbcauth.digest.authorities import Authorities, ClusterSigner
 from sbcauth.digest.credentials import (
     MOST_CREDENTIALS,
     Credentials,
@@ -92,7 +93,12 @@ class Gate:
     """
 
     def __init__(
-        self, group: IPGroup, users: Users, keys: Sequence[NonceKey], not_before: int
+        self,
+        group: IPGroup,
+        users: Users,
+        keys: Sequence[NonceKey],
+        not_before: int,
+        authorities: Authorities | None = None,
     ) -> None:
         self.group = group
         self.name = self.accepted_as = group.name
@@ -116,8 +122,9 @@ class Gate:
         if self.is_peer and not group.route_to:
             self.answered_in.pop("REGISTER", None)  # it is refused, whoever can answer
         self.asked_at_once = self._asked_at_once()
-        self._new_signer = lambda *policy: NonceSigner(
-            keys, (group.name, group.realm, *policy), group.auth_nonce_duration, not_before
+        signer = partial(ClusterSigner, authorities) if authorities else partial(NonceSigner, keys)
+        self._new_signer = lambda *policy: signer(
+            (group.name, group.realm, *policy), group.auth_nonce_duration, not_before
         )
         self._add_offers()
         self.accepted = Accept("", "", "", group.realm)[3:]

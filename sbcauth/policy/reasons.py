@@ -91,6 +91,14 @@ class Reason(StrEnum):
         step=7,
         level=INFO,
     )
+    NONCE_ELSEWHERE = _Known(
+        "nonce-elsewhere",
+        "the nonce is another node's, or of an engine that has gone: challenged again with "
+        "stale=true",
+        "Nothing: a phone that comes over from another node answers with the new nonce by itself.",
+        step=7,
+        level=INFO,
+    )
     REPLAYED = _Known(
         "replayed",
         "the nonce count has been used: challenged again with stale=true",

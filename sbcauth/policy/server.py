@@ -10,19 +10,21 @@ caches, so that each function and each object costs half a microsecond to touch,
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from sbcauth.digest.authorities import ENGINE
 from sbcauth.digest.credentials import (
     Credentials,
     keep_layout,
     parse_credentials,
     usual_credentials,
 )
-from sbcauth.digest.nonces import TAG, NonceKey, NonceState, SourceTags
+from sbcauth.digest.nonces import AUTHORITY, PLACE, TAG, NonceKey, NonceState, SourceTags
 from sbcauth.digest.response import RESPONSE_LENGTHS, response_is_right
-from sbcauth.exceptions import BadCredentials, Unavailable
+from sbcauth.exceptions import BadCredentials, EngineAway, LockedOut, Unavailable
 from sbcauth.policy.accounts import Account, Accounts, Owner, Users
 from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.cluster import Cluster
 from sbcauth.policy.decision import (
     Accept,
     Ask,
@@ -60,6 +62,7 @@ _TOO_FAST = 60
 """Seconds until whoever was accepted too often is to try again."""
 
 _FRESH, _FOREIGN = NonceState.FRESH, NonceState.FOREIGN
+_SHARED, _ELSEWHERE = NonceState.SHARED, NonceState.ELSEWHERE
 _NEVER_CHALLENGED = Pass(Reason.NEVER_CHALLENGED)
 UNKNOWN_DIALOG = Reject(481, "Call/Transaction Does Not Exist", Reason.UNKNOWN_DIALOG)
 
@@ -105,10 +108,10 @@ class Claim(NamedTuple):
         if self.flow:
             return self.flow
         source, tags = self.origin.source, self.origin.tags
-        claimant = Claimant(self.gate.name, source, self.credentials.username, tags[0])
+        claimant = Claimant(self.gate.name, source, self.credentials.username, tags[0][PLACE])
         if self.is_own:
             return claimant
-        return claimant.with_nonce_of_another(self.credentials.nonce[TAG])
+        return claimant.with_nonce_of_another(self.credentials.nonce[PLACE])
 
     @property
     def evidence(self) -> str:
@@ -119,7 +122,12 @@ class Claim(NamedTuple):
     @property
     def places(self) -> tuple[str, ...]:
         """Return the places that a question about it takes; what is at a flow is of its pair."""
-        return places(self.gate.name, self.credentials.nonce[TAG], self.credentials.username)
+        return places(self.gate.name, self.credentials.nonce[PLACE], self.credentials.username)
+
+    @property
+    def shared(self) -> str:
+        """Return the key of the nonce count, if the engine remembers its use; else nothing."""
+        return key_of(self.credentials) if self.nonce is _SHARED else ""
 
     @property
     def claimed_user(self) -> str:
@@ -141,8 +149,15 @@ class Claim(NamedTuple):
         return response_is_right(ha1, self.request.method, self.credentials, self.body)
 
     def challenge(self, reason: Reason, *, stale: bool = False) -> Challenge:
-        """Return another challenge, in answer to the credentials."""
+        """Return another challenge, in answer to the credentials.
+
+        Who goes from node to node gets a nonce of the engine's.
+        """
         gate, tag, username = self.gate, self.origin.tags[0], self.credentials.username
+        if self.nonce is not _FOREIGN and (
+            self.nonce is _ELSEWHERE or self.credentials.nonce[AUTHORITY] == ENGINE
+        ):
+            tag = f"{ENGINE}{tag[PLACE]}"
         return gate.challenge(
             self.header, self.request, tag, self.now, reason, username, stale=stale
         )
@@ -185,24 +200,31 @@ class AuthServer:
         unclassified_requests: UnclassifiedRequests = UnclassifiedRequests.REJECT,
         started_at: int = 0,
         registrations: Registrations | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         self._ip_groups = ip_groups
+        authorities = cluster.authorities if cluster else None
         self._accounts = Accounts(ip_groups, users)
         self._unproved = Unproved(
             ip_groups.by_name.values(), users, self._accounts, registrations or Nobody()
         )
         self._emergencies = Emergencies(shared)
         self._gates = {
-            name: Gate(group, users, keys, started_at) for name, group in ip_groups.by_name.items()
+            name: Gate(group, users, keys, started_at, authorities)
+            for name, group in ip_groups.by_name.items()
         }
         self._named = NamedTrunks(
-            ip_groups.by_name.values(), lambda group: Gate(group, users, keys, started_at)
+            ip_groups.by_name.values(),
+            lambda group: Gate(group, users, keys, started_at, authorities),
         )
         self._origins: dict[str, Origin] = {}
-        self._tags = SourceTags(keys)
-        self._attempts = Attempts(shared)
+        self._tags = SourceTags(authorities.tagged if authorities else keys)
+        self._attempts = cluster.attempts if cluster else Attempts(shared)
         self._held_against = self._attempts.held_against
-        self._reservations = Reservations(shared, self._attempts)
+        self._reservations = (
+            cluster.reservations if cluster else Reservations(shared, self._attempts)
+        )
+        self._cluster = cluster
         self._nonce_counts = NonceCounts(shared)
         self._count_use = self._nonce_counts.count_use
         self._pace = Pace()
@@ -378,7 +400,11 @@ class AuthServer:
         if state is _FOREIGN and (gate.other_offers or not signer):
             offer, state = gate.offer_answered(algorithm, nonce, now)
             signer = None  # which has another qop, or order: it is validated
-        is_own = nonce[TAG] in tags or state is _FOREIGN
+        is_own = (
+            nonce[TAG] in tags
+            or state is _FOREIGN
+            or (state is _ELSEWHERE and nonce[PLACE] in [tag[PLACE] for tag in tags])
+        )
         claim = tuple.__new__(  # what NamedTuple does, without its own function
             Claim,
             (gate, origin, request, header, field, credentials, state, is_own, now, offer, None),
@@ -422,6 +448,9 @@ class AuthServer:
             if gate.asks_elsewhere:
                 return self._judge(claim, verdict) if verdict else self._ask(claim)
             return self._identify(claim)
+
+        except LockedOut as found:
+            return claim.forbid(_LOCKED_OUT[Scope(found.scope)])
 
         # 9. Doubt never lets a request pass
         except Unavailable as cause:
@@ -501,12 +530,12 @@ class AuthServer:
         Whatever else is answered gets the refusal of any lockout, and an answer that is wrong makes
         it one.
         """
-        gate, credentials, claimant = claim.gate, claim.credentials, claim.claimant
+        gate, claimant = claim.gate, claim.claimant
         if refusal.reason is not Reason.LOCKED_OUT or claimant.presenter or gate.asks_elsewhere:
             return refusal
         if not self._attempts.looks_at(claimant, claim.evidence, gate.limit, claim.now):
             return refusal
-        if _validate(claim) or self._nonce_counts.was_used(key_of(credentials)):
+        if _validate(claim) or self._was_used(claim):
             return refusal
         account = self._account_of(claim)
         if claim.is_right(account.ha1) and not account.refusal:
@@ -536,10 +565,23 @@ class AuthServer:
 
     def _accept_account(self, claim: Claim, account: Account) -> Decision:
         """Accept a sender that has proved to be of an account, and remember its phone."""
+        self._confirm(claim)
         decision = self._accept(claim, account.local_user, leaves_trace=account.leaves_trace)
         if isinstance(decision, Accept) and not decision.is_repeat:
             return decision._replace(is_first=self._get_to_know(claim, account))
         return decision
+
+    def _confirm(self, claim: Claim) -> None:
+        """Have all nodes agree, before anything is used up: else that would tell what was right.
+
+        Who comes again with what was used up proves nothing.
+        """
+        if self._cluster and (claim.shared or not self._was_used(claim)):
+            self._attempts.confirm(claim.claimant, claim.gate.limit, claim.now, claim.shared)
+
+    def _was_used(self, claim: Claim) -> bool:
+        """Tell whether a nonce count was used, as far as this node remembers."""
+        return not claim.shared and self._nonce_counts.was_used(key_of(claim.credentials))
 
     def _get_to_know(self, claim: Claim, account: Account) -> bool:
         """Forget the failures of a claimant that has succeeded, and remember its phone.
@@ -562,7 +604,7 @@ class AuthServer:
     def _ask(self, claim: Claim) -> Decision:
         """Have an external server measure the response, unless no answer could make it good."""
         group, credentials = claim.gate.group, claim.credentials
-        if self._nonce_counts.was_used(key_of(credentials)):
+        if self._was_used(claim):
             return _used_before(claim)
         if group.external_server is None:
             raise Unavailable("there is no external server to ask")
@@ -585,6 +627,7 @@ class AuthServer:
         account = self._accounts.known_elsewhere(claim.credentials, claim.gate.group)
         if account.refusal or verdict.answer is not Answer.ACCEPT:
             return self._count_failure(claim, account.refusal or Reason.WRONG_CREDENTIALS)
+        self._confirm(claim)
         decision = self._accept(claim, account.local_user)
         if isinstance(decision, Accept):
             is_first = self._attempts.succeed(claim.claimant, claim.gate.limit, claim.now)
@@ -593,16 +636,19 @@ class AuthServer:
 
     def _count_failure(self, claim: Claim, reason: Reason) -> Decision:
         """Count the attempt and challenge again; refuse the last one."""
-        credentials, limit, now = claim.credentials, claim.gate.limit, claim.now
-        if self._nonce_counts.was_used(key_of(credentials)):
+        limit, now = claim.gate.limit, claim.now
+        if self._was_used(claim):
             return _used_before(claim)
         is_old = reason is Reason.OLD_PASSWORD
         if not claim.is_own and not is_old:
             reason = Reason.NONCE_OF_ANOTHER
         claimant = claim.flow or self._registered_flow(claim) or claim.claimant
-        if self._attempts.fail(claimant, claim.evidence, limit, now, is_old=is_old):
-            return claim.forbid(reason)
-        return claim.challenge(reason)
+        last = self._attempts.fail(
+            claimant, claim.evidence, limit, now, is_old=is_old, shared=claim.shared
+        )
+        if last is None:
+            return _used_before(claim)
+        return claim.forbid(reason) if last else claim.challenge(reason)
 
     def _accept(
         self, claim: Claim, local_user: str | None, *, leaves_trace: bool = False
@@ -628,10 +674,14 @@ class AuthServer:
         )
         if not traced:
             request.begin_transaction()
-        is_ours = claim.nonce is not _FOREIGN  # in shadow it may be another's
-        if is_ours and (uses := self._count_use(nonce_count)) != 1:
-            check_kept(uses)
-            return _used_before(claim, claimed if traced else None)
+        if claim.nonce is _FRESH:  # in shadow it may be another's
+            if (uses := self._count_use(nonce_count)) != 1:
+                check_kept(uses)
+                return _used_before(claim, claimed if traced else None)
+        elif claim.nonce is _SHARED:
+            answer = self._claim(claim, nonce_count, claimed if traced else None)
+            if answer:
+                return answer
         if local_user != claimed and local_user is not None:
             if request.party or not self._may_speak(claim, claimed):
                 return claim.forbid(Reason.IDENTITY_MISMATCH)
@@ -642,6 +692,20 @@ class AuthServer:
         return tuple.__new__(  # what NamedTuple does, without its own function
             Accept, (gate.name, credentials.username, claimed, *gate.accepted)
         )
+
+    def _claim(self, claim: Claim, nonce_count: str, traced_user: str | None) -> Decision | None:
+        """Use up a nonce count that the engine remembers; answer one that was used, or cannot be.
+
+        Without the engine a known phone gets another nonce. A stranger gets what a wrong answer
+        would get.
+        """
+        try:
+            is_new = self._attempts.claim(nonce_count)
+        except EngineAway:
+            if self._attempts.is_stranger(claim.claimant, claim.now):
+                raise
+            return claim.challenge(Reason.NONCE_ELSEWHERE, stale=True)
+        return None if is_new else _used_before(claim, traced_user)
 
     def _may_speak(self, claim: Claim, claimed: str) -> bool:
         """Tell whether an account that is proved may have somebody else's name in From.
@@ -723,6 +787,8 @@ def _validate(claim: Claim) -> Decision | None:
         if gate.judge_of_another_algorithm(credentials.nonce, claim.now) is not _FOREIGN:
             return claim.forbid_what_was_not_offered(Reason.MIXED_CHALLENGES)
         return claim.challenge_again(Reason.FOREIGN_NONCE)
+    if claim.nonce is _ELSEWHERE:
+        return claim.challenge(Reason.NONCE_ELSEWHERE, stale=True)
     if credentials.algorithm not in claim.offer.signers:
         return claim.forbid_what_was_not_offered(Reason.ALGORITHM_NOT_OFFERED)
     if is_foreign:

@@ -11,6 +11,7 @@ from sbcauth.digest.nonces import NonceKey
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.cluster import Cluster
 from sbcauth.policy.decision import Accept, Challenge, Decision
 from sbcauth.policy.identities import identities_of
 from sbcauth.policy.ip_groups import (
@@ -150,6 +151,7 @@ def serve(
     unclassified_requests: UnclassifiedRequests = UnclassifiedRequests.REJECT,
     started_at: int = 0,
     registrations: Registrations | None = None,
+    cluster: Cluster | None = None,
 ) -> AuthServer:
     """Return a server of these IP Groups: phones unless given, with one user 1001."""
     return AuthServer(
@@ -160,6 +162,7 @@ def serve(
         unclassified_requests,
         started_at,
         registrations,
+        cluster,
     )
 
 

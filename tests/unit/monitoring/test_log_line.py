@@ -143,6 +143,7 @@ def test_refusals_are_always_written() -> None:
         Reason.ACCEPTED,
         Reason.CHALLENGED,
         Reason.STALE_NONCE,
+        Reason.NONCE_ELSEWHERE,
         Reason.ASKED,
     }
     for reason in Reason:

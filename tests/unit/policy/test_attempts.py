@@ -29,7 +29,7 @@ class Wrong:
 
     def guess(self, now: int = NOW, who: Claimant = BOB, limit: AttemptLimit = LIMIT) -> bool:
         self.count += 1
-        return self.attempts.fail(who, f"response {self.count}", limit, now)
+        return bool(self.attempts.fail(who, f"response {self.count}", limit, now))
 
 
 @pytest.fixture
