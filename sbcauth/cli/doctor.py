@@ -8,7 +8,8 @@ import typer
 
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.monitoring.doctor import Grade, examine
+from sbcauth.monitoring.doctor.examine import examine
+from sbcauth.monitoring.doctor.finding import Grade
 
 
 def doctor(

@@ -9,7 +9,7 @@ from repository import REPOSITORY
 from sbcauth.digest.nonces import CLOCK_DRIFT, LONGEST_DURATION
 from sbcauth.installation import kamailio_cfg
 from sbcauth.kamailio_snippet import snippet
-from sbcauth.monitoring.doctor import left_open
+from sbcauth.monitoring.doctor.server import left_open
 from sbcauth.policy.shared_state import Table
 
 OURS = kamailio_cfg().read_text()

@@ -1,0 +1,1 @@
+"""What commonly goes wrong on a machine, looked for in one go."""

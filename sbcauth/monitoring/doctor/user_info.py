@@ -1,0 +1,53 @@
+"""User Info: the database, and whether it is sealed."""
+
+from collections.abc import Iterator
+
+from sbcauth.config.load import Config
+from sbcauth.exceptions import Unavailable
+from sbcauth.monitoring.doctor.finding import Finding, Grade, is_open
+from sbcauth.users.database import sqlite_path
+from sbcauth.users.membership import orphans
+from sbcauth.users.resealing import plain_users
+from sbcauth.users.table import UserTable
+
+
+def database(config: Config) -> Iterator[Finding]:
+    """See whether User Info can be read, by its owner alone, and fits the configuration."""
+    path = sqlite_path(config.database)
+    if not path.exists():
+        yield Finding(Grade.WARNING, "User Info", f"{path} is not there yet: sbcauth user add")
+        return
+    if is_open(path):
+        text = f"{path} is open to others, and H(A1) is as good as a password: chmod 600"
+        yield Finding(Grade.WARNING, "User Info", text)
+    try:
+        with UserTable(config.database, config.ha1_key_file) as table:
+            users = table.count()
+            for orphan in orphans(table, config.ip_groups):
+                yield Finding(Grade.ERROR, "User Info", orphan)
+            yield from _sealing(table)
+    except Unavailable as error:
+        yield Finding(Grade.ERROR, "User Info", str(error))
+        return
+    yield Finding(Grade.OK, "User Info", f"{path}: {users} users")
+
+
+def _sealing(table: UserTable) -> Iterator[Finding]:
+    """See whether what is stored is of no use to who reads the database alone."""
+    path = table.seals.path
+    try:
+        if not table.is_sealed():
+            text = "H(A1) are plain, as older versions kept them: sbcauth user reseal"
+            yield Finding(Grade.WARNING, "sealing keys", text)
+            return
+    except Unavailable as error:
+        yield Finding(Grade.ERROR, "sealing keys", str(error))
+        return
+    if plain := plain_users(table):
+        text = f"H(A1) of {', '.join(plain)}: not written by sbcauth, and lets nobody in; "
+        text += "`sbcauth user set-password` or `remove`"
+        yield Finding(Grade.ERROR, "sealing keys", text)
+    if is_open(path):
+        text = f"{path} is open to others, who could open what is sealed: chmod 600"
+        yield Finding(Grade.ERROR, "sealing keys", text)
+    yield Finding(Grade.OK, "sealing keys", str(path))
