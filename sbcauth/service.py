@@ -147,9 +147,9 @@ class Service:
         """Tell whether a nonce is one of ours, whatever it was for, and however old."""
         return self.server.has_minted(nonce, int(now))
 
-    def bad_request(self, request: Request) -> Decision:
+    def bad_request(self, request: Request, status: int) -> Decision:
         """Return what becomes of a request that is refused before any decision."""
-        return self.server.bad_request(request)
+        return self.server.bad_request(request, status)
 
     def refresh(self, now: float) -> None:
         """Notice what has changed in User Info; called every FRESHNESS seconds, and by `decide`."""

@@ -96,7 +96,8 @@ def fetched(aor: str, profile: str = PROFILE) -> Iterator[list[int]]:
 
     One that was taken away stays in the list, expired, until the database has been told.
     """
-    if aor.startswith("sip:@") or KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
+    nobodys = aor.startswith("sip:@") or "%00" in aor
+    if nobodys or KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
         yield []  # nobody's; Kamailio would call a user that is none an error
         return
     try:

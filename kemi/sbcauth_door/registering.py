@@ -53,7 +53,7 @@ class RegistrarRoutes:
         """
         group = service.ip_groups.by_name[ksr.text("avp(sbcauth_ip_group)")]
         username = ksr.text("avp(sbcauth_username)")
-        refusal = registrar.refusal(group, username)
+        refusal = registrar.refusal(group, username, aor.rpartition("@")[0])
         if refusal is None and not registration_limits.has_room_for(aor, group):
             refusal = Reject(403, "Forbidden", Reason.TOO_MANY_USERS, group.name, username)
         if refusal:
@@ -66,8 +66,14 @@ class RegistrarRoutes:
 
     @_routing_function
     def called_user(self, service: Service, _: str) -> int:
-        """Tell the route block who is called, as the registrar knows him: in UTF-8, unescaped."""
-        KSR.pv.sets("$var(called)", ksr.escaped(unescaped(ksr.text("rU"))))
+        """Tell the route block who is called, as the registrar knows him: in UTF-8, unescaped.
+
+        Nobody's name has a NUL in it, at which Kamailio's own text would end.
+        """
+        user = unescaped(ksr.text("rU"))
+        if "\0" in user:
+            return NOT_FOUND
+        KSR.pv.sets("$var(called)", ksr.escaped(user))
         return GO_ON
 
     @_routing_function
@@ -119,10 +125,13 @@ class RegistrarRoutes:
         return GO_ON
 
     @_routing_function
-    def refuse_early(self, service: Service, _: str) -> int:
-        """Say whether what is refused undecided gets an answer, and write its line."""
+    def refuse_early(self, service: Service, status: str) -> int:
+        """Say whether what is refused undecided gets its answer, and write its line.
+
+        It is refused with this status.
+        """
         request = read_request(has_transaction=True)
-        decision = service.bad_request(request)
+        decision = service.bad_request(request, int(status))
         ksr.log(decision, request)
         return ANSWERED if isinstance(decision, Drop) else GO_ON
 

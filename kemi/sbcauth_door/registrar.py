@@ -24,10 +24,12 @@ def check() -> None:
         )
 
 
-def refusal(group: IPGroup, username: str) -> Reject | None:
-    """Return how the REGISTER at hand is refused that cannot be kept as it is, None if it can."""
+def refusal(group: IPGroup, username: str, user: str) -> Reject | None:
+    """Return how the REGISTER at hand is refused that cannot be kept as it is, None if it can.
+
+    `user` is whom it would be kept for, empty where that is nobody.
+    """
     contacts, required = ksr.fields("Contact", MOST_FIELDS), ksr.fields("Require")
-    user = ksr.text("tU")
     return fault(user, contacts, required, _is_ours, group.name, username)
 
 

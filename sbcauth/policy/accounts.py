@@ -140,7 +140,7 @@ class Accounts:
         user = self._users.find(group.name, username, group.realm)
         if user is None:
             own = username.removesuffix(f"@{group.realm}")
-            taken = self._users.has_local_user(group.name, own)
+            taken = "\0" in own or self._users.has_local_user(group.name, own)
             return Account(self._decoy, self._decoy, own, Reason.UNKNOWN_USER if taken else None)
         refusal = None if user.enabled else Reason.DISABLED_USER
         return Account(self._decoy, self._decoy, user.local_user, refusal)
@@ -179,8 +179,11 @@ class Accounts:
         return any(self._users.has_local_user(name, local_user) for name in names)
 
     def _is_anothers(self, claimed_user: str, group: IPGroup) -> bool:
-        """Tell whether the name is of a user in User Info, and so not of a shared pair."""
-        if self._is_a_users(claimed_user, group.realm):
+        """Tell whether the name is of a user in User Info, and so not of a shared pair.
+
+        One with a NUL is nobody's: Kamailio's own text would end there.
+        """
+        if "\0" in claimed_user or self._is_a_users(claimed_user, group.realm):
             return True
         number = as_number(claimed_user)
         return self._users.find_by_identity(group.name, number, group.realm) is not None

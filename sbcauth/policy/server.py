@@ -318,15 +318,16 @@ class AuthServer:
             return gate.challenge(header, request, origin.tags[0], now, found)
         return Reject(403, "Forbidden", found, gate.name)
 
-    def bad_request(self, request: Request) -> Decision:
+    def bad_request(self, request: Request, status: int) -> Decision:
         """Return what becomes of a request that cannot be read, or has gone too far.
 
-        How it is refused is known to who has read it; whether it is answered, is known here.
+        With which `status` it is refused is known to who has read it; whether it is answered, is
+        known here.
         """
         gate = self._classify(request)
         if gate is None and isinstance(self._unclassified, Drop):
             return self._unclassified
-        return Reject(400, "Bad Request", Reason.BAD_REQUEST, gate.name if gate else "")
+        return Reject(status, "", Reason.BAD_REQUEST, gate.name if gate else "")
 
     def unknown_dialog(self, request: Request) -> Decision:
         """Return what becomes of a request within a dialog that we do not know.

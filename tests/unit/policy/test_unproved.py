@@ -188,13 +188,13 @@ def test_request_that_cannot_be_read_is_400_but_for_strangers_who_get_nothing(
     here = phones(classification=(rule("192.0.2.0/24"),))
     server = serve(here, unclassified_requests=how)
     request = Request("INVITE", "", "192.0.2.7", 5060, "udp", "", "", "", False, "c")
-    bad = Reject(400, "Bad Request", Reason.BAD_REQUEST, "Phones")
-    assert server.bad_request(request) == bad
-    stranger = server.bad_request(request._replace(source_address="10.1.1.1"))
+    bad = Reject(400, "", Reason.BAD_REQUEST, "Phones")
+    assert server.bad_request(request, 400) == bad
+    stranger = server.bad_request(request._replace(source_address="10.1.1.1"), 483)
     if how is UnclassifiedRequests.DROP:
         assert stranger == Drop(Reason.UNCLASSIFIED)
     else:
-        assert stranger == bad._replace(ip_group="")
+        assert stranger == Reject(483, "", Reason.BAD_REQUEST)
 
 
 def test_nonce_is_known_as_ours_however_old_and_whatever_ip_group_it_was_for() -> None:
