@@ -17,7 +17,7 @@ test: ## install what the tests need, and run them all
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory coverage
-	@$(PYTEST) --ignore=tests/unit
+	@$(PYTEST) --ignore=tests/unit --reruns 1 -rfER
 
 test-debian13: ## run the tests on Debian 13 too, in a chroot (as root)
 	@scripts/debian13.sh

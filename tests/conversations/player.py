@@ -15,7 +15,7 @@ import sip
 from script import Script, ScriptError, Step
 from wire import Message, Socket
 
-PATIENCE = float(os.environ.get("SBCAUTH_PATIENCE", "5"))
+PATIENCE = float(os.environ.get("SBCAUTH_PATIENCE", "20"))
 """Seconds that an answer or a request may take."""
 PASSWORD = "pw"
 REASONS = {
@@ -292,7 +292,7 @@ class Player:
     def _look_into_log(self, step: Step) -> None:
         pattern = self._expand(step.words)
         wanted = step.kind == "log"
-        deadline = time.monotonic() + (2 if wanted else 0.1)
+        deadline = time.monotonic() + (PATIENCE if wanted else 0.1)
         while True:
             found = re.search(pattern, self.log())
             if wanted == bool(found) and (found or time.monotonic() > deadline):

@@ -170,7 +170,7 @@ class Socket:
         home.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         home.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         home.bind((self.address, self.port if self._phone else 0))
-        home.settimeout(5)
+        home.settimeout(20)
         home.connect(self._server)
         self._streams[home] = b""
         return home
@@ -184,7 +184,7 @@ class Socket:
                 self._arrived.append(Message(raw, sender))
         elif ready is self._own:
             stream, _ = ready.accept()
-            stream.settimeout(5)
+            stream.settimeout(20)
             self._streams[stream] = b""
         else:
             try:

@@ -8,6 +8,7 @@ command line, SIGTERM stops it.
 """
 
 import os
+import random
 import re
 import shlex
 import signal
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import IO, Self
 
 SBCAUTH = Path(sys.executable).with_name("sbcauth")
-READY_WITHIN = 20.0
+READY_WITHIN = 60.0
 """Seconds that a start may take; it is under two on an idle machine."""
 
 running: list["Server"] = []
@@ -173,7 +174,7 @@ class Server:
         file = self.outcomes_file
         apart = file.read_text() if file.exists() else ""
         for line in (self.log() + apart).splitlines():
-            outcome = _OUTCOME.fullmatch(line)
+            outcome = _OUTCOME.search(line)
             fields = dict(_FIELD.findall(outcome[1])) if outcome else {}
             if fields.get("call_id") == call_id:
                 found.append(fields)
@@ -218,6 +219,7 @@ class Server:
 
 
 _OUTCOME = re.compile(r"[-0-9T:+]{24} (decision=.*)")
+"""An outcome, at the end of a line: Kamailio 6.0 may have begun one of its own before."""
 _FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S+)')
 
 
@@ -227,24 +229,37 @@ def with_all_outcomes(config: str) -> str:
     return config if says else f"{config.rstrip()}\nlog: all\n"
 
 
+_PORTS = range(10_000, 20_000)
+"""Below those that the kernel gives to sockets: one that is free now is still free at its use."""
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port that nobody uses on loopback, neither UDP nor TCP."""
+    """Return a port that nobody uses on loopback, neither UDP nor TCP, and none twice."""
     while True:
+        port = random.choice(_PORTS)  # noqa: S311 - no secret
+        if port in _given:
+            continue
+        _given.add(port)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
         ):
-            udp.bind(("127.0.0.1", 0))
-            port: int = udp.getsockname()[1]
             try:
-                tcp.bind(("127.0.0.1", port))
+                udp.bind(("", port))
+                tcp.bind(("", port))
             except OSError:
                 continue
             return port
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
-    """Wait until `condition` holds; tell whether it came to hold in time."""
+def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> bool:
+    """Wait until `condition` holds; tell whether it came to hold in time.
+
+    Whatever another party, a log or a file is to receive goes by this: an answer to one party says
+    nothing of when another worker's message reaches the next. The deadline is long because the
+    machine may be busy; what must happen within a time says so.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -69,7 +69,7 @@ def test_connection_without_a_word_ends_and_others_do_not(start_server, tls_conf
         assert carrier.request("INVITE").status == 401
         time.sleep(LIFETIME)
         unproved = [*silent.values(), challenged]
-        assert wait_for(lambda: not any(map(is_open, unproved)), NOTICED), silent
+        assert wait_for(lambda: not any(map(is_open, unproved)), 2 * NOTICED), silent
         assert is_open(carrier)
         for kept in (registered, over_tls):
             assert is_open(kept)
@@ -174,7 +174,7 @@ def test_connection_that_we_opened_is_kept(start_server):
 
 def answered(listening: socket.socket) -> socket.socket:
     """Accept a connection, and answer the request that comes by it, 200."""
-    listening.settimeout(20)
+    listening.settimeout(60)
     connection, _ = listening.accept()
     request = b""
     while b"\r\n\r\n" not in request:
@@ -214,17 +214,18 @@ def connected(source, wanted):
     return made
 
 def arrived(source, wanted):
+    began = time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind((source, 0))
         for _ in range(wanted):
             client.sendto(b"OPTIONS", ("127.0.0.1", 5060))
-    found = 0
-    udp.settimeout(0.2)
+    found, took = 0, time.monotonic() - began
+    udp.settimeout(0.5)
     try:
         while udp.recvfrom(100):
             found += 1
     except TimeoutError:
-        return found
+        return found, took
 
 guilty = connected("127.0.0.2", 300)
 other = connected("127.0.0.3", 10)
@@ -250,11 +251,11 @@ def test_kernel_bounds_the_connections_and_packets_of_an_address(tmp_path):
             *("unshare", "--net", "sh", "-ec", script, str(rules)),
             *(sys.executable, "-c", KERNEL, json.dumps(sys.path)),
         ],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     guilty, other, spared, packets = json.loads(done.stdout)
     assert (guilty, other, spared) == (256, 10, 300)
-    assert 400 <= packets[0] < 700
-    assert 400 <= packets[1] < 700
-    assert packets[2] == 1000
+    for found, took in packets[:2]:
+        assert 400 <= found < min(1000, 500 + 200 * took)  # the burst, and 200 a second
+    assert packets[2][0] == 1000

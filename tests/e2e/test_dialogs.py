@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sip
 from dialogs import NOBODY, Call, Side, reached, uri_of
-from kamailio import free_port
+from kamailio import free_port, wait_for
 from phone import Endpoint, Phone
 
 TRUNK = ("127.30.0.1", free_port())
@@ -289,7 +289,8 @@ def test_challenge_that_asks_for_what_is_good_here_is_withheld(phones, phone, se
     field = f'{name}: Digest realm="elsewhere", nonce="theirs", qop="auth"'
     callee.reply(callee.incoming("INFO"), status, "Prove Yourself", headers=[field])
     assert caller.response(call.caller.branch).status == status
-    assert "client=withheld ip_group=Phones method=INFO realm=example.com" in server.log()
+    line = "client=withheld ip_group=Phones method=INFO realm=example.com"
+    assert wait_for(lambda: line in server.log())
 
 
 ASSERTED = ("P-Asserted-Identity: <sip:boss@example.com>", "Remote-Party-ID: <sip:boss@x>")
@@ -347,6 +348,8 @@ def test_call_that_forks_to_all_phones_of_a_user(phones, phone):
     second = two.incoming("INVITE")
     assert first.header("record-route") != second.header("record-route")
     one.reply(first, 180, "Ringing")
+    while caller.response(caller.last_branch, provisional=True).status != 180:
+        pass  # who has not said a word cannot be cancelled
     two.reply(second, 200, tag="second")
     call = Call.of(caller, two, second, caller.response(caller.last_branch))
     assert one.incoming("CANCEL")

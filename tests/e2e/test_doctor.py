@@ -74,7 +74,7 @@ def test_slow_memory_manager_is_told(idle: Server) -> None:
             "server",
             "runs with a slow memory manager: start Kamailio with -x tlsf -X tlsf",
         )
-        assert wait_for(lambda: expected in findings(idle), 10)
+        assert wait_for(lambda: expected in findings(idle))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)

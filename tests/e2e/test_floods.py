@@ -52,7 +52,7 @@ def guesses(phone, challenge, count, prefix):
 
 def settled(server):
     """Return how many KiB of shared memory are in use when no transaction is."""
-    assert wait_for(lambda: rpc(server).call("tm.stats")["current"] == 0, 15)
+    assert wait_for(lambda: rpc(server).call("tm.stats")["current"] == 0)
     return shared(server)
 
 

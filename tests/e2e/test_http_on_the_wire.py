@@ -21,7 +21,7 @@ ip_groups:
     http:
       urls: ["http://127.0.0.1:{PORTS[0]}/judge", "http://127.0.0.1:{PORTS[1]}/judge"]
       secret: {SECRET}
-      timeout: 2s
+      timeout: 5s
       tries: 1
       dead_time: 0
   - name: Here
@@ -92,7 +92,7 @@ def test_reply_that_is_not_signed_lets_nobody_in(service, phone):
 
 
 def test_others_are_served_while_a_service_is_slow(service, server, phone):
-    service.delay = 1.0
+    service.delay = 3.0
     waiting = [
         phone("1001", "secret", address=f"127.0.2.{number}", expires=0) for number in range(1, 21)
     ]
@@ -101,7 +101,7 @@ def test_others_are_served_while_a_service_is_slow(service, server, phone):
         each.send(each.build("REGISTER", answering=challenge))
     began = time.monotonic()
     assert phone("1002", "secret", address="127.50.0.1").register().status == 200
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 2.5
     for each in waiting:
         assert each.response(each.last_branch).status == 200
 

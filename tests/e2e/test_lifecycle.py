@@ -25,7 +25,7 @@ def test_sigterm_stops_it_promptly_with_exit_code_0(start_server):
     processes = server.processes()
     before = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 10
     assert len(processes) > 4
     assert not any(is_alive(pid) for pid in processes)
 
@@ -33,7 +33,7 @@ def test_sigterm_stops_it_promptly_with_exit_code_0(start_server):
 def test_sigint_stops_it_as_well(start_server):
     server = start_server(CONFIG)
     server._process.send_signal(signal.SIGINT)
-    assert server._process.wait(10) == 0
+    assert server._process.wait(30) == 0
 
 
 def is_alive(pid):
@@ -68,7 +68,7 @@ def test_it_starts_again_where_it_was_stopped(start_server):
 )
 def test_broken_yaml_keeps_it_from_starting_and_is_named(tmp_path, config, complaint):
     server = Server(tmp_path, config)
-    assert server.launch().wait(20) == 1
+    assert server.launch().wait(60) == 1
     assert complaint in server.log()
     assert "Traceback" not in server.log()
 
@@ -76,7 +76,7 @@ def test_broken_yaml_keeps_it_from_starting_and_is_named(tmp_path, config, compl
 def test_port_that_is_taken_is_named(start_server, tmp_path):
     first = start_server(CONFIG)
     second = Server(tmp_path, CONFIG, port=first.port)
-    assert second.launch().wait(20) == 1
+    assert second.launch().wait(60) == 1
     assert f"is used by process {first.pid} (kamailio): end that" in second.log()
 
 
@@ -144,7 +144,7 @@ def test_second_server_in_the_folder_is_refused_and_the_first_serves_on(start_se
     first = start_server(CONFIG)
     second = Server(first.folder, CONFIG)
     second.log_file = first.folder / "second.log"
-    assert second.launch().wait(20) == 1
+    assert second.launch().wait(60) == 1
     assert f"already, process {first.pid}: `sbcauth status` shows it" in second.log()
     assert "workers" in first.administer("status")
 
@@ -163,7 +163,7 @@ def test_killed_server_leaves_a_socket_that_does_no_harm(start_server):
     for pid in processes:
         os.kill(pid, signal.SIGKILL)
     assert wait_for(lambda: not any(map(is_alive, processes)))
-    server._process.wait(20)
+    server._process.wait(60)
     assert (server.folder / "run" / "rpc.sock").is_socket()
     assert "no server answers" in server.sbcauth("status").stderr
     server.start()

@@ -42,7 +42,7 @@ def pair(request, start_server, tls_config, tmp_path):
         )
     with phones[0] as caller, phones[1] as callee:
         accepted = re.compile("reason=accepted .*method=REGISTER")
-        assert wait_for(lambda: len(accepted.findall(server.log())) >= 2, 30)
+        assert wait_for(lambda: len(accepted.findall(server.log())) >= 2, 60)
         yield server, caller, callee
 
 
@@ -61,7 +61,7 @@ def test_linphone_calls_holds_and_hangs_up(pair):
     assert caller.shows("Media streams established"), caller.shown()
     caller.say("pause 1")
     assert callee.shows("Call 1 has been paused by"), callee.shown()
-    assert wait_for(lambda: resumes(caller), 15), caller.shown()
+    assert wait_for(lambda: resumes(caller), 30), caller.shown()
     assert callee.shows("(?s)paused by.*(resumed|established)"), callee.shown()
     callee.say("terminate")
     assert caller.shows("Call 1 .* ended"), caller.shown()

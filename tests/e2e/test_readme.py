@@ -7,11 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from kamailio import SBCAUTH
+from kamailio import SBCAUTH, wait_for
 from repository import REPOSITORY
 
 from sbcauth.config.load import load
@@ -44,14 +43,10 @@ def test_make_run_prints_a_command_that_registers_the_sample_user(checkout: Path
             ["scripts/sample.sh"], cwd=checkout, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        printed = ""
-        for _ in range(100):
-            printed = (checkout / "log").read_text()
-            if "sipsak" in printed:
-                break
-            time.sleep(0.1)
+        assert wait_for(lambda: "sipsak" in (checkout / "log").read_text(), 60)
+        printed = (checkout / "log").read_text()
         (command,) = re.findall(r"^ +(sipsak .*)$", printed, re.MULTILINE)
-        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
         server.send_signal(signal.SIGTERM)
@@ -79,7 +74,7 @@ def test_commands_of_the_readme_run(checkout: Path) -> None:
             input="a-long-password\n",
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
         )
         assert done.returncode == 0, f"{command}: {done.stderr}"
 

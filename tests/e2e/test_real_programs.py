@@ -72,13 +72,13 @@ def test_sipsak_registers(server, user, password, content):
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_baresip_registers(baresip, transport):
     log = baresip("1001", "secret1001", transport=transport)
-    assert wait_for(lambda: "200 OK" in log(), 10), log()
+    assert wait_for(lambda: "200 OK" in log()), log()
 
 
 def test_baresip_with_a_wrong_password_is_refused(baresip, server):
     before = server.log_size()
     log = baresip("stranger", "wrong")
-    assert wait_for(lambda: "reason=unknown-user" in server.log(before), 10), log()
+    assert wait_for(lambda: "reason=unknown-user" in server.log(before)), log()
     assert "200 OK" not in log()
 
 
@@ -91,10 +91,10 @@ def outcomes(server):
 def test_baresip_calls_baresip(baresip, server):
     before = outcomes(server)
     callee = baresip("1002", "secret1002", more=";answermode=auto")
-    assert wait_for(lambda: "200 OK" in callee(), 10), callee()
+    assert wait_for(lambda: "200 OK" in callee()), callee()
     caller = baresip("1001", "secret1001", commands=["/dial sip:1002@example.com"])
-    assert wait_for(lambda: "Call established" in caller(), 10), caller() + callee()
-    assert wait_for(lambda: "Call established" in callee(), 10), callee()
+    assert wait_for(lambda: "Call established" in caller()), caller() + callee()
+    assert wait_for(lambda: "Call established" in callee()), callee()
     time.sleep(0.5)
     assert "terminated" not in caller()
     assert outcomes(server) - before == {"challenged": 3, "accepted": 3}  # two REGISTER, one INVITE

@@ -67,5 +67,5 @@ def test_many_are_read_from_the_file_that_they_are_written_to(start_server, monk
         for number in range(1001, 1071):
             phone = stack.enter_context(Phone(server, str(number)))
             assert phone.register().status == 200
-        assert wait_for(lambda: len(registered(server)) == 70, 15)
+        assert wait_for(lambda: len(registered(server)) == 70)
         assert registered(server, "--user", "1042")[0]["ip_group"] == "Phones"

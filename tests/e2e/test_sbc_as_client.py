@@ -113,6 +113,7 @@ def test_whole_call(alice, peer):
     dialog.acknowledge()
     assert dialog.request("BYE").status == 200
     assert carrier.seen == [("INVITE", 1), ("INVITE", 2), ("INVITE", 3), ("BYE", 4)]
+    assert carrier.waits_for_ack(3)
     assert carrier.acks == [1, 2, 3]
 
 
@@ -232,7 +233,7 @@ def test_cancel_after_the_second_try(alice, peer):
     alice.send(cancel(invite))
     assert refused(alice, branch) == 487
     carrier.holds_back.set()
-    assert ("CANCEL", 2) in carrier.seen
+    assert wait_for(lambda: ("CANCEL", 2) in carrier.seen)
 
 
 def test_cancel_that_crosses_the_challenge(alice, peer):
@@ -264,7 +265,7 @@ def test_retransmission_is_absorbed_while_the_peer_thinks(alice, peer):
     invite = alice.build("INVITE", CALLEE)
     for _ in range(3):
         alice.send(invite)
-        wait_for(lambda: len(carrier.seen) == 2)
+        assert wait_for(lambda: len(carrier.seen) == 2)
     carrier.holds_back.set()
     assert alice.response(alice.last_branch).status == 200
     assert carrier.seen == [("INVITE", 1), ("INVITE", 2)]
@@ -332,7 +333,7 @@ def test_sender_s_own_row_answers_for_a_group_of_users(server, phone, peer):
     )  # fmt: skip
     registrar = peer("127.0.0.11", OWN, status=401, username="bob", password="secret-of-bob")
     bob = phone("bob", address="127.0.0.2")
-    assert wait_for(lambda: bob.request("REGISTER").status == 200, 2)
+    assert wait_for(lambda: bob.request("REGISTER").status == 200)
     assert registrar.seen[-1][0] == "REGISTER"
     server.administer("config", "check")
 
@@ -422,7 +423,7 @@ def test_many_calls_at_the_same_time(server, peer, phone):
     for thread in threads:
         thread.join()
     assert done == [400] * 40
-    assert len(carrier.acks) == 80
+    assert wait_for(lambda: len(carrier.acks) == 80)
 
 
 def test_passwords_are_in_no_log(server):

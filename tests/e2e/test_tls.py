@@ -41,5 +41,5 @@ def test_baresip_registers_over_tls(start_server, tls_config, baresip):
         options=["--tls-config", str(tls_config)],
     )
     log = baresip("1001", "secret", transport="tls", home=port)
-    assert wait_for(lambda: "200 OK" in log(), 10), log() + server.log()
+    assert wait_for(lambda: "200 OK" in log()), log() + server.log()
     assert re.search(r"reason=accepted .*/tls username=1001", server.log())

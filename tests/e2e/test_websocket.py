@@ -50,7 +50,7 @@ def shake_hands(server, origin="", protocol="sip"):
     """Return the first line that the server answers an opening handshake with."""
     origin = f"Origin: {origin}\n" if origin else ""
     hello = SAID_HELLO.format(port=server.port, origin=origin, protocol=protocol)
-    with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
         connection.sendall(hello.replace("\n", "\r\n").encode())
         return connection.recv(1000).decode().splitlines()[0]
 
@@ -71,7 +71,7 @@ def test_page_of_a_listed_origin_may_open_a_websocket_and_no_other(serve):
     assert shake_hands(server).split()[1] == "101"  # no browser
     for other in ("https://evil.example", "https://phone.example.com.evil.example", "null"):
         assert shake_hands(server, other).split()[1] == "403"
-    assert wait_for(lambda: "https://evil.example may not open a WebSocket" in server.log(), 5)
+    assert wait_for(lambda: "https://evil.example may not open a WebSocket" in server.log())
 
 
 def test_page_of_no_origin_may_open_a_websocket_by_default(serve):
@@ -118,6 +118,6 @@ def test_browsers_call_hold_and_hang_up_over_wss(caller, called, browser, secure
     assert alice.hold() == "held"
     bob.hangUp()
     ended = ("ended", "Terminated")
-    assert wait_for(lambda: any(state.startswith(ended) for state in alice.states()), 5)
-    assert wait_for(lambda: any(state.startswith(ended) for state in bob.states()), 5)
+    assert wait_for(lambda: any(state.startswith(ended) for state in alice.states()))
+    assert wait_for(lambda: any(state.startswith(ended) for state in bob.states()))
     assert (alice.unregister(), bob.unregister()) == (200, 200)

@@ -66,7 +66,7 @@ class Browser:
     def __enter__(self) -> Self:
         bundle = [f"{HERE}/node_modules/.bin/esbuild", f"{HERE}/phones.js", "--bundle"]
         bundle += ["--format=iife", f"--outfile={self._folder}/phones.bundle.js"]
-        subprocess.run(bundle, check=True, capture_output=True, timeout=60)
+        subprocess.run(bundle, check=True, capture_output=True, timeout=120)
         page = "<!doctype html><title>phone</title><script src=phones.bundle.js></script>"
         (self._folder / "index.html").write_text(page)
         serve = partial(_Quiet, directory=str(self._folder))

@@ -15,7 +15,7 @@ from typing import Any
 
 import sip
 from kamailio import Server, wait_for
-from phone import Endpoint, Request
+from phone import PATIENCE, Endpoint, Request
 
 
 class Peer(Endpoint):
@@ -127,7 +127,7 @@ class Peer(Endpoint):
         return True
 
     def _challenge_later(self, event: threading.Event, request: Request, stale: bool) -> None:
-        event.wait(5)
+        event.wait(PATIENCE)
         self._challenge(request, stale)
 
     def _challenge(self, request: Request, stale: bool) -> None:
@@ -187,11 +187,11 @@ class Peer(Endpoint):
             if self.reliable:
                 self._ringing = number
                 self._reply(request, 183, "Session Progress", ("Require: 100rel", "RSeq: 7"))
-                self._pracked.wait(5)
+                self._pracked.wait(PATIENCE)
             else:
                 self._reply(request, 180, "Ringing")
             if self.holds_back:
-                self.holds_back.wait(8)
+                self.holds_back.wait(PATIENCE)
             if ("INVITE", _branch(request)) in self._answered:
                 return  # canceled
         phrase = "OK" if self.final < 300 else "No"

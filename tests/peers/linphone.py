@@ -113,6 +113,6 @@ class Linphone:
         """Return all that it has shown."""
         return self._log.read_text(errors="replace")
 
-    def shows(self, pattern: str, patience: float = 15.0) -> bool:
+    def shows(self, pattern: str, patience: float = 30.0) -> bool:
         """Wait until it has shown what fits; `patience` is in seconds."""
         return wait_for(lambda: bool(re.search(pattern, self.shown())), patience)

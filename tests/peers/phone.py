@@ -19,8 +19,10 @@ import sip
 from kamailio import Server
 from sip import Challenge, Response
 
-PATIENCE = 5.0
-"""Seconds that an answer may take."""
+PATIENCE = 20.0
+"""Seconds that an answer may take, on a machine that has much else to do."""
+AGAIN = 2.0
+"""Seconds after which a request that is not answered is sent again."""
 
 
 class Request(NamedTuple):
@@ -58,6 +60,7 @@ class Endpoint:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         stream = transport != "udp"
         self.server = server
+        self.patience = PATIENCE
         self.transport = transport
         self.cseq = 0
         self._home = ("::1" if family == socket.AF_INET6 else "127.0.0.1", home or server.port)
@@ -133,9 +136,11 @@ class Endpoint:
             return True
         return False
 
-    def response(self, branch: str = "", *, provisional: bool = False) -> Response:
+    def response(
+        self, branch: str = "", *, provisional: bool = False, patience: float = 0
+    ) -> Response:
         """Return the next final response, of the transaction `branch` where one is named."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + (patience or self.patience)
         while True:
             raw = self.receive(max(0.01, deadline - time.monotonic()))
             if not raw.startswith(b"SIP/2.0"):
@@ -312,9 +317,19 @@ class Phone(Endpoint):
         self.send("\r\n".join([*kept, "", ""]).encode(errors="surrogateescape"))
 
     def resend(self) -> Response:
-        """Send the last request once more, byte for byte, and return the answer."""
-        self.send(self.last_sent)
-        return self.response(self.last_branch)
+        """Send the last request once more, byte for byte, and return the answer.
+
+        And again where none comes: `t_precheck_trans()` drops what arrives while another worker is
+        not quite done with the same.
+        """
+        deadline = time.monotonic() + self.patience
+        while True:
+            self.send(self.last_sent)
+            try:
+                return self.response(self.last_branch, patience=AGAIN)
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
 
     def authenticate(self, method: str, uri: str = "", **how: Any) -> Response:
         """Send a request, answer the challenge that it gets, and return what comes of it."""

@@ -34,7 +34,7 @@ def sipp(server: Server, tmp_path: Path) -> Callable[..., Process]:
         command = ["sipp", f"127.0.0.1:{server.port}", "-sf", str(SCENARIOS / f"{scenario}.xml")]
         command += ["-inf", str(fields), "-m", str(calls), "-r", str(rate), "-i", "127.0.0.1"]
         command += ["-p", str(port or free_port()), "-t", f"{transport[0]}1", "-nostdin"]
-        command += ["-timeout", "40", "-timeout_error"]
+        command += ["-timeout", "100", "-timeout_error"]
         return subprocess.Popen(
             command,
             cwd=tmp_path,
@@ -48,7 +48,7 @@ def sipp(server: Server, tmp_path: Path) -> Callable[..., Process]:
 
 def succeeds(process: Process) -> str:
     """Wait for a program to end; it must be content."""
-    output: str = process.communicate(timeout=60)[0].decode(errors="replace")
+    output: str = process.communicate(timeout=120)[0].decode(errors="replace")
     assert process.returncode == 0, output[-3000:]
     return output
 
@@ -61,7 +61,7 @@ def test_sipp_registers_with_digest(sipp: Callable[..., Process], transport: str
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_sipp_with_a_wrong_password_fails(sipp: Callable[..., Process], transport: str) -> None:
     process = sipp("register", [("guessed", "guessed", "wrong")], transport=transport)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == 1
 
 
@@ -103,7 +103,7 @@ def baresip(server: Server, tmp_path: Path) -> Iterator[Callable[..., Callable[[
             f'auth_pass="{password}";outbound="sip:127.0.0.1:{home};transport={transport}";'
             f"regint=60{more}\n"
         )
-        command = ["baresip", "-f", str(folder), "-v", "-t", "30"]
+        command = ["baresip", "-f", str(folder), "-v", "-t", "300"]
         for each in commands:
             command += ["-e", each]
         log = folder / "log"
@@ -118,7 +118,7 @@ def baresip(server: Server, tmp_path: Path) -> Iterator[Callable[..., Callable[[
         each.terminate()
     for each in phones:
         try:
-            each.wait(5)
+            each.wait(10)
         except subprocess.TimeoutExpired:  # it waits for an answer from a phone that is gone
             each.kill()
             each.wait()
