@@ -6,18 +6,16 @@ from hashlib import blake2s
 import KSR
 
 from sbcauth.digest.text import to_bytes
-from sbcauth.policy.ip_groups import IPGroup
+from sbcauth.policy.ip_groups import USUAL_CONTACTS, IPGroup
 from sbcauth.policy.shared_state import Table
 from sbcauth_door.bindings import fetched
 
 _LIMITS, _REGISTERED = Table.LIMITS, Table.REGISTERED
-_USUAL_CONTACTS = 10
-"""How many Contacts kamailio.cfg lets an address of record have."""
 
 
 def set_limits(group: IPGroup) -> None:
     """Tell the registrar how many Contacts the address of record may have."""
-    if group.max_contacts != _USUAL_CONTACTS:
+    if group.max_contacts != USUAL_CONTACTS:
         KSR.pv.seti("$xavp(sbcauth_registrar=>max_contacts)", group.max_contacts)
     if group.max_registered_users:
         KSR.pv.sets("$avp(sbcauth_limited)", "1")
@@ -27,7 +25,7 @@ def tell_limits(groups: Iterable[IPGroup]) -> None:
     """Have the route block ask for IP Groups whose registrations have limits of their own."""
     KSR.htable.sht_reset(_LIMITS)
     for group in groups:
-        if group.max_contacts != _USUAL_CONTACTS or group.max_registered_users:
+        if group.max_contacts != USUAL_CONTACTS or group.max_registered_users:
             KSR.htable.sht_seti(_LIMITS, group.name, 1)
 
 

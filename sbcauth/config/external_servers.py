@@ -6,10 +6,12 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from sbcauth.config import host_values, values
-from sbcauth.config.mappings import Port, Secret, Strict
+from sbcauth.config.mappings import Port, Secret, Strict, defaults
 from sbcauth.http.settings import HttpSettings
 from sbcauth.radius.attributes import RadiusAttributes
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
+
+_RADIUS, _HTTP = defaults(RadiusSettings), defaults(HttpSettings)
 
 
 class RadiusServerSettings(Strict):
@@ -24,12 +26,10 @@ class RadiusFileSettings(Strict):
     """The keys of `radius`."""
 
     servers: tuple[RadiusServerSettings, ...]
-    attributes: Annotated[RadiusAttributes, values.words(RadiusAttributes)] = (
-        RadiusAttributes.DRAFT_STERMAN
-    )
-    timeout: Annotated[float, values.seconds(0.1, 10, float)] = 1.0
-    tries: Annotated[int, values.number(1, 10)] = 2
-    dead_time: Annotated[int, values.seconds(0, 3600)] = 30
+    attributes: Annotated[RadiusAttributes, values.words(RadiusAttributes)] = _RADIUS["attributes"]
+    timeout: Annotated[float, values.seconds(0.1, 10, float)] = _RADIUS["timeout"]
+    tries: Annotated[int, values.number(1, 10)] = _RADIUS["tries"]
+    dead_time: Annotated[int, values.seconds(0, 3600)] = _RADIUS["dead_time"]
 
     def value(self, _: Path) -> RadiusSettings:
         """Return the settings as the external server's room knows them."""
@@ -47,9 +47,9 @@ class HttpFileSettings(Strict):
         BeforeValidator(host_values.service_urls, json_schema_input_type=str | list[str]),
     ]
     secret: Secret = Field(repr=False)
-    timeout: Annotated[float, values.seconds(0.1, 10, float)] = 1.0
-    tries: Annotated[int, values.number(1, 10)] = 2
-    dead_time: Annotated[int, values.seconds(0, 3600)] = 30
+    timeout: Annotated[float, values.seconds(0.1, 10, float)] = _HTTP["timeout"]
+    tries: Annotated[int, values.number(1, 10)] = _HTTP["tries"]
+    dead_time: Annotated[int, values.seconds(0, 3600)] = _HTTP["dead_time"]
     ca_file: str | None = None
 
     def value(self, folder: Path) -> HttpSettings:

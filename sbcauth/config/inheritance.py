@@ -11,7 +11,7 @@ from sbcauth.policy.user_agents import KNOWN, Terms, weakest
 def setting(group: IPGroupSettings, file: FileSettings, name: str) -> Any:
     """Return a setting as it holds for an IP Group: its own, the file's, or the default."""
     for level in (group, file, DEFAULTS):
-        value = getattr(level, name)
+        value = getattr(level, name, None)
         if value is not None:
             return value
     return None

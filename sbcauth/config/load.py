@@ -1,7 +1,7 @@
 """sbcauth.yaml: from text to frozen values, with every mistake named at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from sbcauth.config.mappings import (
     RuleSettings,
     UserAgentSettings,
 )
-from sbcauth.config.schema import CheckDigestURI, FileSettings, IPGroupSettings, LogDetail
+from sbcauth.config.schema import FileSettings, IPGroupSettings, LogDetail
 from sbcauth.config.source import Source
 from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.policy.attempt_limit import AttemptLimit
@@ -204,63 +204,35 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
 
 
 def _ip_group(group: IPGroupSettings, file: FileSettings, folder: Path) -> IPGroup:
+    """Return an IP Group as it is in force; what is named alike there and here stays as it is."""
     methods = group.authentication_method_list or ()
-
-    def in_force(name: str) -> Any:
-        return setting(group, file, name)
-
-    asked: RadiusFileSettings | HttpFileSettings | None = in_force(
-        "http" if in_force("server_auth_mode") is ServerAuthMode.HTTP else "radius"
+    emergency: EmergencySettings | None = setting(group, file, "emergency")
+    mode: ServerAuthMode = setting(group, file, "server_auth_mode")
+    asked: RadiusFileSettings | HttpFileSettings | None = setting(
+        group, file, "http" if mode is ServerAuthMode.HTTP else "radius"
     )
-    emergency: EmergencySettings | None = in_force("emergency")
     return IPGroup(
-        name=group.name,
-        type=group.type,
-        realm=in_force("realm"),
-        authentication_mode=group.authentication_mode,
-        methods=frozenset(methods) - {"setup-invite"},
-        setup_invite="setup-invite" in methods,
-        classification=tuple(rule.value() for rule in group.classification if rule.address),
-        digest_username=digest_username(group),
-        proxy_set=group.proxy_set,
-        username_as_server=group.username_as_server or "",
-        password_as_server=group.password_as_server or "",
-        username_as_client=group.username_as_client or "",
-        password_as_client=group.password_as_client or "",
-        route_to=group.route_to,
-        shadow=group.shadow,
-        server_auth_mode=in_force("server_auth_mode"),
-        auth_nonce_duration=in_force("auth_nonce_duration"),
-        auth_challenge_method=in_force("auth_challenge_method"),
-        auth_qop=in_force("auth_qop"),
-        auth_algorithms=in_force("auth_algorithms"),
-        user_agents=user_agents(group, file),
-        at_least=at_least(group, file),
-        attempt_limit=AttemptLimit(
-            max_attempts=in_force("max_auth_attempts"),
-            lockout_duration=in_force("lockout_duration"),
-            window=in_force("attempt_window"),
-            max_lockout_duration=in_force("max_lockout_duration"),
-            max_failures_per_source=in_force("max_failures_per_source"),
-            max_failures_per_user=in_force("max_failures_per_user"),
-            trust_duration=in_force("trust_duration"),
-            trusted_sources=in_force("trusted_sources"),
-        ),
-        check_digest_uri=in_force("check_digest_uri") is CheckDigestURI.STRICT,
-        reject_invalid_nonce=in_force("reject_invalid_nonce"),
-        external_server=asked.value(folder) if asked else None,
-        user_security_mode=in_force("user_security_mode"),
-        unlisted_without_word=in_force("unlisted_without_word"),
-        identities=group.identities,
-        from_screening=in_force("from_screening"),
-        trusted_identity=group.trusted_identity,
-        reaches=group.reaches,
-        max_contacts=in_force("max_contacts"),
-        max_registered_users=group.max_registered_users or 0,
-        client_realms=client_realms(group),
-        edge_proxies=group.edge_proxies,
-        emergency=Emergency(emergency.numbers, emergency.route_to) if emergency else None,
+        **{
+            **_in_force(IPGroup, group, file),
+            "methods": frozenset(methods) - {"setup-invite"},
+            "setup_invite": "setup-invite" in methods,
+            "classification": tuple(rule.value() for rule in group.classification if rule.address),
+            "digest_username": digest_username(group),
+            "user_agents": user_agents(group, file),
+            "at_least": at_least(group, file),
+            "attempt_limit": AttemptLimit(**_in_force(AttemptLimit, group, file)),
+            "external_server": asked.value(folder) if asked else None,
+            "client_realms": client_realms(group),
+            "emergency": Emergency(emergency.numbers, emergency.route_to) if emergency else None,
+        }
     )
+
+
+def _in_force(value_class: Any, group: IPGroupSettings, file: FileSettings) -> dict[str, Any]:
+    """Return the settings that a dataclass has fields for; its own defaults hold for the rest."""
+    names = (each.name for each in fields(value_class))
+    in_force = {name: setting(group, file, name) for name in names}
+    return {name: value for name, value in in_force.items() if value is not None}
 
 
 def _absolute(url: str, folder: Path, source: Source) -> str:

@@ -1,14 +1,20 @@
 """The mappings that stand within sbcauth.yaml: rules, and what stands under one key."""
 
+from dataclasses import MISSING, fields
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from sbcauth.config import host_values, sip_values, values
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.ip_groups import AuthQop, ClassificationRule, RuleAction, UserAgentRule
+
+
+def defaults(value_class: Any) -> dict[str, Any]:
+    """Return the defaults of a dataclass, by name: those of settings are declared there alone."""
+    return {each.name: each.default for each in fields(value_class) if each.default is not MISSING}
 
 
 class Transport(StrEnum):
@@ -48,7 +54,7 @@ class RuleSettings(Strict):
     transport: Annotated[Transport, values.words(Transport)] | None = None
     from_host: Annotated[str, values.HOST] | None = None
     request_uri_host: Annotated[str, values.HOST] | None = None
-    action: Annotated[RuleAction, values.words(RuleAction)] = RuleAction.ALLOW
+    action: Annotated[RuleAction, values.words(RuleAction)] = defaults(ClassificationRule)["action"]
 
     def value(self) -> ClassificationRule:
         """Return the rule as the IP Groups' room knows it."""

@@ -18,15 +18,16 @@ from sbcauth.config.mappings import (
     Secret,
     Strict,
     UserAgentSettings,
+    defaults,
 )
 from sbcauth.digest.nonces import LONGEST_DURATION
-from sbcauth.digest.response import Algorithm
-from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES
+from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES, AttemptLimit
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
-    AuthQop,
     ChallengeMethod,
+    CheckDigestURI,
     FromScreening,
+    IPGroup,
     IPGroupType,
     ProxyAddress,
     ServerAuthMode,
@@ -34,13 +35,6 @@ from sbcauth.policy.ip_groups import (
     UnlistedWithoutWord,
     UserSecurityMode,
 )
-
-
-class CheckDigestURI(StrEnum):
-    """Whether the digest `uri` must be the Request-URI."""
-
-    LENIENT = "lenient"
-    STRICT = "strict"
 
 
 class LogDetail(StrEnum):
@@ -131,27 +125,13 @@ class SharedSettings(Strict):
     emergency: EmergencySettings | None = None
 
 
-DEFAULTS = SharedSettings(
-    auth_nonce_duration=300,
-    auth_challenge_method=ChallengeMethod.WWW,
-    auth_qop=AuthQop.AUTH,
-    auth_algorithms=[Algorithm.MD5],  # type: ignore[arg-type] # a list, as in the file
-    user_agents=["known"],  # type: ignore[arg-type]
-    max_auth_attempts=3,
-    lockout_duration=60,
-    max_lockout_duration=900,
-    attempt_window=60,
-    max_failures_per_source=30,
-    max_failures_per_user=100,
-    trust_duration=259_200,
-    trusted_sources=[],  # type: ignore[arg-type]
-    server_auth_mode=ServerAuthMode.LOCAL,
-    check_digest_uri=CheckDigestURI.LENIENT,
-    reject_invalid_nonce=False,
-    user_security_mode=UserSecurityMode.ACCEPT_REGISTERED_USERS_FROM_SAME_SOURCE,
-    unlisted_without_word=UnlistedWithoutWord.REJECT,
-    from_screening=FromScreening.IDENTITIES,
-    max_contacts=10,
+DEFAULTS = SharedSettings.model_construct(
+    **{
+        name: value
+        for name, value in (defaults(IPGroup) | defaults(AttemptLimit)).items()
+        if name in SharedSettings.model_fields
+    }
+    | {"user_agents": (UserAgentSettings(pattern="known"),)},
 )
 """What holds where neither the IP Group nor the top of the file says otherwise."""
 
@@ -166,7 +146,7 @@ class IPGroupSettings(SharedSettings):
         values.words(
             AuthenticationMode, {0: "user-authenticates", 1: "sbc-as-client", 2: "sbc-as-server"}
         ),
-    ] = AuthenticationMode.USER_AUTHENTICATES
+    ] = defaults(IPGroup)["authentication_mode"]
     authentication_method_list: (
         Annotated[
             tuple[str, ...],
@@ -188,7 +168,7 @@ class IPGroupSettings(SharedSettings):
     username_as_client: Secret | None = None
     password_as_client: Secret | None = Field(default=None, repr=False)
     route_to: str | None = None
-    shadow: Annotated[bool, BeforeValidator(values.flag)] = False
+    shadow: Annotated[bool, BeforeValidator(values.flag)] = defaults(IPGroup)["shadow"]
     max_registered_users: Annotated[int, values.number(1, 1_000_000)] | None = None
     reaches: Annotated[
         tuple[str, ...], BeforeValidator(values.names, json_schema_input_type=str | list[str])
@@ -197,7 +177,9 @@ class IPGroupSettings(SharedSettings):
         tuple[IPv4Network | IPv6Network, ...],
         BeforeValidator(host_values.networks, json_schema_input_type=str | list[str]),
     ] = ()
-    trusted_identity: Annotated[bool, BeforeValidator(values.flag)] = True
+    trusted_identity: Annotated[bool, BeforeValidator(values.flag)] = defaults(IPGroup)[
+        "trusted_identity"
+    ]
     client_realms: (
         Annotated[
             tuple[str, ...],

@@ -1,19 +1,41 @@
-"""What is in force for each IP Group, in the words of sbcauth.yaml, and its JSON Schema."""
+"""What is in force for each IP Group, in the words of sbcauth.yaml, and its JSON Schema.
 
-from collections.abc import Callable, Iterator
+A setting is shown as it is named and typed; only what stands in another form in the file is said
+here. So a new setting needs no line of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
-from sbcauth.cluster.settings import ClusterSettings
+from sbcauth.cluster.settings import NodeAddress
 from sbcauth.config.load import Config
-from sbcauth.config.schema import FileSettings
-from sbcauth.http.settings import HttpSettings
-from sbcauth.policy.ip_groups import IPGroup, IPGroupType
+from sbcauth.config.schema import DEFAULTS, FileSettings, IPGroupSettings, SharedSettings
+from sbcauth.policy.ip_groups import IPGroup, IPGroupType, ProxyAddress
 from sbcauth.policy.user_agents import floor_of, rules_in_force
-from sbcauth.radius.settings import RadiusSettings
 
 Hide = Callable[[str], str]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_OF_FILE = FileSettings.model_fields.keys() - SharedSettings.model_fields.keys()
+_OF_GROUP = [
+    *(name for name in IPGroupSettings.model_fields if name not in SharedSettings.model_fields),
+    *SharedSettings.model_fields,
+]
+_OF_TYPE = {
+    IPGroupType.USER: {
+        *("user_security_mode", "unlisted_without_word", "from_screening", "edge_proxies"),
+        *("identities", "max_registered_users"),
+    },
+    IPGroupType.SERVER: {"trusted_identity"},
+}
+"""What has no effect in IP Groups of another type."""
+_SHOWN_UNSET = {
+    *("route_to", "shadow", "reject_invalid_nonce", "trusted_identity", "max_failures_per_source"),
+    *("max_failures_per_user", "proxy_set", "classification", "authentication_method_list"),
+    *("user_agents", "trusted_sources", "edge_proxies"),
+}
+"""What is shown although it is off or empty, since that says something."""
 
 
 def _mask(_: str) -> str:
@@ -25,135 +47,71 @@ def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
 
     `hide` returns what is shown in the place of a secret.
     """
-    values = {
-        "database": config.database,
-        "ha1_key_file": str(config.ha1_key_file),
-        "nonce_key_file": str(config.nonce_key_file),
-        "old_password_memory": config.old_password_memory,
-        "unclassified_requests": str(config.unclassified_requests),
-        "websocket_origins": list(config.websocket_origins),
-        "unproved_connection_lifetime": config.unproved_connection_lifetime,
-        "log": str(config.log),
-        "log_to": config.log_to,
-        "ip_groups": [_effective(group, hide) for group in config.ip_groups],
-    }
-    if config.cluster:
-        values["cluster"] = _cluster(config.cluster)
-    return values
+    names = [name for name in FileSettings.model_fields if name in _OF_FILE]
+    shown = {name: _plain(getattr(config, name), hide) for name in names if name != "ip_groups"}
+    if config.cluster is None:
+        del shown["cluster"]
+    return {**shown, "ip_groups": [_group(group, hide) for group in config.ip_groups]}
 
 
-def _cluster(cluster: ClusterSettings) -> dict[str, Any]:
-    values: dict[str, Any] = {"node": cluster.node}
-    if cluster.address:
-        values |= {
-            "address": cluster.address.uri,
-            "peers": [peer.uri for peer in cluster.peers],
-        }
-    return values
-
-
-def _effective(group: IPGroup, hide: Hide) -> dict[str, Any]:
-    methods = sorted(group.methods) + ["setup-invite"] * group.setup_invite
-    values: dict[str, Any] = {
-        "name": group.name,
-        "type": str(group.type),
-        "realm": group.realm,
-        "authentication_mode": str(group.authentication_mode),
-        "authentication_method_list": methods,
-        "classification": [
-            {
-                key: value if isinstance(value, int) else str(value)
-                for key, value in _fields(rule)
-                if value is not None
-            }
-            for rule in group.classification
-        ]
-        + [{"digest_username": group.digest_username}] * bool(group.digest_username),
-        "proxy_set": [server.uri for server in group.proxy_set],
-        "route_to": group.route_to,
-        "shadow": group.shadow,
-        "server_auth_mode": str(group.server_auth_mode),
-        "auth_nonce_duration": group.auth_nonce_duration,
-        "auth_challenge_method": str(group.auth_challenge_method),
-        "auth_qop": str(group.auth_qop),
-        "auth_algorithms": [str(algorithm) for algorithm in group.auth_algorithms],
+def _group(group: IPGroup, hide: Hide) -> dict[str, Any]:
+    """Return what is in force for an IP Group, without what has no effect in its type."""
+    limit, asked = group.attempt_limit, group.external_server
+    rules = [_plain(rule, hide) for rule in group.classification]
+    if group.digest_username:
+        rules.append({"digest_username": group.digest_username})
+    in_force = {
+        **{each.name: getattr(group, each.name) for each in fields(group)},
+        **{each.name: getattr(limit, each.name) for each in fields(limit)},
+        "authentication_method_list": sorted(group.methods) + ["setup-invite"] * group.setup_invite,
+        "classification": rules,
         "user_agents": [
-            {
-                "pattern": pattern,
-                "auth_algorithms": [str(each) for each in terms.algorithms],
-                "auth_qop": str(terms.qop),
-            }
+            {"pattern": pattern, "auth_algorithms": terms.algorithms, "auth_qop": terms.qop}
             for pattern, terms in rules_in_force(group)
         ],
-        "at_least": {key: str(value) for key, value in _fields(floor_of(group))},
-        "max_auth_attempts": group.attempt_limit.max_attempts,
-        "lockout_duration": group.attempt_limit.lockout_duration,
-        "max_lockout_duration": group.attempt_limit.max_lockout_duration,
-        "attempt_window": group.attempt_limit.window,
-        "max_failures_per_source": group.attempt_limit.max_failures_per_source,
-        "max_failures_per_user": group.attempt_limit.max_failures_per_user,
-        "trust_duration": group.attempt_limit.trust_duration,
-        "trusted_sources": [str(prefix) for prefix in group.attempt_limit.trusted_sources],
-        "check_digest_uri": "strict" if group.check_digest_uri else "lenient",
-        "reject_invalid_nonce": group.reject_invalid_nonce,
-        "max_contacts": group.max_contacts,
+        "at_least": floor_of(group),
+        **{str(group.server_auth_mode): asked},
     }
-    if group.type is IPGroupType.USER:
-        values |= {
-            "user_security_mode": str(group.user_security_mode),
-            "unlisted_without_word": str(group.unlisted_without_word),
-            "from_screening": str(group.from_screening),
-            "reaches": list(group.reaches),
-            "edge_proxies": [str(prefix) for prefix in group.edge_proxies],
-        }
-        if group.identities:
-            values["identities"] = list(group.identities)
-        if group.max_registered_users:
-            values["max_registered_users"] = group.max_registered_users
-    else:
-        values["trusted_identity"] = group.trusted_identity
-        if group.reaches:
-            values["reaches"] = list(group.reaches)
-    if group.client_realms:
-        values["client_realms"] = list(group.client_realms)
-    if group.emergency:
-        values["emergency"] = {
-            "numbers": sorted(group.emergency.numbers),
-            "route_to": group.emergency.route_to,
-        }
-    for side in ("server", "client"):
-        username = getattr(group, f"username_as_{side}")
-        if username:
-            values[f"username_as_{side}"] = username
-            values[f"password_as_{side}"] = hide(getattr(group, f"password_as_{side}"))
-    asked = group.external_server
-    if isinstance(asked, HttpSettings):
-        values["http"] = {
-            "urls": list(asked.urls),
-            "secret": hide(asked.secret),
-            "timeout": asked.timeout,
-            "tries": asked.tries,
-            "dead_time": asked.dead_time,
-            "ca_file": str(asked.ca_file) if asked.ca_file else None,
-        }
-    if isinstance(asked, RadiusSettings):
-        values["radius"] = {
-            "servers": [
-                {"address": s.address, "port": s.port, "secret": hide(s.secret)}
-                for s in asked.servers
-            ],
-            "attributes": str(asked.attributes),
-            "timeout": asked.timeout,
-            "tries": asked.tries,
-            "dead_time": asked.dead_time,
-        }
-    return values
+    other = {name for kind, names in _OF_TYPE.items() if kind is not group.type for name in names}
+    shown_unset = _SHOWN_UNSET | ({"reaches"} if group.type is IPGroupType.USER else set())
+    return {
+        name: hide(in_force[name]) if name in _SECRET else _plain(in_force[name], hide)
+        for name in _OF_GROUP
+        if name in in_force and name not in other and (in_force[name] or name in shown_unset)
+    }
 
 
-def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    return ((name, getattr(value, name)) for name in value.__slots__)
+_SECRET = {"password_as_server", "password_as_client", "secret"}
+
+
+def _plain(value: Any, hide: Hide) -> Any:
+    """Return a value as it stands in the file."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case ProxyAddress() | NodeAddress():
+            return value.uri
+        case dict():
+            return {key: _plain(each, hide) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each, hide) for each in value]
+        case frozenset():
+            return sorted(value)
+    if not is_dataclass(value):
+        return str(value)
+    given = {each.name: getattr(value, each.name) for each in fields(value)}
+    return {
+        name: hide(each) if name in _SECRET else _plain(each, hide)
+        for name, each in given.items()
+        if each is not None or name == "ca_file"
+    }
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the file, for editors."""
-    return {"$schema": _DIALECT, **FileSettings.model_json_schema()}
+    """Return the JSON Schema of the file, for editors, with the defaults of all IP Groups."""
+    schema = {"$schema": _DIALECT, **FileSettings.model_json_schema()}
+    for name in SharedSettings.model_fields:
+        value = getattr(DEFAULTS, name)
+        default = ["known"] if name == "user_agents" else _plain(value, _mask)
+        schema["properties"][name]["default"] = default
+    return schema

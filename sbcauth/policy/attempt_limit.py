@@ -19,15 +19,15 @@ Network = IPv4Network | IPv6Network
 class AttemptLimit:
     """How many attempts there are, and for how long they lock out after the last. Times in seconds.
 
-    `window` is how long a failed attempt is held against whoever made it. Each lockout is
+    `attempt_window` is how long a failed attempt is held against whoever made it. Each lockout is
     twice as long as the last one before it, up to `max_lockout_duration`, unless that one has been
     over for as long as it took. 0 failures per source or user is no limit. No limit at all is
-    for `trusted_sources`.
+    for `trusted_sources`. The defaults are those of the configuration, declared here alone.
     """
 
-    max_attempts: int = 3
+    max_auth_attempts: int = 3
     lockout_duration: int = 60
-    window: int = 60
+    attempt_window: int = 60
     max_lockout_duration: int = 900
     max_failures_per_source: int = 30
     max_failures_per_user: int = 100

@@ -2,7 +2,7 @@
 
 There are three counts, each in one IP Group, and each locks out what it counts and no more:
 
-- of a pair of source and user name (`max_attempts`);
+- of a pair of source and user name (`max_auth_attempts`);
 - of a source over all user names (`max_failures_per_source`): it guesses at many;
 - of a user name over all sources (`max_failures_per_user`): many guess at it.
 
@@ -93,7 +93,7 @@ class Attempts:
             if self._lockout(claimant.key_by(scope)).until > now:
                 return scope
         if self._failures(_all(claimant, limit, now)) >= MOST_FAILURES:
-            raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.window} s")
+            raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.attempt_window} s")
         return None
 
     def failures(self, scope: Scope, claimant: Claimant, limit: AttemptLimit, now: int) -> int:
@@ -150,14 +150,14 @@ class Attempts:
             return False
         self._shared.count("attempt", "failed", claimant.ip_group)
         lenient = _LENIENT if is_old else 0
-        last = self._count(Scope.PAIR, claimant, limit.max_attempts, limit, now, lenient)
+        last = self._count(Scope.PAIR, claimant, limit.max_auth_attempts, limit, now, lenient)
         if claimant.pair:
-            self._mark(claimant.pair.key, limit.window + 1, now)
+            self._mark(claimant.pair.key, limit.attempt_window + 1, now)
         elif self.is_stranger(claimant, now):
             for scope, maximum in limit.for_strangers():
                 last = self._count(scope, claimant, maximum, limit, now) or last
             all_ = _all(claimant, limit, now)
-            self._shared.update(Table.ATTEMPTS, all_, 2 * limit.window, _one_more)
+            self._shared.update(Table.ATTEMPTS, all_, 2 * limit.attempt_window, _one_more)
         return last
 
     def looks_at(self, claimant: Claimant, evidence: str, limit: AttemptLimit, now: int) -> bool:
@@ -248,7 +248,7 @@ class Attempts:
             attempts = min((before & ~flag) + 1, MAX_FAILURES) | before & flag | lenient
             return attempts << _TIME_BITS | now & _TIME_MASK, attempts
 
-        attempts = self._shared.update(Table.ATTEMPTS, key, limit.window + 1, count)
+        attempts = self._shared.update(Table.ATTEMPTS, key, limit.attempt_window + 1, count)
         lockout = self._lockout(key)
         # Another worker may have counted the last attempt since this request came in.
         if lockout.until <= now:
@@ -283,7 +283,7 @@ class Attempts:
     def _has_seen(self, pair: str, evidence: str, limit: AttemptLimit) -> bool:
         """Tell whether a pair has given this wrong answer before; it has from now on."""
         seen = digest(Scope.PAIR, f"{pair} {evidence}")
-        return bool(self._shared.update(Table.ATTEMPTS, seen, limit.window, _see))
+        return bool(self._shared.update(Table.ATTEMPTS, seen, limit.attempt_window, _see))
 
     def _failures(self, key: str) -> int:
         return int(self._shared.get(Table.ATTEMPTS, key) or 0)
@@ -321,12 +321,14 @@ def _attempts_in(record: int, limit: AttemptLimit, now: int) -> int:
     """Return the attempts in a count, with its flag; none where they are too old."""
     attempts, last = record >> _TIME_BITS, record & _TIME_MASK
     # Above half of the time, another process's clock read a second more.
-    return 0 if limit.window < (now - last) & _TIME_MASK < _TIME_MASK // 2 else attempts
+    return 0 if limit.attempt_window < (now - last) & _TIME_MASK < _TIME_MASK // 2 else attempts
 
 
 def _all(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
     """Return the key of the count of all strangers' failures in an IP Group in this window."""
-    return digest("all", f"{claimant.ip_group} {limit.window} {now // limit.window}")
+    return digest(
+        "all", f"{claimant.ip_group} {limit.attempt_window} {now // limit.attempt_window}"
+    )
 
 
 def _see(seen: int) -> tuple[int, int]:

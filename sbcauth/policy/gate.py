@@ -23,7 +23,13 @@ from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.accounts import Users
 from sbcauth.policy.decision import Accept, Challenge, Reason
-from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, ServerAuthMode
+from sbcauth.policy.ip_groups import (
+    AuthenticationMode,
+    CheckDigestURI,
+    IPGroup,
+    IPGroupType,
+    ServerAuthMode,
+)
 from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
 from sbcauth.policy.user_agents import (
     LONGEST_USER_AGENT,
@@ -106,7 +112,7 @@ class Gate:
         self.limit = group.attempt_limit
         self.shadow = group.shadow
         self.is_of_users = group.type is IPGroupType.USER
-        self.check_digest_uri = group.check_digest_uri
+        self.check_digest_uri = group.check_digest_uri is CheckDigestURI.STRICT
         self.challenges_replays = not group.reject_invalid_nonce
         self.asks_elsewhere = group.server_auth_mode is not ServerAuthMode.LOCAL
         self.only_initial_invites = "INVITE" not in group.methods

@@ -10,6 +10,8 @@ from sbcauth.policy.external_server import ExternalServer
 
 NAMED = "by-digest-username"
 """Who is known by a digest user name, in the log and in counts, until he has proved himself."""
+USUAL_CONTACTS = 10
+"""How many Contacts kamailio.cfg lets an address of record have, where nothing else is said."""
 
 
 class IPGroupType(StrEnum):
@@ -115,6 +117,13 @@ class FromScreening(StrEnum):
     OFF = "off"
 
 
+class CheckDigestURI(StrEnum):
+    """Whether the digest `uri` must be the Request-URI."""
+
+    LENIENT = "lenient"
+    STRICT = "strict"
+
+
 class RuleAction(StrEnum):
     """What a classification rule does with a request that it fits."""
 
@@ -178,6 +187,8 @@ class Emergency:
 class IPGroup:
     """A peer server or a population of users, and what is asked of their requests.
 
+    The defaults are those of the configuration, which are declared here alone.
+
     `methods` and `setup_invite` are the Authentication Method List. `auth_nonce_duration` is
     in seconds. In `shadow`, all requests pass, whatever is decided and logged. `client_realms` are
     those in which the client pair answers, None for any. `reaches` are IP Groups whose users can
@@ -210,13 +221,13 @@ class IPGroup:
     user_agents: tuple[UserAgentRule, ...] = ()
     at_least: AtLeast | None = None
     attempt_limit: AttemptLimit = AttemptLimit()
-    check_digest_uri: bool = False
+    check_digest_uri: CheckDigestURI = CheckDigestURI.LENIENT
     reject_invalid_nonce: bool = False
     external_server: ExternalServer | None = None
     user_security_mode: UserSecurityMode = UserSecurityMode.ACCEPT_REGISTERED_USERS_FROM_SAME_SOURCE
     unlisted_without_word: UnlistedWithoutWord = UnlistedWithoutWord.REJECT
     reaches: tuple[str, ...] = ()
-    max_contacts: int = 10
+    max_contacts: int = USUAL_CONTACTS
     max_registered_users: int = 0
     client_realms: tuple[str, ...] | None = None
     edge_proxies: tuple[IPv4Network | IPv6Network, ...] = ()

@@ -66,7 +66,7 @@ class Reservations:
         """Yield whose places there are, in the order of their keys, and what tells how many."""
         yield "IP Group", lambda: SHARE_OF_IP_GROUP
         yield "source", lambda: SHARE_OF_SOURCE
-        maxima = {} if limit.spares(claimant.source) else {Scope.PAIR: limit.max_attempts}
+        maxima = {} if limit.spares(claimant.source) else {Scope.PAIR: limit.max_auth_attempts}
         if maxima and self._attempts.is_stranger(claimant, now):
             maxima.update(limit.for_strangers())
         for scope in (Scope.SOURCE, Scope.USER, Scope.PAIR):

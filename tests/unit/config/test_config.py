@@ -24,6 +24,7 @@ from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     AuthQop,
     ChallengeMethod,
+    CheckDigestURI,
     ClassificationRule,
     Emergency,
     FromScreening,
@@ -149,7 +150,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
                 user_agents=KNOWN,
                 at_least=AtLeast(Algorithm.MD5, AuthQop.AUTH),
                 attempt_limit=AttemptLimit(),
-                check_digest_uri=False,
+                check_digest_uri=CheckDigestURI.LENIENT,
                 reject_invalid_nonce=False,
                 external_server=None,
             ),
@@ -182,7 +183,7 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
         AtLeast(Algorithm.MD5, AuthQop.NONE),
         AtLeast(Algorithm.MD5, AuthQop.NONE),
     ),
-    "max_auth_attempts": ("1", "100", lambda g: g.attempt_limit.max_attempts, 1, 100),
+    "max_auth_attempts": ("1", "100", lambda g: g.attempt_limit.max_auth_attempts, 1, 100),
     "lockout_duration": ("1", "86400", lambda g: g.attempt_limit.lockout_duration, 1, 86400),
     "max_lockout_duration": (
         *("1", "86400", lambda g: g.attempt_limit.max_lockout_duration),
@@ -204,7 +205,7 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
         *("192.0.2.7", "['2001:db8::/64']", lambda g: g.attempt_limit.trusted_sources),
         *((ip_network("192.0.2.7"),), (ip_network("2001:db8::/64"),)),
     ),
-    "attempt_window": ("1", "3600", lambda g: g.attempt_limit.window, 1, 3600),
+    "attempt_window": ("1", "3600", lambda g: g.attempt_limit.attempt_window, 1, 3600),
     "server_auth_mode": (
         *("radius", "local", lambda g: g.server_auth_mode),
         *(ServerAuthMode.RADIUS, ServerAuthMode.LOCAL),
@@ -228,7 +229,7 @@ SHARED: dict[str, tuple[str, str, Callable[[IPGroup], Any], Any, Any]] = {
         HttpSettings(("https://a.example",), "s"),
         HttpSettings(("http://127.0.0.1:80/x",), "t", 0.5, 3, 60),
     ),
-    "check_digest_uri": ("strict", "lenient", lambda g: g.check_digest_uri, True, False),
+    "check_digest_uri": ("strict", "lenient", lambda g: g.check_digest_uri, "strict", "lenient"),
     "reject_invalid_nonce": ("true", "false", lambda g: g.reject_invalid_nonce, True, False),
     "user_security_mode": (
         *("accept-all", "1", lambda g: g.user_security_mode),

@@ -18,7 +18,7 @@ from sbcauth.config.external_servers import (
 from sbcauth.config.load import load
 from sbcauth.config.mappings import RuleSettings
 from sbcauth.config.schema import DEFAULTS, FileSettings, IPGroupSettings, SharedSettings
-from sbcauth.config.show import effective
+from sbcauth.config.show import effective, json_schema
 from sbcauth.exceptions import ConfigError
 
 TEXT = (REPOSITORY / "docs" / "configuration.md").read_text("utf-8")
@@ -175,3 +175,17 @@ def test_complaints_read_as_in_the_text(text: str, said: int, tmp_path: Path) ->
     documented = [line for line in TEXT.splitlines() if line.startswith("sbcauth.yaml:")][said]
     words = documented.partition(": ")[2]
     assert any(str(each).endswith(words) for each in caught.value.complaints)
+
+
+def test_defaults_are_those_of_kamailio_cfg_where_it_has_them() -> None:
+    text = (REPOSITORY / "kamailio.cfg").read_text("utf-8")
+    (contacts,) = re.findall(r'^modparam\("registrar", "max_contacts", (\d+)\)$', text, re.M)
+    assert DEFAULTS.max_contacts == int(contacts)
+
+
+def test_schema_names_the_defaults_of_all_ip_groups() -> None:
+    properties = json_schema()["properties"]
+    assert properties["auth_nonce_duration"]["default"] == 300
+    assert properties["auth_algorithms"]["default"] == ["MD5"]
+    assert properties["user_agents"]["default"] == ["known"]
+    assert properties["realm"]["default"] is None

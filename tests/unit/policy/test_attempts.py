@@ -15,7 +15,7 @@ from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.shared_state import LocalState, SharedState, Table, Value
 
 NOW = 1_700_000_000
-LIMIT = AttemptLimit(max_attempts=3, lockout_duration=60, window=60)
+LIMIT = AttemptLimit(max_auth_attempts=3, lockout_duration=60, attempt_window=60)
 PAIRS = AttemptLimit(max_failures_per_source=0, max_failures_per_user=0)
 BOB = Claimant("Phones", "192.0.2.7", "bob")
 
@@ -51,7 +51,7 @@ def test_lockout_leaves_a_whole_new_set_of_attempts(wrong: Wrong) -> None:
 
 @pytest.mark.parametrize("max_attempts", [1, 2, MAX_ATTEMPTS])
 def test_limit_is_reached_at_its_number(wrong: Wrong, max_attempts: int) -> None:
-    limit = replace(PAIRS, max_attempts=max_attempts)
+    limit = replace(PAIRS, max_auth_attempts=max_attempts)
     results = [wrong.guess(limit=limit) for _ in range(max_attempts)]
     assert results == [False] * (max_attempts - 1) + [True]
 
@@ -148,10 +148,10 @@ class ModelAttempts:
         self.duration = 0
 
     def fail(self, now: int) -> bool:
-        if self.failures and now - self.failures[-1] > self.limit.window:
+        if self.failures and now - self.failures[-1] > self.limit.attempt_window:
             self.failures = []
         self.failures.append(now)
-        if len(self.failures) < self.limit.max_attempts:
+        if len(self.failures) < self.limit.max_auth_attempts:
             return False
         self.failures = []
         longest = max(self.limit.max_lockout_duration, self.limit.lockout_duration)
@@ -167,9 +167,9 @@ class ModelAttempts:
     limit=st.builds(
         replace,
         st.just(PAIRS),
-        max_attempts=st.integers(1, 6),
+        max_auth_attempts=st.integers(1, 6),
         lockout_duration=st.integers(1, 90),
-        window=st.integers(1, 90),
+        attempt_window=st.integers(1, 90),
         max_lockout_duration=st.integers(1, 300),
     ),
     steps=st.lists(
@@ -218,7 +218,7 @@ def test_counts_fit_in_shared_memory() -> None:
 
 
 def test_lockout_is_twice_as_long_each_time_up_to_the_longest(wrong: Wrong) -> None:
-    limit = replace(PAIRS, max_attempts=1, lockout_duration=60, max_lockout_duration=400)
+    limit = replace(PAIRS, max_auth_attempts=1, lockout_duration=60, max_lockout_duration=400)
     now = NOW
     for duration in (60, 120, 240, 400, 400):
         assert wrong.guess(now, limit=limit)
@@ -231,21 +231,21 @@ def test_lockout_is_twice_as_long_each_time_up_to_the_longest(wrong: Wrong) -> N
 
 
 def test_lockout_is_forgotten_when_it_has_been_over_for_as_long_as_it_took(wrong: Wrong) -> None:
-    limit = replace(PAIRS, max_attempts=1, lockout_duration=60)
+    limit = replace(PAIRS, max_auth_attempts=1, lockout_duration=60)
     assert wrong.guess(NOW, limit=limit)
     assert wrong.guess(NOW + 120, limit=limit)
     assert wrong.attempts.locked_out(BOB, limit, NOW + 180) is None
 
 
 def test_lockout_is_never_shorter_than_its_duration(wrong: Wrong) -> None:
-    limit = replace(PAIRS, max_attempts=1, lockout_duration=600, max_lockout_duration=60)
+    limit = replace(PAIRS, max_auth_attempts=1, lockout_duration=600, max_lockout_duration=60)
     assert wrong.guess(NOW, limit=limit)
     assert wrong.attempts.locked_out(BOB, limit, NOW + 599) is Scope.PAIR
 
 
 # Limits of strangers
 
-FEW = replace(PAIRS, max_attempts=2, max_failures_per_source=4, max_failures_per_user=6)
+FEW = replace(PAIRS, max_auth_attempts=2, max_failures_per_source=4, max_failures_per_user=6)
 
 
 def spray(wrong: Wrong, count: int, limit: AttemptLimit = FEW, **who: Any) -> list[bool]:
@@ -294,7 +294,7 @@ def test_pair_that_has_succeeded_is_not_locked_out_by_strangers(wrong: Wrong, at
 
 def test_failures_of_a_trusted_pair_are_its_own(wrong: Wrong) -> None:
     """A phone with an old password locks out neither its office nor its user elsewhere."""
-    limit = replace(FEW, max_attempts=MAX_ATTEMPTS)
+    limit = replace(FEW, max_auth_attempts=MAX_ATTEMPTS)
     wrong.attempts.succeed(BOB, limit, NOW)
     assert not any(wrong.guess(limit=limit) for _ in range(20))
     for stranger in (BOB._replace(username="alice"), BOB._replace(source="192.0.2.8")):
@@ -429,7 +429,7 @@ def test_source_stops_writing_once_it_is_locked_out() -> None:
 
 def test_all_strangers_are_refused_when_too_many_guess_but_the_trusted_are_not() -> None:
     shared = LocalState()
-    wrong, limit = Wrong(shared), replace(LIMIT, max_attempts=100)
+    wrong, limit = Wrong(shared), replace(LIMIT, max_auth_attempts=100)
     wrong.attempts.succeed(BOB, limit, NOW)
     for number in range(MOST_FAILURES):
         source = number // limit.max_failures_per_source

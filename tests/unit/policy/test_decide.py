@@ -31,6 +31,7 @@ from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     AuthQop,
     ChallengeMethod,
+    CheckDigestURI,
     ProxyAddress,
     UnclassifiedRequests,
 )
@@ -269,7 +270,7 @@ def test_locked_out_claimant_is_refused_though_its_password_is_right(phone: Phon
 
 
 def test_locked_out_claimant_is_let_in_after_the_lockout_duration() -> None:
-    phone = at_work(attempt_limit=AttemptLimit(max_attempts=1, lockout_duration=10))
+    phone = at_work(attempt_limit=AttemptLimit(max_auth_attempts=1, lockout_duration=10))
     phone.fail()
     assert phone.register(now=NOW + 9) == forbidden(Reason.LOCKED_OUT)
     assert accepted(phone.register(now=NOW + 10))
@@ -375,7 +376,7 @@ def test_qop_that_was_not_offered_or_left_out_though_offered_is_refused(
 
 
 def test_refusals_of_algorithm_and_qop_are_not_counted() -> None:
-    phone = at_work(attempt_limit=AttemptLimit(max_attempts=1))
+    phone = at_work(attempt_limit=AttemptLimit(max_auth_attempts=1))
     phone.answer(phone.challenge(), qop="")
     phone.answer(phone.challenge()._replace(algorithm="SHA-256"))
     assert accepted(phone.register())
@@ -463,7 +464,7 @@ def test_digest_uri_is_hashed_as_sent(phone: Phone) -> None:
 
 
 def test_digest_uri_that_differs_is_refused_where_it_is_checked() -> None:
-    phone = at_work(check_digest_uri=True)
+    phone = at_work(check_digest_uri=CheckDigestURI.STRICT)
     assert phone.register(uri="sip:example.com:5060") == forbidden(Reason.DIGEST_URI_MISMATCH)
     assert accepted(phone.register(uri=URI))
 
