@@ -229,7 +229,7 @@ def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(star
     cfg.write_text(
         kamailio_cfg().read_text().replace('modparam("app_py', f'{filled}modparam("app_py')
     )
-    config = CONFIG.replace("attempt_window: 2", "attempt_window: 15")  # a busy machine fills slowly
+    config = CONFIG.replace("attempt_window: 2", "attempt_window: 15")  # a busy machine is slow
     server = start_server(config, options=["--shared-memory", "16", "--cfg", str(cfg)])
     server.add_user("1001", "secret")
     with Phone(server) as stranger:
