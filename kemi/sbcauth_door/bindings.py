@@ -20,6 +20,8 @@ from sbcauth_door import request as ksr
 
 TABLE = ksr.definition("SBCAUTH_REGISTRAR")
 """The usrloc table in which kamailio.cfg keeps the registrations that we accept, if it does."""
+RENEWS = bool(ksr.definition("SBCAUTH_RENEWAL"))
+"""Whether it saves the same Contact again without a look at it."""
 PROFILE = "sbcauth"
 _WHERE = "sbcauth_where"
 _MOST_BINDINGS = 64

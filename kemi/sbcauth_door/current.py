@@ -1,5 +1,6 @@
 """The request that Kamailio is routing, as a decision sees it."""
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ KEPT_HERE = "REGISTER" if bindings.TABLE else None
 # Each look-up of one of these costs half as much as the call.
 _field, _has_totag, _new_transaction = KSR.hdr.get_idx, KSR.siputils.has_totag, KSR.tm.t_newtran
 _get_source_address, _get_transport = KSR.kx.get_srcip, KSR.kx.get_proto
+_get_source_port = KSR.kx.get_srcport
 _get_from_user, _get_to_user = KSR.kx.get_fuser, KSR.kx.get_tuser
 _get_call_id = KSR.kx.get_callid
 
@@ -30,6 +32,7 @@ class CurrentRequest:
 
     __slots__ = (
         "_begun",
+        "contact",
         "edge",
         "first",
         "has_transaction",
@@ -47,6 +50,8 @@ class CurrentRequest:
     source_address: str
     told: tuple[int, str] | None
     """Port and transport, where an edge proxy tells them; `edge` is its address."""
+    contact: str
+    """From which port a registration comes, and its Contact."""
 
     fields = Request.fields
     flow = Request.flow
@@ -110,26 +115,39 @@ class CurrentRequest:
             raise Retransmission
         self.has_transaction = True
 
-    def begin_registration(self, nonce_count: str) -> bool:
+    def begin_registration(self, nonce_count: str) -> str | None:
         """Have all workers know that it is being carried out, until its binding shows it.
 
-        One that removes bindings leaves none. (An expiry of 0 that is written otherwise is taken
-        for another: its repetition is challenged, and then accepted.)
+        Returns from which port it comes, and its Contact. One that removes bindings leaves none.
+        (An expiry of 0 that is written otherwise is taken for another: its repetition is
+        challenged, and then accepted.)
         """
         first = self.first
         try:
-            if (
-                self.method != KEPT_HERE
-                or first("Expires") == "0"
-                or "expires=0" in (first("Contact") or "")
-            ):
-                return False
+            if self.method != KEPT_HERE or first("Expires") == "0":
+                return None
+            contact = first("Contact") or ""
+            if "expires=0" in contact:
+                return None
             which = hash((_get_call_id(), first("CSeq")))  # the same in all workers: they are forks
         except UnicodeDecodeError:
-            return False
-        self._begun = f"{nonce_count} {which}"
-        self.in_progress.begin(self._begun)
-        return True
+            return None
+        self._begun = begun = f"{nonce_count} {which}"
+        self.in_progress.begin(begun)
+        self.contact = contact = f"{_get_source_port()} {contact}"
+        return contact
+
+    def usual_contact(self) -> str:
+        """Return what `begin_registration` has returned, if that is nothing to look at twice.
+
+        Over UDP a process serves no other transport, so that the Contact tells the flow.
+        """
+        if self.told or self.transport != "udp" or not bindings.RENEWS:
+            return ""
+        found = _USUAL_CONTACT(self.contact)
+        if not found or found["host"] != self.source_address or "reg-id" in found["rest"]:
+            return ""
+        return self.contact if found["port"] == (found["own"] or "5060") else ""
 
     def absorb_repeat(self) -> None:
         """Raise Retransmission where the transaction of an earlier copy answers the request."""
@@ -153,13 +171,19 @@ class CurrentRequest:
         return changed > 0
 
 
-_current = CurrentRequest()
-_as_request = cast(Request, _current)
+_USUAL_CONTACT = re.compile(
+    r"(?P<port>\d+) <sip:[^<>@, ]+@(?P<host>[0-9.]+)(?::(?P<own>\d{1,5}))?"
+    r"(?P<rest>(?:;[^<>, ]*)?>[^,*]*)"
+).fullmatch
+"""One Contact at an IPv4 address, as kamailio.cfg has it."""
+
+current = CurrentRequest()
+_as_request = cast(Request, current)
 
 
 def take_place(rank: int) -> None:
     """Begin in the worker process with this rank."""
-    _current.in_progress.take_place(rank)
+    current.in_progress.take_place(rank)
 
 
 def read_request(
@@ -170,11 +194,10 @@ def read_request(
     `message` is what Kamailio hands to a routing function, where it hands over anything: what it
     tells costs half of what KSR would take. `party` is the sender within a dialog.
     """
-    current = _current
     current.has_transaction = has_transaction
     current.party = party
     current.told = None
-    current.edge = ""
+    current.edge = current.contact = ""
     current.source_address = _get_source_address()
     current.first = message.getHeader if message else _first
     try:

@@ -25,7 +25,7 @@ def tell_limits(groups: Iterable[IPGroup]) -> None:
     """Have the route block ask for IP Groups whose registrations have limits of their own."""
     KSR.htable.sht_reset(_LIMITS)
     for group in groups:
-        if group.max_contacts != USUAL_CONTACTS or group.max_registered_users:
+        if group.has_limits:
             KSR.htable.sht_seti(_LIMITS, group.name, 1)
 
 

@@ -54,6 +54,8 @@ class ReturnCode(IntEnum):
     ACCEPTED = 2
     FROM_PHONE = 3
     """Passed within a dialog, from a phone whose word alone asserts no identity."""
+    RENEWED = 4
+    """A registration that may be saved at once: the same Contact as before, from the same place."""
 
 
 # Each look-up of one of these costs half as much as the call.
@@ -231,6 +233,16 @@ def admit(
         raise _half_told()
 
 
+def renew(aor: str, received: str, ip_group: str) -> None:
+    """Tell the route block of a registration that is renewed; raises Unavailable."""
+    if (
+        _set("$var(aor)", aor) != 1
+        or _set("$avp(received)", received) != 1
+        or _set("$avp(sbcauth_ip_group)", ip_group) != 1
+    ):
+        raise _half_told()
+
+
 def escaped(user: str) -> str:
     """Return the user part of a URI for `user` (RFC 3261, 25.1), as Kamailio can read it.
 
@@ -279,23 +291,24 @@ def _half_told() -> Unavailable:
 
 def log(decision: Decision, request: Request) -> None:
     """Count an outcome, and write it where the log has it; a repeat has been counted before."""
+    kind, reason, log = type(decision), decision.reason, outcomes.log
     if isinstance(decision, Accept) and decision.is_repeat:
         return
-    ip_group = "" if isinstance(decision, Drop) else decision.ip_group
-    reason = decision.reason
-    key = outcome_key(ip_group, reason)
+    key = outcome_key("" if isinstance(decision, Drop) else decision.ip_group, reason)
     if _count(TABLE, key) == 1:
         enlist(key)
-    log = outcomes.log
-    if isinstance(decision, Accept) and not (decision.is_first or log.writes_all):
+    if kind is Accept and not (log.writes_all or decision.is_first):  # type: ignore[union-attr]
         return  # a phone that registers again, as nearly all do
     if reason not in log.never:
         if log.wants(decision):
             log.write(outcome(request, decision))
-    elif reason is Reason.CHALLENGED and (
+    elif reason is _CHALLENGED and (
         (isinstance(decision, Challenge) and decision.detail) or outcomes.has_room(reason)
     ):
         _log_challenge(decision, request)
+
+
+_CHALLENGED = Reason.CHALLENGED
 
 
 def _log_challenge(decision: Decision, request: Request) -> None:

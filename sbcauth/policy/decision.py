@@ -36,7 +36,8 @@ class Accept(NamedTuple):
     """The sender proved who it is; the credentials for `realm` are spent.
 
     `is_first`: it has not succeeded from this source recently (`trust_duration`). `is_repeat`: the
-    registrar has carried it out before, and it has been counted; its answer was lost.
+    registrar has carried it out before, and it has been counted; its answer was lost. `is_renewal`:
+    it registers the very Contact that it has registered before, from the same place.
     """
 
     ip_group: str
@@ -47,6 +48,7 @@ class Accept(NamedTuple):
     is_first: bool = False
     is_repeat: bool = False
     word: Word = Word.DIGEST
+    is_renewal: bool = False
 
 
 class Challenge(NamedTuple):

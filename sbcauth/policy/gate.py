@@ -74,7 +74,8 @@ class KnownPhone(NamedTuple):
     """A phone that has succeeded: a user at one source, with H(A1) for one algorithm.
 
     Until `sure_until` (seconds since 1970) another success changes nothing of what is counted for
-    its `pair` of source and user name. `leaves_trace` is as of its Account.
+    its `pair` of source and user name. `leaves_trace` is as of its Account. `contact` is what it
+    registers, as Request.begin_registration tells it; empty for what has to be looked at each time.
     """
 
     sure_until: int
@@ -82,6 +83,7 @@ class KnownPhone(NamedTuple):
     local_user: str
     ha1: str
     leaves_trace: bool
+    contact: str = ""
 
     def __repr__(self) -> str:
         """Return whose it is; H(A1) is as good as the password and is not shown."""
@@ -95,7 +97,8 @@ class Gate:
     challenged, and `asked_at_once` for those of which nothing else has to be looked at before. With
     one algorithm, the first credentials for our realm are those that count, whatever follows. Where
     a gate `challenges_replays`, a request that is taken for its own replay costs the phone no more
-    than another challenge. `accepted` is what follows the names in an Accept.
+    than another challenge. `accepted` is what follows the names in an Accept, and `renewed` in one
+    that is a renewal, as there may be in a gate that `renews`.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Gate:
         self.is_of_users = group.type is IPGroupType.USER
         self.check_digest_uri = group.check_digest_uri is CheckDigestURI.STRICT
         self.challenges_replays = not group.reject_invalid_nonce
+        self.renews = not (group.edge_proxies or group.has_limits)
         self.asks_elsewhere = group.server_auth_mode is not ServerAuthMode.LOCAL
         self.only_initial_invites = "INVITE" not in group.methods
         qop = group.auth_qop.offered
@@ -134,6 +138,7 @@ class Gate:
         )
         self._add_offers()
         self.accepted = Accept("", "", "", group.realm)[3:]
+        self.renewed = Accept("", "", "", group.realm, is_renewal=True)[3:]
         self.phones: dict[str, KnownPhone] = users.memo_until_change()
 
     def _asked_at_once(self) -> dict[str, str]:
@@ -269,11 +274,11 @@ class Gate:
     def _all_offers(self) -> Iterable[Offer]:
         return (self.offer, *self.other_offers)
 
-    def remember(self, name: str, phone: KnownPhone) -> None:
-        """Remember a phone that has succeeded, under `name`."""
+    def remember(self, source: str, credentials: Credentials, phone: KnownPhone) -> None:
+        """Remember a phone at a source that has succeeded with such credentials."""
         if len(self.phones) >= _REMEMBERED_PHONES:
             self.phones.clear()
-        self.phones[name] = phone
+        self.phones[f"{source} {credentials.username} {credentials.algorithm}"] = phone
 
     def _strength(self, credentials: Credentials) -> int:
         if credentials.algorithm not in self._algorithms:

@@ -13,6 +13,9 @@ NAMED = "by-digest-username"
 USUAL_CONTACTS = 10
 """How many Contacts kamailio.cfg lets an address of record have, where nothing else is said."""
 
+USUAL_CONTACTS = 10
+"""How many Contacts kamailio.cfg lets an address of record have."""
+
 
 class IPGroupType(StrEnum):
     """A population of phones, or a peer server."""
@@ -248,6 +251,11 @@ class IPGroup:
     def asks(self) -> bool:
         """Tell whether anybody in the IP Group is ever asked to prove who he is."""
         return self.authentication_mode is AuthenticationMode.SBC_AS_SERVER and not self.shadow
+
+    @property
+    def has_limits(self) -> bool:
+        """Tell whether it has limits of its own for what is registered."""
+        return self.max_contacts != USUAL_CONTACTS or self.max_registered_users > 0
 
     def is_edge(self, address: str) -> bool:
         """Tell whether an edge proxy of the IP Group has this address."""

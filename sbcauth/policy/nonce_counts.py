@@ -44,7 +44,4 @@ def check_kept(uses: int) -> None:
 
 def key_of(credentials: Credentials) -> str:
     """Return the key of a nonce count: what no other nonce, and no other count of it, has."""
-    nc = credentials.nc
-    if credentials.qop == "auth" and len(nc) == 8:  # nearly all
-        return f"{credentials.nonce[UNIQUE]}{nc.lower()}"
     return f"{credentials.nonce[UNIQUE]}{credentials.nonce_count:08x}"

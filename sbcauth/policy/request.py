@@ -177,13 +177,21 @@ class Request(NamedTuple):
         Raises Retransmission where it has come again. A request of no server has no transaction.
         """
 
-    def begin_registration(self, nonce_count: str) -> bool:
+    def begin_registration(self, nonce_count: str) -> str | None:
         """Have it be known that a registration without a transaction is being carried out.
 
-        It is called before the nonce count, which no other request has, is used up. Tells whether
-        the registrar will have a binding that shows it; else it needs a transaction.
+        It is called before the nonce count, which no other request has, is used up. Returns by
+        which Contact and from where the registrar will show it, or None where it will not, and the
+        request needs a transaction.
         """
-        return self.leaves_binding
+        return "" if self.leaves_binding else None
+
+    def usual_contact(self) -> str:
+        """Return what `begin_registration` has returned, if that is nothing to look at twice.
+
+        The phone has one Contact then, which is where it registers from; else this is empty.
+        """
+        return ""
 
     def absorb_repeat(self) -> None:
         """Raise Retransmission where the transaction of an earlier copy answers the request."""

@@ -185,13 +185,13 @@ def test_without_the_engine_a_known_phone_gets_a_nonce_of_the_node(
         engine.is_there = False
         again = phone.answer(challenge)
     else:
-        claim = server._attempts.claim
+        claim = server._identification._attempts.claim
 
         def no_claim(nonce_count: str) -> bool:
             engine.is_there = False
             return claim(nonce_count)
 
-        server._attempts.claim = no_claim  # type: ignore[method-assign]
+        server._identification._attempts.claim = no_claim  # type: ignore[method-assign]
         again = phone.answer(challenge)
     assert again.reason is Reason.NONCE_ELSEWHERE
     assert is_stale(again)
@@ -206,7 +206,7 @@ def test_stranger_whose_claim_the_engine_does_not_take_is_refused(engine: Engine
     def no_claim(nonce_count: str) -> bool:
         raise EngineAway("the engine does not answer")
 
-    server._attempts.claim = no_claim  # type: ignore[method-assign]
+    server._identification._attempts.claim = no_claim  # type: ignore[method-assign]
     assert refused(Phone(server).register()) is Reason.UNAVAILABLE
 
 

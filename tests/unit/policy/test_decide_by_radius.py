@@ -156,14 +156,13 @@ def test_no_more_is_asked_at_a_time_than_there_are_attempts(same_nonce: bool) ->
 
 
 def test_yes_gives_back_what_was_reserved_and_no_answer_does_too() -> None:
-    server = serve(by_radius(), users=UserInfo())
-    shared = server._attempts._shared
+    shared = LocalState()
+    server = serve(by_radius(), users=UserInfo(), shared=shared)
     for verdict in (ACCEPT, Verdict(Answer.NONE, "silence")):
         for request in asked(server, 5):
             server.decide(request, NOW, verdict)
         assert len(asked(server, 5)) == 3
         server = serve(by_radius(), users=UserInfo())
-    assert isinstance(shared, LocalState)
     assert not [key for (table, key) in shared._values if "waiting" in key]
 
 
@@ -175,13 +174,13 @@ def test_what_has_failed_counts_with_what_waits() -> None:
 
 
 def test_question_that_is_not_asked_gives_its_attempt_back() -> None:
-    server = serve(by_radius(), users=UserInfo())
+    shared = LocalState()
+    server = serve(by_radius(), users=UserInfo(), shared=shared)
     for _ in range(10):
         decision = phone(server).register()
         assert isinstance(decision, Ask)
         server.give_back(decision, NOW)
-    assert isinstance(server._attempts._shared, LocalState)
-    assert not server._attempts._shared._values
+    assert not shared._values
 
 
 def test_reservation_that_is_lost_ends_by_itself() -> None:
@@ -221,12 +220,12 @@ def test_ip_group_has_a_share_of_the_places() -> None:
 
 
 def test_what_is_refused_for_want_of_a_place_leaves_nothing() -> None:
-    server = serve(by_radius(), users=UserInfo())
+    shared = LocalState()
+    server = serve(by_radius(), users=UserInfo(), shared=shared)
     assert len(asked(server, 3)) == 3
-    assert isinstance(server._attempts._shared, LocalState)
-    before = dict(server._attempts._shared._values)
+    before = dict(shared._values)
     assert not asked(server, 50)
-    assert server._attempts._shared._values == before
+    assert shared._values == before
 
 
 def test_same_credentials_that_wait_twice_are_accepted_once() -> None:

@@ -163,7 +163,7 @@ class Repeated(Request):
     def begin_transaction(self) -> None:
         self.asked.append("transaction")
 
-    def begin_registration(self, nonce_count: str) -> bool:
+    def begin_registration(self, nonce_count: str) -> str | None:
         self.asked.append("registration")
         return super().begin_registration(nonce_count)
 
@@ -311,3 +311,62 @@ def test_registration_that_comes_again_is_a_replay_where_no_registrar_tells() ->
     assert isinstance(phone.send("REGISTER", field, leaves_binding=True), Accept)
     again = phone.send("REGISTER", field, leaves_binding=True)
     assert (type(again), again.reason) == (Challenge, Reason.REPLAYED)
+
+
+# -- the same Contact again --------------------------------------------------------------
+
+
+class Renewed(Request):
+    """A registration of a Contact that is nothing to look at twice, if it `is_usual`."""
+
+    contact: str
+    is_usual = True
+
+    def begin_registration(self, nonce_count: str) -> str | None:
+        return self.contact
+
+    def usual_contact(self) -> str:
+        return self.contact if self.is_usual else ""
+
+
+def registered(phone: Phone, contact: str, **changes: Any) -> Accept:
+    """Register a Contact."""
+    field = phone.field(phone.challenge()).partition(": ")[2]
+    request = Renewed(
+        *("REGISTER", "sip:example.com", phone.address, 5060, "udp", phone.local_user, REALM),
+        *(phone.local_user, False, "c", (field,)),
+    )
+    request.contact = contact
+    for name, value in changes.items():
+        setattr(request, name, value)
+    decision = phone.server.decide(request, NOW)
+    assert isinstance(decision, Accept)
+    return decision
+
+
+def test_same_contact_from_the_same_place_is_a_renewal() -> None:
+    phone = Phone(serve())
+    contacts = ["5060 <a>", "5060 <a>", "5061 <a>", "5061 <a>", "5061 <b>", "5061 <b>", "5060 <a>"]
+    renewals = [registered(phone, contact).is_renewal for contact in contacts]
+    assert renewals == [False, True, False, True, False, True, False]
+
+
+def test_contact_that_has_to_be_looked_at_is_no_renewal() -> None:
+    phone = Phone(serve())
+    assert not any(registered(phone, "5060 <a>", is_usual=False).is_renewal for _ in range(3))
+    assert not registered(phone, "5060 <a>").is_renewal
+    assert registered(phone, "5060 <a>").is_renewal
+
+
+def test_contact_at_another_address_is_no_renewal() -> None:
+    server = serve(users=UserInfo(user(), user("1002")))
+    assert not registered(Phone(server), "5060 <a>").is_renewal
+    assert not registered(Phone(server, address="192.0.2.9"), "5060 <a>").is_renewal
+    assert not registered(Phone(server, "1002"), "5060 <a>").is_renewal
+
+
+def test_nothing_is_renewed_after_user_info_has_changed() -> None:
+    phone = Phone(serve())
+    registered(phone, "5060 <a>")
+    phone.server._gates["Phones"].phones.clear()  # as a memo is
+    assert not registered(phone, "5060 <a>").is_renewal

@@ -10,7 +10,7 @@ from conversation import NOW, Phone, UserInfo, accepted, is_stale, phones, serve
 
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.digest.response import Algorithm
-from sbcauth.policy import server as server_module
+from sbcauth.policy import claim as claim_module
 from sbcauth.policy.accounts import User
 from sbcauth.policy.decision import Challenge, Reason, Reject
 from sbcauth.users.directory import UserDirectory
@@ -124,14 +124,14 @@ def test_whoever_fails_is_hashed_for_as_often(
     username: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 0
-    measure: Callable[..., bool] = vars(server_module)["response_is_right"]
+    measure: Callable[..., bool] = vars(claim_module)["response_is_right"]
 
     def counted(*arguments: object) -> bool:
         nonlocal count
         count += 1
         return measure(*arguments)
 
-    monkeypatch.setattr(server_module, "response_is_right", counted)
+    monkeypatch.setattr(claim_module, "response_is_right", counted)
     users = UserInfo(
         user(old_password="before"), user("never changed"), user("disabled", enabled=False)
     )

@@ -11,6 +11,7 @@ from sbcauth.exceptions import ConfigError
 from sbcauth.monitoring.log_line import outcome
 from sbcauth.policy.decision import Accept, Pass, Reason, Reject
 from sbcauth.policy.request import Request
+from sbcauth.policy.shared_state import LocalState
 from sbcauth.policy.words import Word
 
 
@@ -87,9 +88,10 @@ def test_malformed_credentials_and_a_broken_database_pass() -> None:
 
 
 def test_long_nonces_of_others_are_kept_nowhere() -> None:
-    phone = shadowed()
-    answer(phone, nonce="n" * 2000)
-    assert all(len(key) < 100 for _, key in phone.server._attempts._shared._values)  # type: ignore[attr-defined]
+    shared = LocalState()
+    group = phones(shadow=True, route_to="PBX")
+    answer(Phone(serve(group, users=UserInfo(user()), shared=shared)), nonce="n" * 2000)
+    assert all(len(key) < 100 for _, key in shared._values)
 
 
 def test_algorithm_that_is_not_offered_would_be_refused() -> None:

@@ -1,0 +1,126 @@
+"""A known phone registers the same Contact again: it is saved at once, and so it is no other's."""
+
+import pytest
+from phone import Phone
+
+from sbcauth.installation import kamailio_cfg
+from sbcauth.monitoring.rpc import Rpc, RpcError
+
+CONFIG = """
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER]
+    classification: [{address: 127.0.0.0/8}]
+"""
+USERS = {"1001": "secret", "1002": "secret"}
+SHORT = "		route(REMEMBER_FLOW);\n		reg_send_reply();\n		exit;\n	}\n	if (!python_exec(\"admit\"))"
+
+
+@pytest.fixture
+def server(start_server, tmp_path):
+    """A server that says in its answer what was saved at once."""
+    text = kamailio_cfg().read_text()
+    assert text.count(SHORT) == 1
+    cfg = tmp_path / "kamailio.cfg"
+    cfg.write_text(text.replace(SHORT, f'		append_to_reply("X-Renewed: yes\\r\\n");\n{SHORT}'))
+    server = start_server(CONFIG, options=["--cfg", str(cfg), "--workers", "1"])
+    for name, password in USERS.items():
+        server.add_user(name, password)
+    return server
+
+
+def bindings(server, user: str = "1001") -> list[dict[str, object]]:
+    """Return what the registrar has of a user."""
+    try:
+        found = Rpc(server.folder / "run" / "rpc.sock").call(
+            "ul.lookup", "location", f"{user}@example.com"
+        )
+    except RpcError:
+        return []
+    return [each["Contact"] for each in found["Contacts"]]
+
+
+def renewed(phone: Phone, **how: object) -> bool:
+    """Register, and tell whether that was saved at once."""
+    answer = phone.register(**how)
+    assert answer.status == 200, answer
+    return answer.header("x-renewed") == "yes"
+
+
+def test_same_contact_again_is_saved_at_once_and_reached_as_before(server, phone):
+    phone = phone()
+    assert not renewed(phone)
+    before = bindings(server)
+    assert renewed(phone)
+    assert renewed(phone)
+    after = bindings(server)
+    assert len(after) == 1
+    for name in ("Address", "Received", "Socket", "User-Agent"):
+        assert after[0][name] == before[0][name]
+    assert after[0]["CSeq"] > before[0]["CSeq"]
+    owner = f"{'Phones'.encode().hex()};a={'1001'.encode().hex()}"
+    assert after[0]["Received"] == f"sip:{phone.host};g={owner}"
+
+
+def test_lost_answer_to_a_renewal_is_given_again(server, phone):
+    phone = phone()
+    assert not renewed(phone)
+    assert renewed(phone)
+    for _ in range(3):
+        assert phone.resend().status == 200
+    assert server.reasons(phone.call_id)[-1] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("Require: gruu", 420),
+        ("Contact: <sip:1001@192.0.2.1>", 200),
+        ("Path: <sip:192.0.2.1;lr>", 200),
+    ],
+    ids=["Require", "Contact", "Path"],
+)
+def test_what_has_more_to_it_is_looked_at_in_full(server, phone, header, status):
+    phone = phone()
+    assert not renewed(phone)
+    assert renewed(phone)
+    answer = phone.register(headers=[header])
+    assert answer.status == status
+    assert not answer.header("x-renewed")
+    assert renewed(phone)
+
+
+def test_same_contact_from_another_port_is_reached_at_that_port(server, phone):
+    first, second = phone(), phone()
+    assert not renewed(first)
+    assert renewed(first)
+    second.contact_of = first.contact
+    challenge = second.request("REGISTER")
+    raw = second.build("REGISTER", answering=challenge)
+    second.send(raw.replace(second.contact.encode(), first.contact.encode()))
+    answer = second.response(second.last_branch)
+    assert answer.status == 200
+    assert not answer.header("x-renewed")
+    assert [each["Received"].split(";")[0] for each in bindings(server)] == [f"sip:{second.host}"]
+
+
+def test_renewal_of_nothing_removes_it(server, phone):
+    phone = phone()
+    assert not renewed(phone)
+    assert renewed(phone)
+    phone.expires = 0
+    answer = phone.register()
+    assert answer.status == 200
+    assert not bindings(server)
+
+
+def test_contact_of_another_account_is_no_renewal(server, phone):
+    phone = phone()
+    assert not renewed(phone)
+    assert renewed(phone)
+    with Phone(server, user="1002", address=phone.address) as other:
+        assert not renewed(other)
+    assert len(bindings(server)) == len(bindings(server, "1002")) == 1
