@@ -13,9 +13,6 @@ NAMED = "by-digest-username"
 USUAL_CONTACTS = 10
 """How many Contacts kamailio.cfg lets an address of record have, where nothing else is said."""
 
-USUAL_CONTACTS = 10
-"""How many Contacts kamailio.cfg lets an address of record have."""
-
 
 class IPGroupType(StrEnum):
     """A population of phones, or a peer server."""
