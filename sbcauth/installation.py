@@ -16,6 +16,11 @@ def schema_sql() -> Path:
     return _shipped("schema.sql")
 
 
+def schema_postgresql_sql() -> Path:
+    """Return the path of schema.postgresql.sql, its twin."""
+    return _shipped("schema.postgresql.sql")
+
+
 def kamailio_cfg() -> Path:
     """Return the path of kamailio.cfg."""
     return _shipped("kamailio.cfg")

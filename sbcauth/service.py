@@ -17,6 +17,7 @@ from sbcauth.policy.registrations import Registrations
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import SharedState
+from sbcauth.users.database_url import sqlite_url
 from sbcauth.users.directory import CountingUserDirectory, UserDirectory
 
 
@@ -71,7 +72,7 @@ class Service:
         ciphers: Sequence[Cipher] = (),
         registrations: Registrations | None = None,
     ) -> None:
-        database, key_file = config.database, config.ha1_key_file
+        database, key_file = sqlite_url(config.users_file), config.ha1_key_file
         self._users = (
             CountingUserDirectory(looked_up, database, key_file)
             if looked_up

@@ -13,7 +13,7 @@ packages="kamailio kamailio-python3-modules kamailio-sqlite-modules kamailio-tls
 lock=requirements.lock
 if [ "${1:-run}" = test ]; then
 	packages="$packages sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime iproute2 mandoc nftables"
-	packages="$packages kamailio-websocket-modules chromium linphone-cli libnet-sip-perl"
+	packages="$packages kamailio-websocket-modules chromium linphone-cli libnet-sip-perl postgresql"
 	command -v npm >/dev/null || packages="$packages npm"
 	lock=requirements-dev.lock
 fi
@@ -40,7 +40,7 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # words are wanted
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends \
 		$missing >/dev/null
-	for service in kamailio freeradius fail2ban systemd-journal-remote; do
+	for service in kamailio freeradius fail2ban systemd-journal-remote postgresql; do
 		case $missing in *" $service"*)
 			as_root systemctl disable --quiet "$service" 2>/dev/null || true ;;
 		esac

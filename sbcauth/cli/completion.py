@@ -10,7 +10,7 @@ import typer
 from sbcauth.cli.options import default_config
 from sbcauth.config.load import Config, load
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.users.database import sqlite_path
+from sbcauth.users.database_url import sqlite_url
 from sbcauth.users.table import UserTable
 
 _MOST = 100
@@ -26,10 +26,10 @@ def ip_groups(context: typer.Context, incomplete: str) -> list[str]:
 def users(context: typer.Context, incomplete: str) -> list[str]:
     """Return the users whose names begin so, a hundred at most."""
     config = _config(context)
-    if config is None or not sqlite_path(config.database).exists():
+    if config is None or not config.users_file.exists():
         return []
     try:
-        with UserTable(config.database, config.ha1_key_file) as table:
+        with UserTable(sqlite_url(config.users_file), config.ha1_key_file) as table:
             return list(islice(table.names(incomplete), _MOST))
     except SbcAuthError:
         return []

@@ -14,9 +14,9 @@ from sbcauth.cli.output import counted, print_json
 from sbcauth.config.load import Config, load
 from sbcauth.config.show import effective, json_schema
 from sbcauth.exceptions import Complaint, ConfigError
-from sbcauth.users.database import sqlite_path
+from sbcauth.monitoring.user_table import table_to_read
+from sbcauth.users.database_url import is_postgresql
 from sbcauth.users.membership import orphans
-from sbcauth.users.table import UserTable
 
 commands = typer.Typer(
     cls=WithWholeSentences, help="Check and show the configuration.", no_args_is_help=True
@@ -95,7 +95,7 @@ def _check_as_json(file: Path) -> None:
 
 
 def _orphans(config: Config) -> list[str]:
-    if not sqlite_path(config.database).exists():
+    if not is_postgresql(config.database) and not config.users_file.exists():
         return []
-    with UserTable(config.database, config.ha1_key_file) as table:
+    with table_to_read(config) as table:
         return list(orphans(table, config.ip_groups))

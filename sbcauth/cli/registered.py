@@ -19,7 +19,7 @@ from sbcauth.config.load import Config, load
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.registrations import Registration, registrations
 from sbcauth.monitoring.registrations import drop as drop_these
-from sbcauth.users.table import UserTable
+from sbcauth.monitoring.user_table import table_to_read
 
 commands = typer.Typer(cls=WithWholeSentences)
 
@@ -95,14 +95,14 @@ def drop(
 
 
 def _all(context: typer.Context, config: Config, socket: Socket) -> list[Registration]:
-    with UserTable(config.database, config.ha1_key_file) as table:
+    with table_to_read(config) as table:
         owners = table.owners()
     return registrations(rpc(context, socket), owners, time.time())
 
 
 def _addresses(config: Config, user: str, ip_group: str | None) -> Iterator[tuple[str, str]]:
     """Yield the addresses of record of a user, and those that a group of other users may have."""
-    with UserTable(config.database, config.ha1_key_file) as table:
+    with table_to_read(config) as table:
         rows = list(table.all(ip_group, user))
     if rows:
         yield from {(row.local_user, row.realm): None for row in rows}

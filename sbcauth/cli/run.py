@@ -13,15 +13,16 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli.options import MetricsAddress
-from sbcauth.config.load import load
-from sbcauth.exceptions import SbcAuthError
+from sbcauth.config.load import Config, load
+from sbcauth.exceptions import SbcAuthError, Unavailable
 from sbcauth.files import make_folder
 from sbcauth.installation import kamailio_cfg, script
 from sbcauth.monitoring import modules
 from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.registrations import beside
 from sbcauth.monitoring.servers import SOCKET, lock, refuse_a_second
-from sbcauth.users.database import open_for_writing, sqlite_path
+from sbcauth.users.database import open_for_writing
+from sbcauth.users.database_url import is_postgresql
 from sbcauth.users.sealing import Seals
 
 _LISTEN = re.compile(r"(udp|tcp|tls|ws|wss):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
@@ -139,6 +140,16 @@ def _be_the_only_one(file: Path, runtime: Path, listen: list[str]) -> None:
             )
 
 
+def _make_users(config: Config) -> None:
+    """Make User Info where there is none; PostgreSQL may be away, and come back later."""
+    try:
+        open_for_writing(config.database, Seals(config.ha1_key_file)).close()
+    except Unavailable as error:
+        if not is_postgresql(config.database):
+            raise
+        print(f"{error}; phones are served as last seen", file=sys.stderr)
+
+
 def run(
     context: typer.Context,
     listen: Annotated[
@@ -169,7 +180,7 @@ def run(
     """
     file: Path = context.obj.resolve()
     settings = load(file, os.environ)
-    open_for_writing(settings.database, Seals(settings.ha1_key_file)).close()
+    _make_users(settings)
     listen = listen or _DEFAULT_LISTEN
     runtime = Path(os.environ.get("RUNTIME_DIRECTORY", file.parent / "run"))  # systemd sets it
     make_folder(runtime)
@@ -177,9 +188,7 @@ def run(
         file,
         listen,
         runtime=runtime,
-        registered_in=(
-            registrations.resolve() if registrations else beside(sqlite_path(settings.database))
-        ),
+        registered_in=(registrations.resolve() if registrations else beside(settings.users_file)),
         cfg=cfg,
         workers=workers,
         shared_memory=shared_memory,

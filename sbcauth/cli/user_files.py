@@ -16,6 +16,7 @@ from rich.progress import track
 from sbcauth.cli.output import counted
 from sbcauth.config.load import Config, load
 from sbcauth.files import replacing
+from sbcauth.monitoring.user_table import table_to_read
 from sbcauth.policy.accounts import User
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.users.files import UserFile, export_users, import_users
@@ -155,7 +156,7 @@ def export(
     Example: sbcauth user export users.csv
     """
     config = load(context.obj, os.environ)
-    with UserTable(config.database, config.ha1_key_file) as table:
+    with table_to_read(config) as table:
         if file is None:
             export_users(table, sys.stdout)
             return

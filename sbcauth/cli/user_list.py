@@ -10,11 +10,11 @@ import typer
 
 from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import print_json, print_table
-from sbcauth.cli.user_options import IPGroupOption, RealmOption, Username, user_table
+from sbcauth.cli.user_options import IPGroupOption, RealmOption, Username
 from sbcauth.config.load import load
+from sbcauth.monitoring.user_table import table_to_read
 from sbcauth.users.membership import ip_group_named
 from sbcauth.users.shown import public_user
-from sbcauth.users.table import UserTable
 
 
 def list_(
@@ -37,7 +37,7 @@ def list_(
     """
     config = load(context.obj, os.environ)
     with (
-        UserTable(config.database, config.ha1_key_file) as table,
+        table_to_read(config) as table,
         closing(table.all(ip_group)) as every,
     ):
         rows = (
@@ -82,7 +82,7 @@ def show(
 
     Example: sbcauth user show 1001
     """
-    table = user_table(context)
+    table = context.with_resource(table_to_read(load(context.obj, os.environ)))
     row = table.find(username, ip_group, realm)
     user = public_user(table, row, table.identities(row))
     if as_json:

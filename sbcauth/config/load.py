@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -36,7 +35,7 @@ from sbcauth.config.source import Source
 from sbcauth.exceptions import Complaint, ConfigError
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.ip_groups import Emergency, IPGroup, ServerAuthMode, UnclassifiedRequests
-from sbcauth.users.database import sqlite_path
+from sbcauth.users.database_url import is_postgresql, sqlite_path, sqlite_url
 from sbcauth.users.sealing import key_file_beside
 
 
@@ -44,11 +43,13 @@ from sbcauth.users.sealing import key_file_beside
 class Config:
     """The whole configuration. `database` is a URL; `warnings` are what may be a mistake.
 
+    `users_file` is what the workers read: the database, or the copy of one in PostgreSQL.
     `log_to` is `auto`, `journal`, `syslog`, `stdout` or the path of a file.
     """
 
     file: Path
     database: str
+    users_file: Path
     ha1_key_file: Path
     nonce_key_file: Path
     cluster: ClusterSettings | None
@@ -60,6 +61,11 @@ class Config:
     log_to: str
     ip_groups: tuple[IPGroup, ...]
     warnings: tuple[Complaint, ...]
+
+    @property
+    def database_copy(self) -> Path | None:
+        """Return the copy of users in PostgreSQL; None for users in SQLite."""
+        return self.users_file if is_postgresql(self.database) else None
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Config:
@@ -74,14 +80,15 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     errors = {source.complaint(where, what) for where, what, fatal in findings if fatal}
     if errors:
         raise ConfigError(sorted(errors))
-    database = _absolute(settings.database, folder, source)
-    ha1_key_file = settings.ha1_key_file or key_file_beside(sqlite_path(database))
-    nonce_key_file = settings.nonce_key_file or sqlite_path(database).with_name("sbcauth.keys")
+    database, users_file = _database(settings, folder, source)
+    ha1_key_file = settings.ha1_key_file or key_file_beside(_beside(users_file, database))
+    nonce_key_file = settings.nonce_key_file or users_file.with_name("sbcauth.keys")
     if folder / ha1_key_file == folder / nonce_key_file:  # rotating these would end those
         raise ConfigError([source.complaint(("ha1_key_file",), "is nonce_key_file too")])
     return Config(
         file=path.resolve(),
         database=database,
+        users_file=users_file,
         ha1_key_file=folder / ha1_key_file,
         nonce_key_file=folder / nonce_key_file,
         cluster=settings.cluster.value() if settings.cluster else None,
@@ -235,9 +242,26 @@ def _in_force(value_class: Any, group: IPGroupSettings, file: FileSettings) -> d
     return {name: value for name, value in in_force.items() if value is not None}
 
 
-def _absolute(url: str, folder: Path, source: Source) -> str:
-    """Return the URL with an absolute path: a relative one starts at the YAML's folder."""
-    path = sqlite_path(url)
+def _database(keys: FileSettings, folder: Path, source: Source) -> tuple[str, Path]:
+    """Return the URL, with an absolute path, and the file that the workers read.
+
+    A relative path starts at the YAML's folder; what the server writes is not kept below /etc.
+    """
+    if is_postgresql(keys.database):
+        state = _STATE if folder.is_relative_to("/etc") else folder
+        return keys.database, folder / (keys.database_copy or state / _COPY)
+    path = sqlite_path(keys.database)
     if not path.name:
         raise ConfigError([source.complaint(("database",), "names no file")])
-    return f"sqlite:///{quote(str(folder / path))}"
+    return sqlite_url(folder / path), folder / path
+
+
+def _beside(users_file: Path, database: str) -> Path:
+    """Return the file beside which the sealing keys are; a copy's are not named as the copy."""
+    return users_file.with_name(_DEFAULT_NAME) if is_postgresql(database) else users_file
+
+
+_STATE = Path("/var/lib/sbcauth")
+"""Where the service may write; its configuration is below /etc."""
+_COPY = "users-copy.db"
+_DEFAULT_NAME = "sbcauth.db"

@@ -192,7 +192,10 @@ class IPGroupSettings(SharedSettings):
 class FileSettings(SharedSettings):
     """The keys at the top of the file."""
 
-    database: str = "sqlite:///sbcauth.db"
+    database: Annotated[str, BeforeValidator(values.database, json_schema_input_type=str)] = (
+        "sqlite:///sbcauth.db"
+    )
+    database_copy: str | None = None
     ha1_key_file: str | None = None
     nonce_key_file: str | None = None
     cluster: ClusterFileSettings | None = None

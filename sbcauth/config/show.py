@@ -13,6 +13,7 @@ from sbcauth.config.load import Config
 from sbcauth.config.schema import DEFAULTS, FileSettings, IPGroupSettings, SharedSettings
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType, ProxyAddress
 from sbcauth.policy.user_agents import floor_of, rules_in_force
+from sbcauth.users.database_url import without_password
 
 Hide = Callable[[str], str]
 
@@ -51,6 +52,9 @@ def effective(config: Config, hide: Hide = _mask) -> dict[str, Any]:
     shown = {name: _plain(getattr(config, name), hide) for name in names if name != "ip_groups"}
     if config.cluster is None:
         del shown["cluster"]
+    if config.database_copy is None:
+        del shown["database_copy"]
+    shown["database"] = without_password(config.database, hide)
     return {**shown, "ip_groups": [_group(group, hide) for group in config.ip_groups]}
 
 

@@ -10,8 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 from unicodedata import category
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, ValidationInfo
+
+from sbcauth.users.database_url import is_postgresql
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1, None: 1, "m": 60, "h": 3600}
@@ -108,6 +111,23 @@ def secret(value: Any, info: ValidationInfo) -> str:
         raise ValueError("is a number to YAML: put it in quotes")
     if not isinstance(value, str):
         raise ValueError("must be text (put it in quotes)")
+    text = _with_secrets(value, info)
+    if not text or any(category(character) == "Cc" for character in text):
+        raise ValueError("is empty, or has control characters")
+    return text
+
+
+def database(value: Any, info: ValidationInfo) -> str:
+    """Return the URL of a database; what is fetched into one of PostgreSQL is quoted for it."""
+    if not isinstance(value, str):
+        raise ValueError("must be text (put it in quotes)")
+    if is_postgresql(value):
+        return _with_secrets(value, info, lambda secret: quote(secret, safe=""))
+    return _with_secrets(value, info)
+
+
+def _with_secrets(value: str, info: ValidationInfo, as_written: Callable[[str], str] = str) -> str:
+    """Return `value` with what it says is to be fetched, `as_written` there."""
     context: Mapping[str, Any] = info.context or {}
 
     def fetch(match: re.Match[str]) -> str:
@@ -117,17 +137,14 @@ def secret(value: Any, info: ValidationInfo) -> str:
         if kind == "env":
             if name not in context["environment"]:
                 raise ValueError(f"the environment has no variable {name}")
-            return str(context["environment"][name])
+            return as_written(str(context["environment"][name]))
         try:
-            return Path(context["folder"], name).read_text("utf-8").rstrip("\r\n")
+            return as_written(Path(context["folder"], name).read_text("utf-8").rstrip("\r\n"))
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8"
             raise ValueError(f"{name}: {reason}") from None
 
-    text = _SECRET.sub(fetch, value)
-    if not text or any(category(character) == "Cc" for character in text):
-        raise ValueError("is empty, or has control characters")
-    return text
+    return _SECRET.sub(fetch, value)
 
 
 def names(value: Any) -> tuple[str, ...]:

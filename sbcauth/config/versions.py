@@ -15,6 +15,7 @@ from sbcauth.config.show import effective
 from sbcauth.files import write_whole
 from sbcauth.keys import as_config_error
 from sbcauth.nonce_keys import dialog_key
+from sbcauth.users.database_url import without_password
 
 Values = Mapping[str, Any]
 
@@ -71,7 +72,12 @@ def _differences(where: str, old: Values, new: Values) -> Iterator[str]:
         before, after = old.get(key), new.get(key)
         if before == after:
             continue
-        if key in _SECRET:
+        if key == "database" and without_password(before or "") == without_password(after or ""):
+            yield f"{where}password of the database changed"
+        elif key == "database":
+            shown = (_shown(without_password(url or "")) for url in (before, after))
+            yield f"{where}{key}: {' -> '.join(shown)}"
+        elif key in _SECRET:
             yield f"{where}{key} changed"
         elif key == "radius":
             yield from _radius(where, before or {}, after or {})

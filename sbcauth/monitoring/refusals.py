@@ -7,9 +7,9 @@ from sbcauth.config.load import Config
 from sbcauth.monitoring.latest import facts
 from sbcauth.monitoring.lockouts import Lockout, lockouts
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
+from sbcauth.monitoring.user_table import table_to_read
 from sbcauth.monitoring.why import Outcome, advice
 from sbcauth.policy.decision import Reason
-from sbcauth.users.table import UserTable
 
 GOOD = (Reason.ACCEPTED, Reason.CHALLENGED, Reason.PASS_THROUGH, Reason.METHOD_NOT_LISTED)
 """Reasons of outcomes that are no refusal."""
@@ -36,7 +36,7 @@ def with_advice(
     locked_out: list[Lockout] | None = None
     with suppress(NotRunning, RpcError):
         locked_out = lockouts(server, now)
-    with UserTable(config.database, config.ha1_key_file) as table:
+    with table_to_read(config) as table:
         names = {name for each in found for name in (each.username, each.from_user)}
         known = facts(config, table, names, locked_out or ())
     return Refusals(found, advice(found, user or "", known, known=locked_out is not None))

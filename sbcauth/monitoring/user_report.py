@@ -8,10 +8,10 @@ from sbcauth.monitoring.latest import facts, last_outcomes
 from sbcauth.monitoring.lockouts import Lockout, Wanted, lockouts
 from sbcauth.monitoring.registrations import Registration, of_user
 from sbcauth.monitoring.rpc import NotRunning, Rpc
+from sbcauth.monitoring.user_table import table_to_read
 from sbcauth.monitoring.why import Facts, Outcome, Search, advice
 from sbcauth.users.database import UserInfo
 from sbcauth.users.shown import public_user
-from sbcauth.users.table import UserTable
 
 
 class UserReport(NamedTuple):
@@ -44,7 +44,7 @@ def report(
     search = Search(username, ip_group)
     locked_out = _lockouts(server, now, Wanted(ip_group, None, username))
     found = [*outcomes(search)] if outcomes else last_outcomes(config, server, search, most)
-    with UserTable(config.database, config.ha1_key_file) as table:
+    with table_to_read(config) as table:
         rows = list(table.all(ip_group, username))
         users = [public_user(table, row, table.identities(row)) for row in rows]
         names = {username, *(each.username for each in found)}

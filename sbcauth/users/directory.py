@@ -15,10 +15,11 @@ from sbcauth.digest.response import RESPONSE_LENGTHS
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.identities import identities_of
-from sbcauth.users.database import IDENTITIES_SINCE, open_for_reading, read_proof, sqlite_path
+from sbcauth.users.database_url import sqlite_path
 from sbcauth.users.migrations import version
 from sbcauth.users.names import may_be_a_name
 from sbcauth.users.sealing import Seals, key_file_beside
+from sbcauth.users.sqlite import IDENTITIES_SINCE, open_for_reading, read_proof
 from sbcauth.users.stored import Row, select, users
 
 FRESHNESS = 0.1

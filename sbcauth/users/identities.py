@@ -1,13 +1,13 @@
 """The numbers and prefixes that a user speaks for beside its local user, in the database."""
 
-import sqlite3
 from collections.abc import Iterable
 
 from sbcauth.exceptions import UserInfoError
 from sbcauth.policy.identities import as_identity
 from sbcauth.users.database import UserInfo
+from sbcauth.users.sql import Connection
 
-_OF_USER = "SELECT pattern FROM identity WHERE user = ? ORDER BY pattern"
+_OF_USER = 'SELECT pattern FROM identity WHERE "user" = ? ORDER BY pattern'
 _OF_ALL = """
     SELECT ip_group, username, realm, pattern
     FROM identity JOIN user_info ON user_info.id = identity.user ORDER BY pattern
@@ -26,12 +26,12 @@ def checked(identities: Iterable[str]) -> list[str]:
         raise UserInfoError(str(error)) from None
 
 
-def of_user(connection: sqlite3.Connection, row: UserInfo) -> list[str]:
+def of_user(connection: Connection, row: UserInfo) -> list[str]:
     """Return the identities of a user, in order."""
     return [pattern for (pattern,) in connection.execute(_OF_USER, (row.id,))]
 
 
-def of_all(connection: sqlite3.Connection) -> dict[tuple[str, str, str], list[str]]:
+def of_all(connection: Connection) -> dict[tuple[str, str, str], list[str]]:
     """Return the identities of all users that have any, by IP Group, user name and realm."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for *names, pattern in connection.execute(_OF_ALL):
@@ -39,20 +39,18 @@ def of_all(connection: sqlite3.Connection) -> dict[tuple[str, str, str], list[st
     return found
 
 
-def write(connection: sqlite3.Connection, row: UserInfo, identities: Iterable[str]) -> None:
+def write(connection: Connection, row: UserInfo, identities: Iterable[str]) -> None:
     """Write the identities of a user in place of those that it has.
 
     Raises UserInfoError where one is no number, or another's.
     """
-    connection.execute("DELETE FROM identity WHERE user = ?", (row.id,))
+    connection.execute('DELETE FROM identity WHERE "user" = ?', (row.id,))
     rows = [(row.id, identity) for identity in checked(identities)]
     check_not_of_another(connection, row, [identity for _, identity in rows])
-    connection.executemany("INSERT INTO identity (user, pattern) VALUES (?, ?)", rows)
+    connection.executemany('INSERT INTO identity ("user", pattern) VALUES (?, ?)', rows)
 
 
-def check_not_of_another(
-    connection: sqlite3.Connection, row: UserInfo, identities: Iterable[str]
-) -> None:
+def check_not_of_another(connection: Connection, row: UserInfo, identities: Iterable[str]) -> None:
     """Raise UserInfoError where one of `identities` is another user's in the IP Group of `row`."""
     for identity in identities:
         names = (row.ip_group, row.id, identity, row.realm, identity)

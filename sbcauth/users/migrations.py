@@ -124,6 +124,9 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
 }
 """What brings the schema before a version to that version."""
 
+POSTGRESQL_MIGRATIONS: dict[int, tuple[str, ...]] = {}
+"""The same for schema.postgresql.sql, whose first version was 5."""
+
 
 def version(connection: sqlite3.Connection) -> int:
     """Return the version of the schema, 0 for an empty database."""

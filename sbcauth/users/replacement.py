@@ -7,12 +7,12 @@ from sbcauth.users.stored import SELECT, users
 from sbcauth.users.table import UserTable, remembering
 
 _MOVE_ALL = """
-    DROP TABLE IF EXISTS temp.users_aside;
-    DROP TABLE IF EXISTS temp.ha1_aside;
+    DROP TABLE IF EXISTS users_aside;
+    DROP TABLE IF EXISTS ha1_aside;
     CREATE TEMP TABLE users_aside AS SELECT * FROM user_info;
     CREATE TEMP TABLE ha1_aside AS SELECT * FROM ha1;
-    CREATE INDEX temp.user_aside ON users_aside (ip_group, username, realm);
-    CREATE INDEX temp.ha1_of_user_aside ON ha1_aside (user)
+    CREATE INDEX user_aside ON users_aside (ip_group, username, realm);
+    CREATE INDEX ha1_of_user_aside ON ha1_aside ("user")
 """
 _MOVED = (
     SELECT.replace("user_info", "users_aside").replace("JOIN ha1", "JOIN ha1_aside AS ha1")
@@ -25,8 +25,9 @@ def move_to_temporary_table(table: UserTable) -> None:
 
     In a transaction: `with_old_passwords` reads them there until it ends.
     """
-    for statement in _MOVE_ALL.split(";"):  # a script would end the transaction
-        table.connection().execute(statement)
+    with table.patiently():
+        for statement in _MOVE_ALL.split(";"):  # a script would end the transaction
+            table.connection().execute(statement)
     table.clear()
 
 

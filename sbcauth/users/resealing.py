@@ -1,10 +1,8 @@
 """Sealing what is in User Info already: the plain H(A1) of an older version, or with a new key."""
 
-import sqlite3
-
 from sbcauth.exceptions import Unavailable
-from sbcauth.users.database import write_proof
 from sbcauth.users.sealing import every_ha1
+from sbcauth.users.sql import Connection, write_proof
 from sbcauth.users.stored import SELECT, rewrite_ha1s, users
 from sbcauth.users.table import UserTable
 
@@ -15,10 +13,13 @@ _BATCH = f"""
 """  # noqa: S608
 _PLAIN = """
     SELECT DISTINCT username, ip_group FROM user_info JOIN ha1 ON ha1.user = user_info.id
-    WHERE ha1.ha1 NOT GLOB 'v1:*' OR ha1.old_ha1 NOT GLOB 'v1:*'
+    WHERE substr(ha1.ha1, 1, 3) <> 'v1:' OR substr(ha1.old_ha1, 1, 3) <> 'v1:'
     ORDER BY ip_group, username LIMIT 10
 """
-_ANY_SEALED = "SELECT 1 FROM ha1 WHERE ha1.ha1 GLOB 'v1:*' OR ha1.old_ha1 GLOB 'v1:*' LIMIT 1"
+_ANY_SEALED = """
+    SELECT 1 FROM ha1
+    WHERE substr(ha1.ha1, 1, 3) = 'v1:' OR substr(ha1.old_ha1, 1, 3) = 'v1:' LIMIT 1
+"""
 
 
 def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
@@ -47,7 +48,11 @@ def reseal(table: UserTable, *, rotate: bool = False) -> tuple[int, int]:
             rewrite_ha1s(connection, changed)
             count += len(changed)
         write_proof(connection, seals.prove())
-    _erase(table)
+    if not table.erase():
+        raise Unavailable(
+            "all is sealed, but another program reads the database, whose log still has earlier "
+            "rows: end it, and do the same again"
+        )
     return key, count
 
 
@@ -57,19 +62,5 @@ def plain_users(table: UserTable) -> list[str]:
         return _plain(table.connection())
 
 
-def _plain(connection: sqlite3.Connection) -> list[str]:
+def _plain(connection: Connection) -> list[str]:
     return [f"{username} in {ip_group}" for username, ip_group in connection.execute(_PLAIN)]
-
-
-def _erase(table: UserTable) -> None:
-    """Leave nothing of earlier rows in the database or in SQLite's log beside it."""
-    with table.as_unavailable():
-        connection = table.connection()
-        connection.execute("PRAGMA temp_store = file")  # a whole copy is made
-        connection.execute("VACUUM")
-        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise Unavailable(
-            "all is sealed, but another program reads the database, whose log still has earlier "
-            "rows: end it, and do the same again"
-        )

@@ -96,7 +96,7 @@ class Seals:
         except _DOES_NOT_OPEN as error:
             raise self._unopened(user, error) from error
 
-    def missing_proof(self, database: Path) -> Unavailable:
+    def missing_proof(self, database: Path | str) -> Unavailable:
         """Return the error: there are keys, and the database does not say that it is sealed."""
         return Unavailable(
             f"User Info {database} does not show that it is sealed, though there are keys in "

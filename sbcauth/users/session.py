@@ -1,17 +1,16 @@
 """The database of User Info, open for one command: its transactions and its sealing keys."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-import peewee
-
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
-from sbcauth.users.database import open_for_writing, read_proof, sqlite_path
+from sbcauth.users.database import open_for_writing
+from sbcauth.users.database_url import is_postgresql, sqlite_path
 from sbcauth.users.sealing import Seals, key_file_beside, without_plain
+from sbcauth.users.sql import Connection
 
 
 class Session:
@@ -23,8 +22,9 @@ class Session:
     """
 
     def __init__(self, url: str, key_file: Path | None = None) -> None:
-        self._path = sqlite_path(url)
-        self.seals = Seals(key_file or key_file_beside(self._path))
+        if key_file is None and is_postgresql(url):
+            raise ValueError("no file is beside a database of PostgreSQL")
+        self.seals = Seals(key_file or key_file_beside(sqlite_path(url)))
         self._database = open_for_writing(url, self.seals)
 
     def __enter__(self) -> Self:
@@ -33,9 +33,9 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def connection(self) -> sqlite3.Connection:
-        """Return SQLite's own connection, for what peewee does not say."""
-        connection: sqlite3.Connection = self._database.connection()  # type: ignore[no-untyped-call]
+    def connection(self) -> Connection:
+        """Return the driver's own connection, for what peewee does not say."""
+        connection: Connection = self._database.connection()
         return connection
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class Session:
 
         Nobody else writes meanwhile.
         """
-        with self.as_unavailable(), self._database.atomic("IMMEDIATE") as transaction:
+        with self.as_unavailable(), self._database.writing() as transaction:
             yield
             if not keep:
                 transaction.rollback()
@@ -56,7 +56,13 @@ class Session:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """See the table as it is now, whoever writes meanwhile."""
-        with self.as_unavailable(), self._database.atomic():
+        with self.as_unavailable(), self._database.reading():
+            yield
+
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Wait longer than usual for a statement that is about all users."""
+        with self._database.patiently():
             yield
 
     @contextmanager
@@ -64,14 +70,22 @@ class Session:
         """Raise the errors of the database as Unavailable, with its name."""
         try:
             yield
-        except (sqlite3.Error, peewee.PeeweeException) as error:
-            raise Unavailable(f"{self._database.database}: {error}") from error
+        except self._database.errors as error:
+            raise Unavailable(f"{self.name}: {self._database.told(error)}") from error
+
+    @property
+    def name(self) -> str:
+        """Return what messages call the database."""
+        return self._database.name
+
+    def erase(self) -> bool:
+        """Leave nothing of earlier rows; False where another program keeps it from that."""
+        with self.as_unavailable():
+            return self._database.erase()
 
     def now(self) -> int:
         """Return the seconds since 1970."""
-        (now,) = (
-            self.connection().execute("SELECT CAST(strftime('%s', 'now') AS INTEGER)").fetchone()
-        )
+        (now,) = self.connection().execute(self._database.seconds).fetchone() or (0,)
         return int(now)
 
     def is_sealed(self) -> bool:
@@ -81,13 +95,13 @@ class Session:
         """
         has_proof = self.has_proof()
         if not has_proof and self.seals.stamp():
-            raise self.seals.missing_proof(self._path)
+            raise self.seals.missing_proof(self.name)
         return has_proof
 
     def has_proof(self) -> bool:
         """Tell whether the database has a proof of its keys, which has to be of these."""
         with self.reading():
-            proof = read_proof(self.connection())
+            proof = self._database.read_proof()
         if proof:
             self.seals.check(proof)
         return bool(proof)

@@ -3,7 +3,6 @@
 A server reads what is there, before and after a command brings the database up to date.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -13,6 +12,7 @@ from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.digest.response import Algorithm
 from sbcauth.policy.accounts import User
 from sbcauth.users.migrations import HA1_COLUMNS_BEFORE_5
+from sbcauth.users.sql import Connection
 
 Row = tuple[Any, ...]
 """Of a query that begins as `select` says; those of one user follow each other."""
@@ -25,7 +25,7 @@ SELECT = f"""
 """The beginning of a query for users in a database of today's schema."""
 
 
-_WRITE_HA1 = "INSERT INTO ha1 (user, algorithm, ha1, old_ha1) VALUES (?, ?, ?, ?)"
+_WRITE_HA1 = 'INSERT INTO ha1 ("user", algorithm, ha1, old_ha1) VALUES (?, ?, ?, ?)'
 _ALGORITHMS = [(algorithm, algorithm.value) for algorithm in Algorithm]
 
 
@@ -69,14 +69,14 @@ def users(rows: Iterable[Row], shared: Iterable[str] = ()) -> Iterator[tuple[int
         )
 
 
-def write_ha1s(connection: sqlite3.Connection, users: Iterable[tuple[int, User]]) -> None:
+def write_ha1s(connection: Connection, users: Iterable[tuple[int, User]]) -> None:
     """Write every H(A1) of users who have none yet, each with its id."""
     connection.executemany(_WRITE_HA1, (row for each in users for row in _ha1_rows(*each)))
 
 
-def rewrite_ha1s(connection: sqlite3.Connection, users: Sequence[tuple[int, User]]) -> None:
+def rewrite_ha1s(connection: Connection, users: Sequence[tuple[int, User]]) -> None:
     """Write every H(A1) of users, each with its id, in place of all that they have."""
-    connection.executemany("DELETE FROM ha1 WHERE user = ?", ((number,) for number, _ in users))
+    connection.executemany('DELETE FROM ha1 WHERE "user" = ?', ((number,) for number, _ in users))
     write_ha1s(connection, users)
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-import peewee
-
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.exceptions import NoSuchUser, UserExists
 from sbcauth.policy.accounts import User
@@ -20,10 +18,9 @@ _INSERT = """
     ON CONFLICT (ip_group, username, realm) DO NOTHING
 """
 _NEXT_ID = "SELECT coalesce(max(id), 0) + 1 FROM user_info"
-_LEFT_BEHIND = "DELETE FROM ha1 WHERE user >= ?"  # by SQLite's shell, blind to foreign keys
+_LEFT_BEHIND = 'DELETE FROM ha1 WHERE "user" >= ?'  # by SQLite's shell, blind to foreign keys
 _IN_ORDER = f"{SELECT} ORDER BY ip_group, username, realm"
 _BY_ID = f"{SELECT} WHERE user_info.id = ?"
-_NOW = peewee.fn.strftime("%Y-%m-%dT%H:%M:%SZ", "now")
 
 
 class UserTable(Session):
@@ -189,20 +186,21 @@ class UserTable(Session):
 
     def _update(self, row: UserInfo, **values: Any) -> None:
         with self.transaction():
-            query = UserInfo.update(updated_at=_NOW, **values).where(UserInfo.id == row.id)
+            values["updated_at"] = self._database.updated_at
+            query = UserInfo.update(**values).where(UserInfo.id == row.id)
             if not query.execute():
                 raise NoSuchUser(f"{row.username} has just been removed from {row.ip_group}")
 
     def clear(self) -> None:
         """Remove all users."""
-        with self.transaction():
+        with self.transaction(), self.patiently():
             self.connection().execute("DELETE FROM ha1")  # at once, not user by user
             UserInfo.delete().execute()
 
     def insert(self, users: Sequence[User]) -> list[int]:
         """Add users; return the places of those that were not, for they exist already."""
         with self.transaction(), self._database.atomic() as savepoint:
-            (next_id,) = self.connection().execute(_NEXT_ID).fetchone()
+            (next_id,) = self.connection().execute(_NEXT_ID).fetchone() or (1,)
             self.connection().execute(_LEFT_BEHIND, (next_id,))
             kept = list(enumerate(self._for_keeping(users), next_id))
             if self._insert(kept) == len(kept):
@@ -220,7 +218,7 @@ class UserTable(Session):
             )
             for number, user in users
         )
-        count = connection.executemany(_INSERT, rows).rowcount
+        count: int = connection.executemany(_INSERT, rows).rowcount
         if count == len(users):
             write_ha1s(connection, users)
         return count

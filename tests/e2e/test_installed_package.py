@@ -48,10 +48,13 @@ def command(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return installed / "bin" / "sbcauth"
 
 
+_SQL = ("schema.sql", "schema.postgresql.sql")
+
+
 def test_package_brings_its_files(installed: Path) -> None:
     package = installed / "sbcauth"
     sample = ("sbcauth.yaml", "sbcauth.schema.json")
-    for name in ("kamailio.cfg", "schema.sql", "kemi/sbcauth_kemi.py", *sample):
+    for name in (*_SQL, "kamailio.cfg", "kemi/sbcauth_kemi.py", *sample):
         assert (package / name).read_bytes() == (REPOSITORY / name).read_bytes()
 
 

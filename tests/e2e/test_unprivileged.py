@@ -39,7 +39,7 @@ def checkout(place, monkeypatch):
     for name in ("sbcauth", "kemi", ".venv/lib"):
         ignored = shutil.ignore_patterns("__pycache__", "mypy*", "ruff*")
         shutil.copytree(REPOSITORY / name, copy / name, symlinks=True, ignore=ignored)
-    for name in ("kamailio.cfg", "schema.sql", ".venv/pyvenv.cfg"):
+    for name in ("kamailio.cfg", "schema.sql", "schema.postgresql.sql", ".venv/pyvenv.cfg"):
         shutil.copy(REPOSITORY / name, copy / name)
     for editable in copy.glob(".venv/lib/*/site-packages/*sbcauth*.pth"):
         editable.write_text(str(copy))

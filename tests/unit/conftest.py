@@ -2,7 +2,10 @@
 
 import pytest
 from conversation import Phone, serve
+from databases import kind, postgresql, postgresql_server
 from hypothesis import settings
+
+__all__ = ["kind", "postgresql", "postgresql_server"]  # fixtures
 
 settings.register_profile("sbcauth", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("sbcauth")

@@ -62,6 +62,7 @@ PACKAGES = {
     "jinja2": {"console"},
     "markupsafe": {"console"},
     "peewee": {"users"},
+    "psycopg": {"users"},
     "pydantic": {"config"},
     "pyrad": {"radius"},
     "rich": {"cli"},

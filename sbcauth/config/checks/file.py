@@ -18,6 +18,7 @@ from sbcauth.config.inheritance import setting
 from sbcauth.config.schema import FileSettings
 from sbcauth.config.source import Path
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
+from sbcauth.users.database_url import is_postgresql
 
 
 def check(file: FileSettings) -> Iterator[Finding]:
@@ -26,8 +27,13 @@ def check(file: FileSettings) -> Iterator[Finding]:
     if not file.ip_groups:
         yield Finding(("ip_groups",), "is empty: every request is unclassified", False)
     servers = {g.name: g for g in file.ip_groups if g.type is IPGroupType.SERVER}
-    if not file.database.startswith("sqlite:///"):
-        yield Finding(("database",), "must be sqlite:///PATH", True)
+    if file.database.startswith("sqlite:///"):
+        if file.database_copy:
+            message = "has no effect: users in SQLite need no copy"
+            yield Finding(("database_copy",), message, False)
+    elif not is_postgresql(file.database):
+        message = "must be sqlite:///PATH, or postgresql://USER@HOST/DATABASE"
+        yield Finding(("database",), message, True)
     if file.cluster:
         yield from check_cluster(file.cluster)
     if file.emergency:

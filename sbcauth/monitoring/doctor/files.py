@@ -10,7 +10,6 @@ from sbcauth.installation import script
 from sbcauth.monitoring.access import Need, Person, lacking, owner_of_file, user_of_process
 from sbcauth.monitoring.doctor.finding import Finding, Grade, is_open
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
-from sbcauth.users.database import sqlite_path
 
 
 def configuration(config: Config) -> Iterator[Finding]:
@@ -18,7 +17,7 @@ def configuration(config: Config) -> Iterator[Finding]:
     for warning in config.warnings:
         yield Finding(Grade.WARNING, "configuration", str(warning))
     text = config.file.read_text("utf-8", errors="replace")
-    has_secrets = re.search(r"^\s*(?:- )?(?:password_\w+|secret):\s*(?!.*\$\{)", text, re.MULTILINE)
+    has_secrets = _SECRET.search(text)
     if has_secrets and is_open(config.file):
         advice = "has passwords in it and is open to others: chmod 640, or write ${file:…}"
         yield Finding(Grade.WARNING, "configuration", f"{config.file} {advice}")
@@ -26,9 +25,15 @@ def configuration(config: Config) -> Iterator[Finding]:
     yield Finding(Grade.OK, "configuration", f"{config.file}: {groups}")
 
 
+_SECRET = re.compile(
+    r"^\s*(?:- )?(?:(?:password_\w+|secret):\s*|database: *[^:]*:[^:]*:(?=.*@))(?!.*\$\{)",
+    re.MULTILINE,
+)
+
+
 def permissions(config: Config, rpc: Rpc) -> Iterator[Finding]:
     """See whether the user that the server runs as may do with its files what it must."""
-    database = sqlite_path(config.database)
+    database = config.users_file
     try:
         person = _user_of_server(rpc) or owner_of_file(database.parent)
     except OSError as error:
@@ -64,7 +69,7 @@ def _needs(config: Config) -> Iterator[Need]:
     """Yield what a worker does with which file; a missing one is made in its folder."""
     yield Need(config.file, os.R_OK)
     yield Need(script(), os.R_OK)
-    database = sqlite_path(config.database)
+    database = config.users_file
     for path in (database, database.with_name(f"{database.name}-wal")):
         if path.exists():
             yield Need(path, os.R_OK | os.W_OK)

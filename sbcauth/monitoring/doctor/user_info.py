@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sbcauth.config.load import Config
 from sbcauth.exceptions import Unavailable
 from sbcauth.monitoring.doctor.finding import Finding, Grade, is_open
-from sbcauth.users.database import sqlite_path
+from sbcauth.users.database_url import is_postgresql, name_of
 from sbcauth.users.membership import orphans
 from sbcauth.users.resealing import plain_users
 from sbcauth.users.table import UserTable
@@ -13,11 +13,12 @@ from sbcauth.users.table import UserTable
 
 def database(config: Config) -> Iterator[Finding]:
     """See whether User Info can be read, by its owner alone, and fits the configuration."""
-    path = sqlite_path(config.database)
-    if not path.exists():
+    path = config.users_file
+    is_copy = is_postgresql(config.database)
+    if not is_copy and not path.exists():
         yield Finding(Grade.WARNING, "User Info", f"{path} is not there yet: sbcauth user add")
         return
-    if is_open(path):
+    if path.exists() and is_open(path):
         text = f"{path} is open to others, and H(A1) is as good as a password: chmod 600"
         yield Finding(Grade.WARNING, "User Info", text)
     try:
@@ -29,7 +30,27 @@ def database(config: Config) -> Iterator[Finding]:
     except Unavailable as error:
         yield Finding(Grade.ERROR, "User Info", str(error))
         return
-    yield Finding(Grade.OK, "User Info", f"{path}: {users} users")
+    yield Finding(Grade.OK, "User Info", f"{name_of(config.database)}: {users} users")
+    if is_copy:
+        yield _copy(config)
+
+
+def _copy(config: Config) -> Finding:
+    """See whether the copy that the workers read has every change."""
+    from sbcauth.users.copying import revisions  # psycopg is an extra
+
+    path = config.users_file
+    if not path.exists():
+        text = f"{path} is not there yet: a running server makes it"
+        return Finding(Grade.WARNING, "copy of User Info", text)
+    try:
+        there, here = revisions(config.database, path)
+    except Unavailable as error:
+        return Finding(Grade.ERROR, "copy of User Info", str(error))
+    if there != here:
+        text = f"{path} lacks the latest changes: a running server copies them"
+        return Finding(Grade.WARNING, "copy of User Info", text)
+    return Finding(Grade.OK, "copy of User Info", f"{path} has every change")
 
 
 def _sealing(table: UserTable) -> Iterator[Finding]:

@@ -41,7 +41,7 @@ from sbcauth.policy.ip_groups import (
 from sbcauth.policy.user_agents import KNOWN
 from sbcauth.radius.attributes import RadiusAttributes
 from sbcauth.radius.settings import RadiusServer, RadiusSettings
-from sbcauth.users.database import sqlite_path
+from sbcauth.users.database_url import sqlite_path
 
 SAMPLE = REPOSITORY / "sbcauth.yaml"
 SECRET = "hunter2-is-secret"
@@ -126,6 +126,7 @@ def test_file_that_says_nothing_more_has_the_defaults(loaded: Load, tmp_path: Pa
     assert loaded(phones()) == Config(
         file=tmp_path / "sbcauth.yaml",
         database=f"sqlite:///{tmp_path}/sbcauth.db",
+        users_file=tmp_path / "sbcauth.db",
         ha1_key_file=tmp_path / "sbcauth.seal",
         nonce_key_file=tmp_path / "sbcauth.keys",
         cluster=None,
@@ -619,7 +620,10 @@ def test_wrong_classification_rule_is_named_with_its_place(
             "1:9: log_to: 'sylog' is not one of auto, journal, syslog, stdout, nor a ",
         ),
         ("log_to: /var/log/", "1:9: log_to: '/var/log/' is not one of "),
-        ("database: mysql://host/db", "1:11: database: must be sqlite:///PATH"),
+        (
+            "database: mysql://host/db",
+            "1:11: database: must be sqlite:///PATH, or postgresql://USER@HOST/DATABASE",
+        ),
         ("database: 'sqlite:///'", "1:11: database: names no file"),
         ("database: 5", "1:11: database: must be text (put it in quotes)"),
         ("auth_qop: off", "1:11: auth_qop: "),
@@ -678,7 +682,7 @@ def test_every_mistake_is_named_at_once_in_the_order_of_the_file(
         text + trunk("realm: r", "authentication_mode: 2", "username_as_client: u")
     ) == [
         "1:1: unknown key 'realms' (did you mean 'realm'?)",
-        "2:11: database: must be sqlite:///PATH",
+        "2:11: database: must be sqlite:///PATH, or postgresql://USER@HOST/DATABASE",
         "7:15: ip_groups[0].auth_qop: 'autt' is not one of auth, auth-int, both, none",
         "8:24: ip_groups[0].max_auth_attempts: 0 is not within 1..100",
         "9:5: ip_groups[1].authentication_method_list: is required in mode sbc-as-server",

@@ -2,12 +2,12 @@
 
 import io
 import re
-import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from databases import Kind
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,8 +29,8 @@ Import = Callable[..., dict[str, int]]
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Iterator[UserTable]:
-    with UserTable(f"sqlite:///{tmp_path}/sbcauth.db") as table:
+def table(kind: Kind) -> Iterator[UserTable]:
+    with UserTable(kind.url, kind.key_file) as table:
         yield table
 
 
@@ -353,6 +353,7 @@ class Endless(io.RawIOBase):
         return next(self._lines, b"").replace(b"x", MD5.encode())
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_memory_does_not_grow_with_the_file(table: UserTable) -> None:
     def peak(count: int) -> int:
         tracemalloc.start()
@@ -367,19 +368,17 @@ def test_memory_does_not_grow_with_the_file(table: UserTable) -> None:
     assert peak(20_000) < peak(3_000) * 2  # a batch may wait for the garbage collector
 
 
-def test_readers_see_the_old_users_until_all_are_there(table: UserTable, tmp_path: Path) -> None:
+def test_readers_see_the_old_users_until_all_are_there(table: UserTable, kind: Kind) -> None:
     table.add("Phones", "1001", REALM, "secret")
-    reading = sqlite3.connect(f"{tmp_path}/sbcauth.db")
 
     class Watched(Endless):
         def readline(self, size: int | None = -1, /) -> bytes:
-            assert reading.execute("SELECT username FROM user_info").fetchall() == [("1001",)]
+            assert kind.query("SELECT username FROM user_info") == [("1001",)]
             return super().readline(size)
 
     source = UserFile(Watched(3000), "users.csv", IP_GROUPS, PHONES)  # type: ignore[arg-type]
     import_users(table, source, replace=True)
-    assert reading.execute("SELECT count(*) FROM user_info").fetchone() == (3000,)
-    reading.close()
+    assert kind.query("SELECT count(*) FROM user_info") == [(3000,)]
 
 
 def test_rows_that_fit_are_imported_though_others_do_not(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from sbcauth.exceptions import Unavailable
 from sbcauth.installation import schema_sql
 from sbcauth.policy.accounts import User
 from sbcauth.users import directory
-from sbcauth.users.database import UserInfo, open_for_writing, sqlite_path
+from sbcauth.users.database import UserInfo, open_for_writing
+from sbcauth.users.database_url import sqlite_path
 from sbcauth.users.directory import UserDirectory
 from sbcauth.users.migrations import HA1_COLUMNS_BEFORE_5, MIGRATIONS, SCHEMA_VERSION
 from sbcauth.users.sealing import Seals, key_file_beside
+from sbcauth.users.sql import Database
 from sbcauth.users.stored import SELECT, select
 from sbcauth.users.table import UserTable
 
@@ -57,7 +59,7 @@ def insert_ha1(database: sqlite3.Connection, **values: object) -> None:
     database.execute("INSERT INTO ha1 VALUES (:user, :algorithm, :ha1, :old_ha1)", row)
 
 
-def opened(url: str) -> peewee.SqliteDatabase:
+def opened(url: str) -> Database:
     return open_for_writing(url, Seals(key_file_beside(sqlite_path(url))))
 
 

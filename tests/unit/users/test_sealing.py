@@ -12,7 +12,7 @@ from sbcauth.digest.ha1s import HA1s
 from sbcauth.digest.response import Algorithm, ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
-from sbcauth.users.database import sqlite_path
+from sbcauth.users.database_url import sqlite_path
 from sbcauth.users.directory import UserDirectory
 from sbcauth.users.files import export_users
 from sbcauth.users.resealing import plain_users, reseal
