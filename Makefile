@@ -31,7 +31,6 @@ check: ## lint, formatting and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/mypy --config-file tests/e2e/mypy.ini
 
 coverage: ## run the unit tests, and fail where a branch of the core is not taken
 	@scripts/setup.sh test

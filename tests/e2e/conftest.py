@@ -1,14 +1,14 @@
 """What every end-to-end test has: a running server, phones, and the log when it fails."""
 
-import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import kamailio
 import pytest
 from kamailio import Server
+from log_of_kamailio import check_log, unexpected_errors
 from phone import Endpoint, Phone
 from real_programs import baresip, sipp
 
@@ -21,22 +21,6 @@ require_certificate = no
 private_key = {folder}/key.pem
 certificate = {folder}/certificate.pem
 """
-ERROR = re.compile(r"^ *\d*\(\d+\) (?:ERROR|CRITICAL|ALERT|BUG|EMERG): .*$", re.M)
-"""A line of Kamailio's at ERROR and above."""
-MEANT = (
-    r"tcp_main\.c.*tcpconn_1st_send\(\):.*refused",  # a phone that has hung up is called
-    r"tm \[.*msg_send_buffer\(\): tcp_send failed",  # the same, as tm has it
-    r"t_forward_nonack\(\): failure to add branches",  # the same, where it was the only Contact
-    r"tcp_read_data\(\): ",  # a peer that reset its connection
-    r"tcp_read_req\(\): ERROR: tcp_read_req: error reading",  # the same
-    r"parse_to_uri\(\): failed to parse To uri",  # legal, but no place
-    r"sip_msg_update_buffer\(\): new buffer is too large",  # a request that cannot become a query
-    r"tcp_read_req\(\): error reading",  # the same, as 6.0 has it
-    r"tcp_read_req\(\): read message too large",  # longer than any that is taken
-    r"receive_fd\(\): EOF on \d",  # processes that end find their others gone
-    r"tcp_read_req\(\): bad request, state=\d, error=\d buf:",  # what came over TCP is not SIP
-)
-"""Patterns of such lines that are meant to be there: each tells what a peer did."""
 READ_FOR_ERRORS = {
     "test_calls", "test_challenges_on_the_wire", "test_classification_on_the_wire",
     "test_dialogs", "test_dialogs_attacked", "test_modes_meet", "test_passing_through",
@@ -44,7 +28,6 @@ READ_FOR_ERRORS = {
     "test_who_reaches_whom", "test_words",
 }  # fmt: skip
 """Modules in which any other such line fails the test; conversations and the attacker look, too."""
-BUGS = ("sbcauth: a bug", "Traceback", "SystemError", "UnicodeDecodeError")
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +60,6 @@ def server(
     check_log(server)
     if module.__name__ in READ_FOR_ERRORS:
         assert not unexpected_errors(server.log())
-
-
-def unexpected_errors(log: str, meant: Iterable[str] = ()) -> list[str]:
-    """Return the lines of Kamailio's at ERROR and above that are not meant to be there."""
-    patterns = [re.compile(pattern) for pattern in (*MEANT, *meant)]
-    return [line for line in ERROR.findall(log) if not any(each.search(line) for each in patterns)]
-
-
-def check_log(server: Server) -> None:
-    """Fail where the log tells of a bug."""
-    for bug in BUGS:
-        assert bug not in server.log()
 
 
 @pytest.fixture

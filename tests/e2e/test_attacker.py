@@ -13,8 +13,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import unexpected_errors
 from kamailio import Server, free_port, wait_for
+from log_of_kamailio import unexpected_errors
 from memory import rpc, shared
 from phone import Dialog, Phone
 from wire import Message, Socket

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import check_log, unexpected_errors
 from kamailio import Server
+from log_of_kamailio import check_log, unexpected_errors
 from player import Player
 from script import HERE, PARTS, Script, read
 

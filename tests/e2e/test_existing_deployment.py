@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import check_log
 from deployment import Deployment
 from dialogs import Call
 from kamailio import SBCAUTH, free_port, wait_for
+from log_of_kamailio import check_log
 from phone import Dialog, Endpoint, Phone
 from real_programs import succeeds
 from repository import REPOSITORY
