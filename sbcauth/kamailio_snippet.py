@@ -5,6 +5,7 @@ Its lines are those of our own kamailio.cfg; a test holds the two together.
 
 from pathlib import Path
 
+from sbcauth.cluster.settings import ClusterSettings, NodeAddress
 from sbcauth.policy.shared_state import Table
 
 RPC_SOCKET = Path("/run/kamailio/kamailio_rpc.sock")
@@ -121,6 +122,60 @@ route[SBCAUTH_VERDICT] {{
 	route({route});
 }}
 """
+_NODES_PROCESS = """\
+modparam("rtimer", "timer", "name=sbcauth_nodes;interval=1;mode=1;")
+modparam("rtimer", "exec", "timer=sbcauth_nodes;route=SBCAUTH_NODES")
+"""
+_NODES_ROUTES = """
+# First of all in the request_route: what nodes say to each other ends here, and is heard at the
+# address that they have for it, and nowhere else. A registration says which node reaches the phone:
+# $avp(received) = $su + ";n=" + $sht(sbcauth_keys=>node);
+# (docs/cluster.md). Branches need SBCAUTH_SEALED, whatever the method.
+route[SBCAUTH_FROM_NODE] {{
+	if ($Ru != "{address}") {{
+		if (is_method("KDMQ")) {{
+			python_exec("no_node");
+			exit;
+		}}
+		return;
+	}}
+	if ($sht(sbcauth_keys=>node/$si:$sp) == $null) {{
+		python_exec("no_node");
+		exit;
+	}}
+	if (is_method("KDMQ")) {{
+		if ($rU == "sbcauth") {{
+			python_exec("node_is_back");
+			send_reply("200", "OK");
+			exit;
+		}}
+		dmq_handle_message();
+		exit;
+	}}
+	if (is_method("CANCEL")) {{
+		if (t_check_trans()) {{
+			t_relay();
+		}}
+		exit;
+	}}
+	t_check_trans();
+	if (!python_exec("from_node")) {{
+		exit;
+	}}
+	if (has_totag() || is_method("ACK")) {{
+		route(SBCAUTH_SEAL);
+	}}
+	t_on_reply("SBCAUTH_ANSWER");
+	if (!t_relay()) {{
+		send_reply("503", "Next Hop Unreachable");
+	}}
+	exit;
+}}
+
+route[SBCAUTH_NODES] {{
+	python_exec("watch_nodes");
+}}
+"""
 _METRICS_PROCESS = """\
 modparam("rtimer", "timer", "name=sbcauth_metrics;interval=1000u;mode=1;")
 modparam("rtimer", "exec", "timer=sbcauth_metrics;route=SBCAUTH_SERVE_METRICS")
@@ -142,6 +197,7 @@ def snippet(
     rpc_socket: Path = RPC_SOCKET,
     registrar: str = "",
     dialogs: bool = False,
+    cluster: ClusterSettings | None = None,
 ) -> str:
     """Return the text of a file that an existing kamailio.cfg includes.
 
@@ -149,13 +205,19 @@ def snippet(
     it, none can be asked. `metrics` is where they are served, if at all, and `rpc_socket` the
     socket of the module jsonrpcs, which has some of them. `registrar` is the table in which the
     route block keeps every registration that is accepted, if it does. With `dialogs`, those are
-    sealed.
+    sealed; they have to be where `cluster` has this node's address.
     """
     definitions: dict[str, Path | str] = {"SBCAUTH_CONFIG": config_file}
     modules, parameters, routes = list(_MODULES), _TABLES, _CALL
     parameters += f'modparam("app_python3", "load", "{script}")\n'
-    if dialogs:
+    head, address = "", cluster.address if cluster else None
+    if dialogs or address:
         routes += _DIALOG_ROUTES
+    if cluster and address:
+        modules += ["rtimer", "dmq", "dmq_usrloc"]
+        parameters += _of_nodes(cluster, address) + _NODES_PROCESS
+        head = f"server_id={cluster.node}\nlisten=udp:{address.socket}\n"
+        routes += _NODES_ROUTES.format(address=address.uri)
     if radius_route:
         parameters += _RADIUS_PROCESS
         routes += _RADIUS_ROUTES.format(route=radius_route)
@@ -165,8 +227,24 @@ def snippet(
         routes += _METRICS_ROUTE
     if registrar:
         definitions["SBCAUTH_REGISTRAR"] = registrar
-    if radius_route or metrics:
+    if (radius_route or metrics) and "rtimer" not in modules:
         modules.append("rtimer")
     defined = "".join(f'#!define {name} "{value}"\n' for name, value in definitions.items())
     loaded = "".join(f'loadmodule "{module}.so"\n' for module in (*modules, "app_python3"))
-    return "\n".join((_HEAD, defined, loaded, parameters, routes))
+    return "\n".join((_HEAD, defined, head + loaded, parameters, routes))
+
+
+def _of_nodes(cluster: ClusterSettings, address: NodeAddress) -> str:
+    """Return the lines that have Kamailio tell the other nodes who is registered."""
+    values: list[tuple[str, str, str | int]] = [
+        ("dmq", "server_address", address.uri),
+        ("dmq", "server_socket", f"udp:{address.socket}"),
+        *(("dmq", "notification_address", peer.uri) for peer in cluster.peers),
+        ("dmq_usrloc", "enable", 1),
+        ("dmq_usrloc", "sync", 1),
+        ("dmq_usrloc", "batch_msg_contacts", 50),
+    ]
+    shown = (
+        (*each[:2], f'"{each[2]}"' if isinstance(each[2], str) else each[2]) for each in values
+    )
+    return "".join(f'modparam("{module}", "{name}", {value})\n' for module, name, value in shown)

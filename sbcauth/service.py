@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config.load import Config
 from sbcauth.digest.nonces import NonceKey
 from sbcauth.policy.as_client import ClientAccount, PeerChallenge, account_for
@@ -59,7 +60,7 @@ class Service:
 
     `routes` says where requests of an IP Group go: by its name, and whether they stay here, as a
     REGISTER does that we have accepted ourselves. `registrations` is the registrar, where there is
-    one.
+    one, and `cluster` the nodes of which this is one.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Service:
         looked_up: Callable[[bool], None] | None = None,
         ciphers: Sequence[Cipher] = (),
         registrations: Registrations | None = None,
+        cluster: ClusterSettings | None = None,
     ) -> None:
         database, key_file = sqlite_url(config.users_file), config.ha1_key_file
         self._users = (
@@ -87,7 +89,9 @@ class Service:
         self.cseqs = CSeqSpaces(shared)
         self.shared = shared
         if ciphers:
-            seals = Seals(ciphers, self.ip_groups.by_name)
+            node = cluster.address.name if cluster and cluster.address else ""
+            nodes = cluster.others if cluster else ()
+            seals = Seals(ciphers, self.ip_groups.by_name, node, nodes)
             self.dialogs = Dialogs(seals, self.ip_groups)
         self.routes = dict(_routes(self.ip_groups))
         self._groups_of_users: dict[str, list[IPGroup]] = {}

@@ -34,6 +34,8 @@ def tell_identity(service: Service) -> None:
 def keep_those_of_servers(service: Service) -> None:
     """Take out of an answer what a phone asserts, or a server under Privacy (RFC 3325)."""
     place = source_of_message()
+    if place.node:
+        return  # that node has done so
     group = service.ip_groups.likely_at(place.address, place.port, place.transport)
     receiver = service.ip_groups.by_name.get(ksr.text("avp(sbcauth_ip_group)"))
     hidden = receiver is not None and hides(group, receiver, private=is_private())

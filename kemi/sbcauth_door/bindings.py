@@ -17,6 +17,7 @@ from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import place_of
 from sbcauth.policy.unproved import unescaped
 from sbcauth_door import request as ksr
+from sbcauth_door.nodes import nodes
 
 TABLE = ksr.definition("SBCAUTH_REGISTRAR")
 """The usrloc table in which kamailio.cfg keeps the registrations that we accept, if it does."""
@@ -88,7 +89,19 @@ def place_of_binding(number: int, profile: str = _WHERE) -> Place | None:
     for name in ("path", "received", "addr"):
         uri = KSR.pv.get(f"$(ulc({profile}=>{name})[{number}])")
         if uri:
-            return place_of(uri.partition(";g=")[0].strip("<").partition(">")[0])
+            place = place_of(uri.partition(";g=")[0].strip("<").partition(">")[0])
+            return place and place._replace(node=nodes.at(uri))
+    return None
+
+
+def face(local_user: str, realm: str, place: Place) -> Place | None:
+    """Return our address that a user registered at from a place; None where none did."""
+    with fetched(f"sip:{ksr.escaped(local_user)}@{realm}", _WHERE) as numbers:
+        for number in numbers:
+            if place_of_binding(number) == place:
+                socket = str(attribute("socket", number, _WHERE) or "")
+                host, _, port = socket.partition(":")[2].rpartition(":")
+                return Place.of(place.transport, host, int(port)) if port.isdigit() else None
     return None
 
 

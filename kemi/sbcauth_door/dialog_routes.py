@@ -14,16 +14,17 @@ from sbcauth_door import assertions, withheld
 from sbcauth_door import request as ksr
 from sbcauth_door.client import ClientRoutes, routing_function
 from sbcauth_door.dialog_seals import (
+    RECORD_ROUTED,
+    callee,
     is_by_its_connection,
     mark_contact,
     seal_answer,
     seal_first,
     seal_within,
 )
+from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings, Known, source_of_message
 from sbcauth_door.request import ReturnCode
-
-_RECORD_ROUTED = ("INVITE", "SUBSCRIBE", "REFER")
 
 
 class DialogRoutes(ClientRoutes):
@@ -40,8 +41,9 @@ class DialogRoutes(ClientRoutes):
             assertions.tell_identity(service)
             if dialled := ksr.text("avp(sbcauth_dialled)"):
                 KSR.pv.sets("$rU", dialled)  # a PBX is told which of its numbers is called
-        if method in _RECORD_ROUTED:
-            return seal_first(service, method)
+        to = callee(service)
+        if method in RECORD_ROUTED or to.place.node:
+            return seal_first(service, method, to)
         return ReturnCode.PASSED
 
     @routing_function
@@ -68,6 +70,7 @@ class DialogRoutes(ClientRoutes):
             return ReturnCode.NOTHING_YET
         _, token = found
         goes_to = place_of_via(ksr.fields("Via"), 1)
+        goes_to = goes_to and nodes.as_node(goes_to)
         bindings = Bindings(service)
         if not service.dialogs.is_answer_between(token, ksr.text("ft"), source, goes_to, bindings):
             return ReturnCode.NOTHING_YET

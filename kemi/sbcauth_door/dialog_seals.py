@@ -12,15 +12,20 @@ from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import Target, base, part, place_of, tokens, uris_of
 from sbcauth.service import Service
 from sbcauth_door import request as ksr
+from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings, Known, key_of, source_of_message
 from sbcauth_door.request import ReturnCode
 
+RECORD_ROUTED = ("INVITE", "SUBSCRIBE", "REFER")
 _RECORD_ROUTED_WITHIN = ("NOTIFY", "REFER")
 _set = KSR.pv.sets
 
 
-def seal_first(service: Service, method: str) -> int:
-    """Seal a request that may begin a dialog, on its way to one of its targets."""
+def seal_first(service: Service, method: str, to: Side) -> int:
+    """Seal a request that may begin a dialog, on its way to one of its targets.
+
+    Another node that reaches the target gets it from here.
+    """
     group = ksr.text("avp(sbcauth_ip_group)")
     if group not in service.ip_groups.by_name or not ksr.text("avp(sbcauth_word)"):
         return ReturnCode.NOTHING_YET  # nobody vouches for it
@@ -31,9 +36,13 @@ def seal_first(service: Service, method: str) -> int:
         caller = caller._replace(account="")
     elif source in Bindings(service)(caller):
         caller = caller._replace(registered=True)
-    token = Token(int(time.time()), from_tag, caller, callee(service), lasts=method != "INVITE")
+    token = Token(int(time.time()), from_tag, caller, to, lasts=method != "INVITE")
     sealed = service.dialogs.seals.seal_token(token, call_id)
-    KSR.rr.record_route_params(f";sb={sealed}")
+    if to.place.node:
+        nodes.hand_on(to.place.node, sealed, within=False)
+    if method not in RECORD_ROUTED:
+        return ReturnCode.PASSED
+    record_route(sealed, between_nodes=bool(to.place.node))
     _set(f"$avp(sbcauth_token_{ksr.text('T_branch_idx')})", sealed)
     if method == "INVITE" and source.transport != "udp":
         connection = int(KSR.pv.get("$conid") or 0)
@@ -51,10 +60,28 @@ def callee(service: Service) -> Side:
         place = place_of(address)
         known = _from_hexa(name)
         if place and known in service.ip_groups.by_name:
+            place = place._replace(node=nodes.at(uri))
             return Side(known, unquote(_from_hexa(account), errors="surrogateescape"), place, True)
     user = _user_of(ksr.text("ou"))
     route_to, realm = ksr.text("avp(sbcauth_route_to)"), ksr.text("avp(sbcauth_realm)")
-    return service.dialogs.callee_at(address, route_to, user, realm)
+    found = service.dialogs.callee_at(address, route_to, user, realm)
+    return found._replace(place=found.place._replace(node=nodes.at(uri)))
+
+
+def record_route(token: str, *, between_nodes: bool) -> None:
+    """Have what follows in a dialog come by here.
+
+    Between nodes only the address is told that the party has to do with: by the other address the
+    nodes alone speak to each other.
+    """
+    if not between_nodes:
+        KSR.rr.record_route_params(f";sb={token}")
+        return
+    face = ksr.text("avp(sbcauth_face)")
+    if not face:
+        face = Place.of(ksr.text("pr"), ksr.text("RAi"), int(ksr.text("RAp"))).uri
+    before = "Record-Route" if KSR.hdr.is_present("Record-Route") > 0 else "CSeq"
+    KSR.hdr.insert_before(f"Record-Route: <{face};lr;sb={token}>\r\n", before)
 
 
 def seal_within(service: Service, known: Known, method: str) -> int:
@@ -63,9 +90,9 @@ def seal_within(service: Service, known: Known, method: str) -> int:
     token = service.dialogs.seals.open_token(known.token, call_id, int(time.time()))
     if token is None:
         return ReturnCode.NOTHING_YET  # it has just got too old
-    if method in _RECORD_ROUTED_WITHIN:
-        KSR.rr.record_route_params(f";sb={known.token}")
     side, source = token.caller if known.from_caller else token.callee, source_of_message()
+    if method in _RECORD_ROUTED_WITHIN:
+        record_route(known.token, between_nodes=bool(source.node) or not known.to)
     registered = side.registered
     if source != side.place:
         registered = source in Bindings(service)(side)
@@ -130,8 +157,11 @@ def _keep_us_in(token: str) -> None:
     has_us = start >= 0 and f";sb={token}" in answered[start]
     if has_us and answered[start + 1 :] == before and KSR.is_myself(answered[start]) > 0:
         return
-    here = Place.of(ksr.text("T_req($pr)"), ksr.text("T_req($RAi)"), int(ksr.text("T_req($RAp)")))
-    uris = [f"{here.uri};lr;sb={token}", *before]
+    here = ksr.text("avp(sbcauth_face)")
+    if not here:
+        address, port = ksr.text("T_req($RAi)"), int(ksr.text("T_req($RAp)"))
+        here = Place.of(ksr.text("T_req($pr)"), address, port).uri
+    uris = [f"{here};lr;sb={token}", *before]
     KSR.hdr.remove("Record-Route")
     for uri in uris:
         KSR.hdr.insert_before(f"Record-Route: <{uri}>\r\n", "CSeq")
@@ -141,7 +171,12 @@ _MOST_ROUTES = 70
 
 
 def mark_contact(service: Service, side: Side, place: Place, registered: bool, tag: str) -> None:
-    """Put into the Contact where its owner is reached; `tag` is the name of the owner's."""
+    """Put into the Contact where its owner is reached; `tag` is the name of the owner's.
+
+    The node that reaches it does.
+    """
+    if place.node:
+        return
     field = next(iter(ksr.fields("Contact", 1)), "")
     target = Target.parse(field) if field else None
     if target is None:

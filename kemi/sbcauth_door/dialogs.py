@@ -5,15 +5,18 @@ import KSR
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.assertions import hides
 from sbcauth.policy.decision import Reason, outcome_key
+from sbcauth.policy.dialogs import Place, Side
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
 from sbcauth.policy.passages import Claims, Passage, proves
 from sbcauth.policy.request import Party
 from sbcauth.policy.shared_state import Table
+from sbcauth.policy.targets import place_of
 from sbcauth.service import Service
-from sbcauth_door import outcomes
+from sbcauth_door import bindings, outcomes
 from sbcauth_door import request as ksr
 from sbcauth_door.assertions import has_assertions, is_private
 from sbcauth_door.client_cseq import acknowledge, forget_call
+from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings, Known, key_of, source_of_message
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.state import count
@@ -98,27 +101,80 @@ def count_pass(party: Party, method: str) -> None:
 
 def send_on(service: Service, passage: Passage, method: str) -> int:
     """Set where the request goes, and take out of it what stays here; returns a ReturnCode."""
+    places = Bindings(service)
+    if node := service.dialogs.node(passage, places):
+        nodes.hand_on(node, passage.token, within=True)
+        _leave_word(passage, method, "")
+        return _keep_what_stays(service, passage)
     KSR.rr.loose_route()  # takes our Routes away; what else it sets does not count
-    group = service.ip_groups.by_name[passage.sender.ip_group]
-    other = service.ip_groups.by_name[passage.other.ip_group]
-    is_phone = other.type is IPGroupType.USER
-    further = "" if is_phone else ksr.text("du")
-    to = service.dialogs.way(passage, further, Bindings(service))
+    further = ksr.text("du") if passage.goes_to_server else ""
+    to = service.dialogs.way(passage, further, places)
     if to is None:
         return ReturnCode.ANSWERED
+    _go_to(to, passage)
+    _leave_word(passage, method, to)
+    _count_cseq(service, passage, method)
+    return _keep_what_stays(service, passage)
+
+
+def take_on(service: Service, passage: Passage, method: str) -> int:
+    """Send a request on that another node has judged; returns a ReturnCode."""
+    places = Bindings(service)
+    handed = nodes.take_on(passage.token)
+    further = handed.further if passage.goes_to_server else ""
+    to = service.dialogs.way(passage, further, places)
+    if to is None or service.dialogs.node(passage, places):
+        KSR.sl.send_reply(480, "Temporarily Unavailable")  # it has just moved
+        return ReturnCode.ANSWERED
+    _go_to(to, passage)
+    if place := place_of(to):
+        face_to(service, passage.other, place, handed.face)
+    _leave_word(passage, method, to)
+    _count_cseq(service, passage, method)
+    return ReturnCode.PASSED
+
+
+def face_to(service: Service, side: Side, place: Place, known: Place | None = None) -> None:
+    """Have a request that came from another node leave by our address that its receiver knows.
+
+    That is the `known` one of the dialog, else the one that it registered at, else the first.
+    """
+    realm = service.ip_groups.by_name[side.ip_group].realm
+    face = known if known and known.transport == place.transport else None
+    if face is None and side.account:
+        face = bindings.face(side.account, realm, place)
+    face = face or nodes.face(place.transport, place.address)
+    if face is None:
+        return
+    _set("$avp(sbcauth_face)", face.uri)
+    if face.transport == "udp":
+        host = f"[{face.address}]" if ":" in face.address else face.address
+        _set("$fs", f"udp:{host}:{face.port}")
+
+
+def _go_to(to: str, passage: Passage) -> None:
+    """Set where a request goes."""
     if _set("$du", to) != 1:
         raise Unavailable("shared memory is full")
-    if is_phone and ";transport=" in to:
+    if not passage.goes_to_server and ";transport=" in to:
         KSR.set_forward_no_connect()  # a phone's connection is its own to make
     if passage.is_marked:
         _set("$ru", passage.uri)
-    _set("$avp(sbcauth_ip_group)", group.name)
+
+
+def _leave_word(passage: Passage, method: str, to: str) -> None:
+    """Leave for branches and answers what they have to know; `to` is as Known has it."""
+    _set("$avp(sbcauth_ip_group)", passage.sender.ip_group)
     if method in _SEALED:
         known = Known(passage.from_caller, passage.registered, passage.token, to)
         _set("$avp(sbcauth_dialog)", str(known))
-    _count_cseq(service, passage, method)
-    asserts = has_assertions()
-    if asserts and hides(group, other, private=is_private()):
+
+
+def _keep_what_stays(service: Service, passage: Passage) -> int:
+    """Take out of a request what is not the other party's business; returns a ReturnCode."""
+    group = service.ip_groups.by_name[passage.sender.ip_group]
+    other = service.ip_groups.by_name[passage.other.ip_group]
+    if has_assertions() and hides(group, other, private=is_private()):
         ksr.remove_assertions()
     if not proves(group):
         return ReturnCode.PASSED

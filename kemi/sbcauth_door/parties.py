@@ -4,23 +4,20 @@ from collections.abc import Sequence
 from hashlib import blake2s
 from typing import NamedTuple
 
-import KSR
-
 from sbcauth.digest.text import to_bytes
 from sbcauth.policy.dialogs import Place, Side
 from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.service import Service
 from sbcauth_door import bindings
 from sbcauth_door import request as ksr
-
-_get_address, _get_port, _get_proto = KSR.kx.get_srcip, KSR.kx.get_srcport, KSR.kx.get_proto
+from sbcauth_door.nodes import nodes
 
 
 class Known(NamedTuple):
     """What a transaction within a dialog leaves for its branches and answers.
 
     `to` is the URI at which the other party is reached, `registered` whether it is registered
-    there.
+    there. Where another node reaches it, `to` is empty: that node seals its answers.
     """
 
     from_caller: bool
@@ -56,8 +53,8 @@ class Bindings:
 
 
 def source_of_message() -> Place:
-    """Return where the message comes from."""
-    return Place.of(_get_proto(), _get_address(), _get_port())
+    """Return where the message comes from, and from which other node if it is from one."""
+    return nodes.source()
 
 
 def key_of(*parts: str) -> str:

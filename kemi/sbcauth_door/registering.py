@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import KSR
 
@@ -19,13 +20,11 @@ from sbcauth_door.current import read_request
 GO_ON, ANSWERED, NOT_FOUND = 1, 0, -1
 
 
-def _routing_function(
-    function: Callable[["RegistrarRoutes", Service, str], int],
-) -> Callable[..., int]:
+def answering(function: Callable[[Any, Service, str], int]) -> Callable[..., int]:
     """Have a function return an int whatever happens; a request that meets a bug gets 500."""
 
     @functools.wraps(function)
-    def guarded(self: "RegistrarRoutes", msg: object = None, argument: str = "", *_: object) -> int:
+    def guarded(self: Any, msg: object = None, argument: str = "", *_: object) -> int:
         try:
             return function(self, self.services.value(time.time()), argument)
         except Exception as error:
@@ -45,7 +44,7 @@ class RegistrarRoutes:
 
     services: Reloaded[Service]
 
-    @_routing_function
+    @answering
     def registration(self, service: Service, aor: str) -> int:
         """Refuse a REGISTER that cannot be kept as it is; else get the registrar ready for it.
 
@@ -64,7 +63,7 @@ class RegistrarRoutes:
         registration_limits.set_limits(group)
         return GO_ON
 
-    @_routing_function
+    @answering
     def called_user(self, service: Service, _: str) -> int:
         """Tell the route block who is called, as the registrar knows him: in UTF-8, unescaped.
 
@@ -76,7 +75,7 @@ class RegistrarRoutes:
         KSR.pv.sets("$var(called)", ksr.escaped(user))
         return GO_ON
 
-    @_routing_function
+    @answering
     def called_number(self, service: Service, _: str) -> int:
         """Tell whether one of an account's identities is called, and by which address to find it.
 
@@ -93,38 +92,38 @@ class RegistrarRoutes:
         KSR.pv.sets("$avp(sbcauth_dialled)", dialled)
         return GO_ON
 
-    @_routing_function
+    @answering
     def contact(self, service: Service, _: str) -> int:
         """Tell whether a registered Contact is called, and have the request go there."""
         route = service.routes[ksr.text("avp(sbcauth_ip_group)"), False]
         found = registrar.find_contact(route.reached) and _is_in_reach(route)
         return GO_ON if found else NOT_FOUND
 
-    @_routing_function
+    @answering
     def in_reach(self, service: Service, _: str) -> int:
         """Tell whether who was looked up is of an IP Group that the sender's reaches."""
         route = service.routes[ksr.text("avp(sbcauth_ip_group)"), False]
         return GO_ON if _is_in_reach(route) else NOT_FOUND
 
-    @_routing_function
+    @answering
     def make_room(self, service: Service, aor: str) -> int:
         """Take one Contact of an address of record away for one that is new."""
         return GO_ON if registrar.make_room(f"sip:{aor}") else ANSWERED
 
-    @_routing_function
+    @answering
     def registered(self, service: Service, aor: str) -> int:
         """Note who is registered, in an IP Group that has a limit."""
         registration_limits.note_registered(aor, ksr.text("avp(sbcauth_ip_group)"))
         return GO_ON
 
-    @_routing_function
+    @answering
     def not_kept(self, service: Service, _: str) -> int:
         """Write the line of a registration that was let in, and that the registrar has refused."""
         ip_group, username = ksr.text("avp(sbcauth_ip_group)"), ksr.text("avp(sbcauth_username)")
         ksr.log(Reject(0, "", Reason.NOT_KEPT, ip_group, username), read_request())
         return GO_ON
 
-    @_routing_function
+    @answering
     def refuse_early(self, service: Service, status: str) -> int:
         """Say whether what is refused undecided gets its answer, and write its line.
 

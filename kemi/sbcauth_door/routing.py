@@ -24,6 +24,7 @@ from sbcauth_door.asking import AskingRoutes
 from sbcauth_door.connections import Overdue
 from sbcauth_door.current import read_request, take_place
 from sbcauth_door.dialog_routes import DialogRoutes
+from sbcauth_door.handed_on import NodeRoutes
 from sbcauth_door.registering import RegistrarRoutes
 from sbcauth_door.request import ReturnCode
 from sbcauth_door.websocket import may_open
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from sbcauth_door.metrics import Metrics
 
 
-class Worker(AskingRoutes, DialogRoutes, RegistrarRoutes):
+class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
     """Kamailio's view of the authentication server; every process has its own copy."""
 
     def __init__(

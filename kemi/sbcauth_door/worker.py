@@ -26,6 +26,7 @@ from sbcauth_door import bindings, outcomes, registration_limits, registrations
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
+from sbcauth_door.nodes import nodes
 from sbcauth_door.routing import Worker as Worker
 from sbcauth_door.state import (
     ExternalRecord,
@@ -63,6 +64,7 @@ def start() -> Worker:
             metrics = _metrics()
             measures = metrics.measures if metrics else None
             shared, now = KamailioState(), int(time.time())
+            nodes.belong_to(config.cluster)
             services = Reloaded(
                 config,
                 os.environ,
@@ -102,7 +104,9 @@ def _service(
     if bindings.TABLE:
         registration_limits.tell_limits(config.ip_groups)
     sealing = ciphers(config.nonce_key_file)
-    service = Service(config, shared, keys, started_at, looked_up, sealing, registered)
+    service = Service(
+        config, shared, keys, started_at, looked_up, sealing, registered, nodes.cluster
+    )
     outcomes.follow(config)
     return service
 

@@ -1,5 +1,6 @@
 """`sbcauth kamailio-snippet`: the lines that an existing kamailio.cfg needs."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli.options import MetricsAddress
+from sbcauth.config.load import load
 from sbcauth.installation import script
 from sbcauth.kamailio_snippet import RPC_SOCKET, snippet
 
@@ -36,6 +38,10 @@ def kamailio_snippet(
         bool,
         typer.Option("--dialogs", help="Seal dialogs, and relay nothing else within them."),
     ] = False,
+    cluster: Annotated[
+        bool,
+        typer.Option("--cluster", help="Be a node of the cluster that the configuration names."),
+    ] = False,
 ) -> None:
     """Print what an existing kamailio.cfg has to include, with the paths of this installation.
 
@@ -45,6 +51,9 @@ def kamailio_snippet(
         raise typer.BadParameter(f"{radius_route!a} is no name of a route")
     if registrar and not re.fullmatch(r"\w+", registrar):
         raise typer.BadParameter(f"{registrar!a} is no name of a table")
+    nodes = load(context.obj.resolve(), os.environ).cluster if cluster else None
+    if cluster and (nodes is None or nodes.address is None):
+        raise typer.BadParameter("the configuration has no cluster.address")
     text = snippet(
         context.obj.resolve(),
         script(),
@@ -53,5 +62,6 @@ def kamailio_snippet(
         rpc_socket=rpc_socket,
         registrar=registrar,
         dialogs=dialogs,
+        cluster=nodes,
     )
     print(text, end="")

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli.options import MetricsAddress
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config.load import Config, load
 from sbcauth.exceptions import SbcAuthError, Unavailable
 from sbcauth.files import make_folder
@@ -28,6 +29,8 @@ from sbcauth.users.sealing import Seals
 _LISTEN = re.compile(r"(udp|tcp|tls|ws|wss):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
 _BELOW = {"ws": "tcp", "wss": "tls"}
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+_NOTIFIED = 4
+"""So many other nodes kamailio.cfg has a line for; they know of the rest."""
 _PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that comes when the parent ends; it stays over exec."""
 
@@ -48,6 +51,7 @@ def command(
     tls_config: Path | None = None,
     metrics: str = "",
     unproved_connection_lifetime: int = 30,
+    cluster: ClusterSettings | None = None,
     verbose: bool = False,
 ) -> list[str]:
     """Return the command line that runs Kamailio; sizes are in megabytes.
@@ -79,6 +83,9 @@ def command(
         options += ["-A", "WITH_TLS"]
     if metrics:
         options += ["-A", "WITH_METRICS"]
+    if cluster and cluster.address:
+        listen = [*listen, f"udp:{cluster.address.socket}"]
+        options += ["-A", "WITH_CLUSTER", "-A", f"CLUSTER_NODE={cluster.node}"]
     definitions: dict[str, object] = {
         "SBCAUTH_CONFIG": config_file,
         "SBCAUTH_SCRIPT": script(),
@@ -88,6 +95,11 @@ def command(
     }
     if metrics:
         definitions["SBCAUTH_METRICS"] = metrics
+    if cluster and cluster.address:
+        definitions["CLUSTER_ADDRESS"] = cluster.address.uri
+        definitions["CLUSTER_SOCKET"] = f"udp:{cluster.address.socket}"
+        for number, peer in enumerate(cluster.peers[:_NOTIFIED], start=1):
+            definitions[f"CLUSTER_PEER_{number}"] = peer.uri
     if tls_config:
         definitions["TLS_CONFIG"] = tls_config.resolve()
     for name, value in definitions.items():
@@ -195,6 +207,7 @@ def run(
         tls_config=tls_config,
         metrics=metrics,
         unproved_connection_lifetime=settings.unproved_connection_lifetime,
+        cluster=settings.cluster,
         verbose=verbose,
     )
     if cfg is None:

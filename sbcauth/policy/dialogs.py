@@ -13,14 +13,14 @@ key. What is sealed, in bytes:
     token: flags 1 · time 4 · hash of the From tag 6 · caller · callee
     party: hash of the IP Group's name 4 · length 1 · account · place
     mark:  flags 1 · place · the mark that the Contact had before, if any
-    place: transport 1 (with 128: IPv6) · port 2 · address 4 or 16
+    place: transport 1 (with 128: IPv6, with 64: a node) · port 2 · address 4 or 16 · node 3
 
 One byte before that says which key sealed it. All of it is spelled in base64url (RFC 4648, 5),
 which needs no escape in a URI.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2s
 from hmac import compare_digest
@@ -34,7 +34,8 @@ LIFETIME_OF_SUBSCRIPTION = 31 * 24 * 3600
 """Seconds after which a token opens no more; a phone then gets 481, and subscribes anew."""
 
 _TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss", "sctp")
-_IPV6 = 128
+_IPV6, _AT_NODE = 128, 64
+_NODE_SIZE = 3
 _CALLER_REGISTERED, _CALLEE_REGISTERED, _LASTS = 1, 2, 4
 _TAG_SIZE, _GROUP_SIZE = 6, 4
 _LONGEST_ACCOUNT = 255
@@ -57,11 +58,16 @@ class Cipher(Protocol):
 
 
 class Place(NamedTuple):
-    """Where a party is reached: an address in its one spelling, without brackets."""
+    """Where a party is reached: an address in its one spelling, without brackets.
+
+    `node` is the name of the node of a cluster that reaches it there, six hexadecimal digits; empty
+    for this one.
+    """
 
     transport: str
     address: str
     port: int
+    node: str = ""
 
     @classmethod
     def of(cls, transport: str, address: str, port: int) -> Self:
@@ -92,7 +98,9 @@ class Place(NamedTuple):
         """Return it as it is sealed."""
         packed = _packed(self.address)
         kind = _TRANSPORTS.index(self.transport) | (_IPV6 if len(packed) > 4 else 0)
-        return bytes((kind, self.port >> 8, self.port & 255)) + packed
+        if self.node:
+            kind |= _AT_NODE
+        return bytes((kind, self.port >> 8, self.port & 255)) + packed + bytes.fromhex(self.node)
 
 
 class Side(NamedTuple):
@@ -143,11 +151,20 @@ class Mark(NamedTuple):
 class Seals:
     """Seals and opens tokens and marks: the first of `ciphers` seals, all open.
 
-    `ip_groups` are the names that are known.
+    `ip_groups` are the names that are known, `nodes` those of the other nodes, where this is the
+    `node` of a cluster. A place that was this node's is so again when it is opened; one of a node
+    that is no more is nobody's, and so this one's.
     """
 
-    def __init__(self, ciphers: Sequence[Cipher], ip_groups: Iterable[str]) -> None:
+    def __init__(
+        self,
+        ciphers: Sequence[Cipher],
+        ip_groups: Iterable[str],
+        node: str = "",
+        nodes: Container[str] = (),
+    ) -> None:
         self._newest = ciphers[0]
+        self._node, self._nodes = node, nodes
         self._ciphers: dict[int, list[Cipher]] = {}
         for cipher in ciphers:
             self._ciphers.setdefault(cipher.key_id, []).append(cipher)
@@ -165,8 +182,8 @@ class Seals:
                 bytes((flags,)),
                 token.began_at.to_bytes(4, "big"),
                 _hash_of_tag(token.from_tag),
-                _party(token.caller),
-                _party(token.callee),
+                self._party(token.caller),
+                self._party(token.callee),
             )
         )
         return self._seal(content, [b"token", to_bytes(call_id)])
@@ -189,7 +206,8 @@ class Seals:
 
     def seal_mark(self, mark: Mark, call_id: str, tag: str, target: str) -> str:
         """Return the mark as the Contact `target` bears it; its owner has this tag."""
-        content = bytes((int(mark.registered),)) + bytes(mark.place) + to_bytes(mark.inner)
+        place = bytes(self._as_sealed(mark.place))
+        content = bytes((int(mark.registered),)) + place + to_bytes(mark.inner)
         return self._seal(content, _about_mark(call_id, tag, target))
 
     def open_mark(self, text: str, call_id: str, tag: str, target: str) -> Mark | None:
@@ -198,7 +216,7 @@ class Seals:
         if content is None:
             return None
         try:
-            place, end = _place(content, 1)
+            place, end = self._place(content, 1)
             inner = content[end:].decode("utf-8", "surrogateescape")
             return Mark(place, bool(content[0]), inner)
         except (IndexError, ValueError):
@@ -225,8 +243,25 @@ class Seals:
         begin = after + 1
         end = begin + content[after]
         account = content[begin:end].decode("utf-8", "surrogateescape")
-        place, end = _place(content, end)
+        place, end = self._place(content, end)
         return Side(ip_group, account, place, registered), end
+
+    def _party(self, side: Side) -> bytes:
+        account = to_bytes(side.account)
+        if len(account) > _LONGEST_ACCOUNT:
+            account = b""  # the place alone will have to do
+        length = bytes((len(account),))
+        return _id_of_group(side.ip_group) + length + account + bytes(self._as_sealed(side.place))
+
+    def _as_sealed(self, place: Place) -> Place:
+        return place if place.node or not self._node else place._replace(node=self._node)
+
+    def _place(self, content: bytes, start: int) -> tuple[Place, int]:
+        """Return the place that begins at `start`, and where it ends."""
+        place, end = _place(content, start)
+        if place.node and place.node not in self._nodes:
+            place = place._replace(node="")
+        return place, end
 
 
 @lru_cache(maxsize=20_000)
@@ -253,19 +288,19 @@ def _about_mark(call_id: str, tag: str, target: str) -> list[bytes]:
     return [b"mark", to_bytes(call_id), to_bytes(tag), to_bytes(target)]
 
 
-def _party(side: Side) -> bytes:
-    account = to_bytes(side.account)
-    if len(account) > _LONGEST_ACCOUNT:
-        account = b""  # the place alone will have to do
-    return _id_of_group(side.ip_group) + bytes((len(account),)) + account + bytes(side.place)
-
-
 def _place(content: bytes, start: int) -> tuple[Place, int]:
     """Return the place that begins at `start`, and where it ends."""
     kind, after = content[start], start + 3
     port = int.from_bytes(content[start + 1 : after], "big")
-    transport = _TRANSPORTS[kind & ~_IPV6]
+    transport = _TRANSPORTS[kind & ~_IPV6 & ~_AT_NODE]
     if kind & _IPV6:
-        return Place(transport, str(IPv6Address(content[after : after + 16])), port), after + 16
-    a, b, c, d = content[after : after + 4]
-    return Place(transport, f"{a}.{b}.{c}.{d}", port), after + 4
+        end = after + 16
+        address = str(IPv6Address(content[after:end]))
+    else:
+        end = after + 4
+        a, b, c, d = content[after:end]
+        address = f"{a}.{b}.{c}.{d}"
+    if not kind & _AT_NODE:
+        return Place(transport, address, port), end
+    node = content[end : end + _NODE_SIZE].hex()
+    return Place(transport, address, port, node), end + _NODE_SIZE

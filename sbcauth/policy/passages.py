@@ -23,7 +23,8 @@ _NOWHERE = Place("udp", "0.0.0.0", 0)  # noqa: S104 - nobody listens there
 class Claims(NamedTuple):
     """What a request within a dialog says of itself; nothing of it is believed.
 
-    `route` is its first Route header field.
+    `route` is its first Route header field. A `source` at another node is that node, which has
+    judged the request and handed it on.
     """
 
     method: str
@@ -71,7 +72,11 @@ class Dialogs:
             return None
         by_caller, by_callee = token.is_of(claims.from_tag), token.is_of(claims.to_tag)
         if by_caller and by_callee:  # equal tags, as SIPp has them: the source tells
-            by_caller = self.is_from(token.caller, claims.source, bindings)
+            by_caller = (
+                not token.callee.place.node
+                if claims.source.node
+                else self.is_from(token.caller, claims.source, bindings)
+            )
         elif not by_caller and not by_callee:
             return None
         sender, other = (token.caller, token.callee) if by_caller else (token.callee, token.caller)
@@ -89,7 +94,7 @@ class Dialogs:
             sender,
             other,
             by_caller,
-            self.is_from(sender, claims.source, bindings),
+            bool(claims.source.node) or self.is_from(sender, claims.source, bindings),
             mark is not None,
             not self._is_server(sender),
             self._is_server(other),
@@ -113,11 +118,23 @@ class Dialogs:
                 servers = self._ip_groups.by_name[other.ip_group].proxy_set
                 return servers[0].uri if servers else None
             return place.uri
-        if passage.registered or place.port == 0:
-            places = bindings(other)
-            if places and place not in places:
-                return places[0].uri
+        place = self._place_of_phone(passage, bindings)
         return place.uri if place.port else None
+
+    def node(self, passage: Passage, bindings: Bindings) -> str:
+        """Return the name of the node that reaches the other party; empty for this one."""
+        if self._is_server(passage.other):
+            return passage.other.place.node
+        return self._place_of_phone(passage, bindings).node
+
+    def _place_of_phone(self, passage: Passage, bindings: Bindings) -> Place:
+        """Return where the other party is reached now, which is a phone."""
+        place = passage.place
+        if passage.registered or place.port == 0:
+            places = bindings(passage.other)
+            if places and place not in places:
+                return places[0]
+        return place
 
     def is_from(self, side: Side, source: Place, bindings: Bindings) -> bool:
         """Tell whether `source` is a place of this party."""
@@ -183,9 +200,16 @@ class Dialogs:
         return (
             goes_to is not None
             and token.is_of(tag)
-            and self.is_from(token.callee, source, bindings)
-            and self.is_from(token.caller, goes_to, bindings)
+            and self._is_at(token.callee, source, bindings)
+            and self._is_at(token.caller, goes_to, bindings)
         )
+
+    def _is_at(self, side: Side, place: Place, bindings: Bindings) -> bool:
+        """Tell whether a party is at this place, or at this node where it is one."""
+        if not place.node:
+            return self.is_from(side, place, bindings)
+        places = (side.place, *bindings(side))
+        return any(each.node == place.node for each in places)
 
     def withholds_from(self, name: str) -> str | None:
         """Return the realm in which the IP Group `name` answers us alone, if there is one."""

@@ -212,6 +212,14 @@ class Reason(StrEnum):
         advice="The call or subscription is over, or its key was forgotten: the phone ends "
         "it by itself. If it goes on, a device on the way takes our Record-Route away.",
     )
+    NO_NODE = _Known(
+        "no-node",
+        "only a node of the cluster may say that, or say anything there",
+        advice="If it is a node: its address must be among the peers of the cluster in "
+        "sbcauth.yaml. Keep the nodes' addresses in a network of their own.",
+        step=2,
+        level=WARNING,
+    )
     MALFORMED_CREDENTIALS = _Known(
         "malformed-credentials",
         "the credentials cannot be read",

@@ -1,26 +1,18 @@
 """What every end-to-end test has: a running server, phones, and the log when it fails."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import kamailio
 import pytest
+from certificates import make_tls_config
 from kamailio import Server
 from log_of_kamailio import check_log, unexpected_errors
 from phone import Endpoint, Phone
 from real_programs import baresip, sipp
 
 __all__ = ["baresip", "sipp"]  # fixtures of all modules
-TLS_CFG = """\
-[server:default]
-method = TLSv1.2+
-verify_certificate = no
-require_certificate = no
-private_key = {folder}/key.pem
-certificate = {folder}/certificate.pem
-"""
 READ_FOR_ERRORS = {
     "test_calls", "test_challenges_on_the_wire", "test_classification_on_the_wire",
     "test_dialogs", "test_dialogs_attacked", "test_modes_meet", "test_passing_through",
@@ -98,16 +90,7 @@ def endpoint(server: Server) -> Iterator[Callable[..., Endpoint]]:
 @pytest.fixture
 def tls_config(tmp_path: Path) -> Path:
     """Return the file for `run --tls-config` that names a fresh certificate."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
-    file = tmp_path / "tls.cfg"
-    file.write_text(TLS_CFG.format(folder=tmp_path))
-    return file
+    return make_tls_config(tmp_path)
 
 
 _log_sizes: dict[Server, int] = {}

@@ -11,12 +11,13 @@ from sbcauth.monitoring.rpc import Rpc
 from scripts.ksr_stub import Function, functions
 
 LISTEN = [f"ws:127.0.0.1:{free_port()}"]
-CONFIG = """
+CONFIG = f"""
 realm: example.com
+cluster: {{node: 1, address: "sip:127.0.1.1:{free_port()}"}}
 ip_groups:
   - name: Phones
     type: user
-    classification: [{address: 127.0.0.0/8}]
+    classification: [{{address: 127.0.0.0/8}}]
 """
 STUB = ast.parse((REPOSITORY / "typings" / "KSR.pyi").read_text())
 TAKEN = {"_Text": "str", "int": "int"}

@@ -18,6 +18,7 @@ MEANT = (
     r"tcp_read_req\(\): error reading",  # the same, as 6.0 has it
     r"tcp_read_req\(\): read message too large",  # longer than any that is taken
     r"receive_fd\(\): EOF on \d",  # processes that end find their others gone
+    r"notification_resp_callback_f\(\): not deleting notification peer",  # a node that is away
     r"tcp_read_req\(\): bad request, state=\d, error=\d buf:",  # what came over TCP is not SIP
 )
 """Patterns of such lines that are meant to be there: each tells what a peer did."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
+from sbcauth.cluster.settings import ClusterSettings, NodeAddress
 from sbcauth.digest.nonces import CLOCK_DRIFT, LONGEST_DURATION
 from sbcauth.installation import kamailio_cfg
 from sbcauth.kamailio_snippet import snippet
@@ -14,7 +15,16 @@ from sbcauth.policy.shared_state import Table
 
 OURS = kamailio_cfg().read_text()
 EXAMPLE = REPOSITORY / "kemi" / "examples" / "kamailio.cfg"
-WHOLE = snippet(Path("/c.yaml"), Path("/s.py"), radius_route="ON", metrics="127.0.0.1:9464")
+CLUSTER = ClusterSettings(
+    node=2, address=NodeAddress("10.0.0.12", 5090), peers=(NodeAddress("10.0.0.11", 5090),)
+)
+WHOLE = snippet(
+    Path("/c.yaml"),
+    Path("/s.py"),
+    radius_route="ON",
+    metrics="127.0.0.1:9464",
+    cluster=CLUSTER,
+)
 
 
 def parameters(text: str, module: str) -> set[str]:
@@ -51,7 +61,7 @@ def test_used_nonce_counts_are_kept_for_longer_than_nonces_live() -> None:
 
 def test_processes_are_those_of_our_own_kamailio_cfg() -> None:
     assert parameters(WHOLE, "rtimer") == parameters(OURS, "rtimer")
-    assert len(parameters(OURS, "rtimer")) == 4
+    assert len(parameters(OURS, "rtimer")) == 6
 
 
 def body(text: str, route: str) -> str:
@@ -71,6 +81,17 @@ def test_dialogs_are_sealed_as_in_our_own_kamailio_cfg() -> None:
     ):
         assert body(text, theirs) == body(OURS, ours)
     assert "dialog" not in snippet(Path("/c.yaml"), Path("/s.py")).partition("route[")[2]
+
+
+def test_a_node_has_what_our_own_kamailio_cfg_gives_it() -> None:
+    assert "server_id=2\nlisten=udp:10.0.0.12:5090\n" in WHOLE
+    assert 'modparam("dmq", "notification_address", "sip:10.0.0.11:5090")' in WHOLE
+    assert WHOLE.count('loadmodule "rtimer.so"') == 1
+    theirs = body(WHOLE, "route[SBCAUTH_FROM_NODE]")
+    for line in body(OURS, "route[FROM_NODE]").replace("CLUSTER_ADDRESS", "").splitlines():
+        if "python_exec" in line or "dmq_handle" in line or "sht(" in line:
+            assert line in theirs
+    assert "dmq" not in snippet(Path("/c.yaml"), Path("/s.py"), dialogs=True)
 
 
 def test_nothing_of_radius_or_metrics_is_printed_unless_asked_for() -> None:

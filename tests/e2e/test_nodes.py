@@ -1,0 +1,152 @@
+"""Several nodes: a call that comes in at one reaches a phone that registered at another."""
+
+import re
+from contextlib import ExitStack
+from secrets import token_hex
+
+import pytest
+from certificates import make_tls_config
+from dialogs import Call
+from kamailio import wait_for
+from log_of_kamailio import check_log, unexpected_errors
+from nodes import Cluster
+from phone import Endpoint, Phone
+
+CONFIG = """
+realm: example.com
+auth_challenge_method: auto
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{address: 127.0.0.0/8}]
+"""
+USERS = {"1001": "secret of 1001", "1002": "secret of 1002"}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cluster")
+    certificate = make_tls_config(folder)
+    with Cluster(folder, CONFIG, users=USERS, tls_config=certificate) as cluster:
+        yield cluster
+        for node in cluster.nodes:
+            check_log(node)
+            assert not unexpected_errors(node.log())
+
+
+@pytest.fixture
+def phone(cluster):
+    """Make phones of a node, which go on to be registered for a minute."""
+
+    def make(user, node, transport="udp"):
+        server = cluster[node]
+        home = server.tls if transport == "tls" else 0
+        phone = Phone(server, user, USERS[user], transport=transport, home=home)
+        return stack.enter_context(phone)
+
+    with ExitStack() as stack:
+        yield make
+        for user in USERS:
+            for node in cluster.nodes:
+                node.forget(user)
+
+
+@pytest.fixture
+def endpoint():
+    with ExitStack() as stack:
+        yield lambda node, transport="udp": stack.enter_context(Endpoint(node, transport=transport))
+
+
+PAIRS = [("udp", "udp"), ("tcp", "udp"), ("udp", "tcp"), ("tcp", "tls"), ("tls", "tcp")]
+
+
+@pytest.mark.parametrize("transports", PAIRS, ids="-".join)
+def test_call_reaches_a_phone_of_another_node_and_both_end_it(cluster, phone, transports):
+    caller, callee = phone("1001", 1, transports[0]), phone("1002", 0, transports[1])
+    assert caller.register().status == 200
+    assert callee.register().status == 200
+    assert cluster[1].knows("1002", callee.host)
+    assert cluster[0].knows("1001", caller.host)
+    call = Call.between(caller, callee, "sip:1002@example.com")
+    for side, other in (call.sides(), call.sides()[::-1]):
+        challenge = side.asks("INVITE")
+        assert challenge.status == 407
+        side.says("ACK", cseq=side.cseq, branch=side.branch)
+        side.says("INVITE", answering=challenge)
+        other.hears("INVITE")
+        assert side.phone.response(side.branch).status == 200
+        side.says("ACK", cseq=side.cseq)
+        assert other.phone.incoming("ACK")
+    call.callee.says("BYE")
+    call.caller.hears("BYE")
+    assert call.callee.phone.response(call.callee.branch).status == 200
+
+
+KDMQ = (
+    "KDMQ sip:usrloc@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {by};rport;branch=z9hG4bK{branch}\r\n"
+    "Max-Forwards: 1\r\nFrom: <sip:usrloc@{claims}>;tag=1\r\nTo: <sip:usrloc@{to}>\r\n"
+    "Call-ID: {branch}\r\nCSeq: 1 KDMQ\r\nContent-Type: application/json\r\n"
+    "Content-Length: {length}\r\n\r\n{body}"
+)
+FORGED = (
+    '{"action":1,"aor":"1001@example.com","ruid":"uloc-9","c":"sip:1001@127.9.9.9:5060",'
+    '"received":"","path":"","callid":"c","user_agent":"","instance":"","expires":4000000000,'
+    '"cseq":1,"flags":0,"cflags":0,"q":-1,"last_modified":1,"methods":16383,"reg_id":0,'
+    '"server_id":1}'
+)
+
+
+@pytest.mark.parametrize("where", ["private", "public", "public over tcp"])
+def test_nobody_but_a_node_tells_who_is_registered(cluster, endpoint, where):
+    node = cluster[0]
+    stranger = endpoint(node, "tcp" if "tcp" in where else "udp")
+    to = node.private if where == "private" else ("127.0.0.1", node.port)
+    branch = token_hex(8)
+    message = KDMQ.format(
+        to=f"{to[0]}:{to[1]}", by=stranger.host, branch=branch, body=FORGED, length=len(FORGED),
+        claims="{}:{}".format(*cluster[1].private),
+    )  # fmt: skip
+    if "tcp" in where:
+        message = message.replace("SIP/2.0/UDP", "SIP/2.0/TCP")
+    stranger.send(message.encode(), to)
+    assert stranger.response(branch).status == 403
+    assert wait_for(lambda: "no-node" in node.reasons(branch), 10)
+    assert not any("127.9.9.9" in each["Address"] for each in node.contacts("1001"))
+
+
+def test_a_node_says_nothing_else_to_whoever_is_no_node(cluster, endpoint):
+    stranger = endpoint(cluster[0])
+    branch = token_hex(8)
+    request = KDMQ.format(
+        to="example.com", by=stranger.host, branch=branch, body="", length=0, claims="x"
+    ).replace("KDMQ", "OPTIONS")
+    stranger.send(request.encode(), cluster[0].private)
+    assert stranger.response(branch).status == 403
+
+
+def test_a_message_reaches_a_phone_of_another_node(cluster, phone):
+    caller, callee = phone("1001", 2), phone("1002", 0, "tcp")
+    assert caller.register().status == 200
+    assert callee.register().status == 200
+    assert cluster[2].knows("1002", callee.host)
+    caller.send(caller.build("MESSAGE", "sip:1002@example.com", body=b"hello"))
+    message = callee.incoming("MESSAGE")
+    assert message.body == b"hello"
+    assert message.all("route") == []
+    callee.reply(message, 200)
+    assert caller.response(caller.last_branch).status == 200
+
+
+def test_parties_are_told_no_private_address(cluster, phone):
+    caller, callee = phone("1001", 1), phone("1002", 0)
+    assert caller.register().status == 200
+    assert callee.register().status == 200
+    assert cluster[1].knows("1002", callee.host)
+    call = Call.between(caller, callee, "sip:1002@example.com")
+    for message in (call.invite, call.answer):
+        routes = message.all("record-route")
+        told = re.findall(r"127\.0\.0\.1:(\d+)", " ".join(routes))
+        assert told == [str(cluster[0].port), str(cluster[1].port)]
+        assert "127.0.1." not in "".join(routes) + message.header("contact")
