@@ -7,7 +7,7 @@ SbcAuthError
 ├── Unavailable           a database or server does not answer; 503 with Retry-After
 │   └── EngineAway        the engine of the cluster does not
 ├── LockedOut             another node has locked the claimant out meanwhile
-├── ConfigError           the YAML is at fault; one `Complaint` per mistake
+├── ConfigError           the YAML is at fault; one `Mistake` per mistake
 └── UserInfoError         the User Info table cannot take the change
     ├── NoSuchUser
     └── UserExists
@@ -65,7 +65,7 @@ class LockedOut(SbcAuthError):
         self.scope = scope
 
 
-class Complaint(NamedTuple):
+class Mistake(NamedTuple):
     """One mistake in the configuration file; `line` and `column` count from 1."""
 
     file: str
@@ -80,11 +80,11 @@ class Complaint(NamedTuple):
 
 
 class ConfigError(SbcAuthError):
-    """The configuration cannot be used; `complaints` names every mistake in it."""
+    """The configuration cannot be used; `mistakes` names every mistake in it."""
 
-    def __init__(self, complaints: list[Complaint]) -> None:
-        super().__init__("\n".join(map(str, complaints)))
-        self.complaints = complaints
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__("\n".join(map(str, mistakes)))
+        self.mistakes = mistakes
 
 
 class UserInfoError(SbcAuthError):

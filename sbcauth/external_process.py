@@ -94,7 +94,7 @@ class Waiting:
         self._process: ExternalProcess | None = None
 
     def check(self, now: float) -> None:
-        """Raise Unavailable where no process has shown of late that it is there to ask."""
+        """Raise Unavailable where no process has shown recently that it is there to ask."""
         if now - self._alive[0] > _SIGN_OF_LIFE:
             raise Unavailable("there is no process that asks: see docs/existing-deployment.md")
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sbcauth.exceptions import Complaint, ConfigError
+from sbcauth.exceptions import ConfigError, Mistake
 from sbcauth.files import write_whole
 
 _SECRET_BYTES = 32
@@ -56,9 +56,9 @@ class KeyFile:
                 try:
                     keys.append(_parse(line, {key.id for key in keys}))
                 except ValueError as error:
-                    raise complaint(self.path, number, str(error)) from None
+                    raise mistake(self.path, number, str(error)) from None
         if not keys:
-            raise complaint(self.path, 1, f"holds no key; {self.if_empty}")
+            raise mistake(self.path, 1, f"holds no key; {self.if_empty}")
         return tuple(keys)
 
     def write(self, keys: Sequence[Key]) -> None:
@@ -87,12 +87,12 @@ def as_config_error(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise complaint(path, 1, f"{error.strerror} ({name})") from error
+        raise mistake(path, 1, f"{error.strerror} ({name})") from error
 
 
-def complaint(path: Path, line: int, message: str) -> ConfigError:
+def mistake(path: Path, line: int, message: str) -> ConfigError:
     """Return the error that says what is wrong with a line of the file."""
-    return ConfigError([Complaint(str(path), line, 1, "", message)])
+    return ConfigError([Mistake(str(path), line, 1, "", message)])
 
 
 def _parse(line: str, taken: set[int]) -> Key:

@@ -19,7 +19,7 @@ from socket import gethostname
 
 from sbcauth.digest.nonces import LONGEST_LIFE, NonceKey
 from sbcauth.files import write_whole
-from sbcauth.keys import Key, KeyFile, as_config_error, complaint, new_key
+from sbcauth.keys import Key, KeyFile, as_config_error, mistake, new_key
 
 _KEPT = 3
 _DIALOG_KEY = re.compile(r"[0-9a-f]{64}")
@@ -70,7 +70,7 @@ def rotate(path: Path, now: float, reload: Callable[[], None]) -> tuple[NonceKey
         wait = math.ceil(path.stat().st_mtime + LONGEST_LIFE - now)
     if len(keys) >= _KEPT and wait > 0:
         message = f"the oldest key may still have nonces in use: wait {wait} s, or use --forget"
-        raise complaint(path, 1, message)
+        raise mistake(path, 1, message)
     new = new_key(keys)
     file.write((keys[0], new, *keys[1:]))
     with as_config_error(path, _NAME):
@@ -116,7 +116,7 @@ def dialog_keys(path: Path) -> tuple[str, ...]:
     for number, key in enumerate(keys, start=1):
         if not _DIALOG_KEY.fullmatch(key):
             message = "is not 64 hexadecimal digits; remove it to have it made anew"
-            raise complaint(kept, number, message)
+            raise mistake(kept, number, message)
     return tuple(keys)
 
 

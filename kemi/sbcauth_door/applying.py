@@ -180,7 +180,7 @@ def refuse(cause: Unavailable, ip_group: str = "", username: str = "") -> int:
 
 def fail() -> int:
     """Answer 500 to a request that met a bug, and leave its trace in the log."""
-    ksr.complain()
+    ksr.log_bug()
     return _answer(_BUG)
 
 

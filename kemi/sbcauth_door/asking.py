@@ -45,7 +45,7 @@ class AskingRoutes:
         try:
             now = time.time()
             self._waiting.show_life(now)
-            self.services.value(now)  # a reload is taken up without a request, too
+            self.services.value(now)  # a reload is noticed without a request, too
             self._overdue.end(now)
             found = self._waiting.process.next_verdict(self._settings)
             if found is None:
@@ -54,7 +54,7 @@ class AskingRoutes:
             ksr.name_suspended(found[0].index, found[0].label)
             return ReturnCode.PASSED
         except Exception:
-            ksr.complain()
+            ksr.log_bug()
             time.sleep(1)  # a bug that lasts must not fill the log
             return ReturnCode.NOTHING_YET
 

@@ -60,7 +60,7 @@ def routing_function(function: Callable[..., int]) -> Callable[..., int]:
         try:
             return function(self, self.services.value(time.time()))
         except Exception:
-            ksr.complain()
+            ksr.log_bug()
             return NOTHING
 
     return guarded

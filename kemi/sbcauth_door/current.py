@@ -181,9 +181,9 @@ current = CurrentRequest()
 _as_request = cast(Request, current)
 
 
-def take_place(rank: int) -> None:
-    """Begin in the worker process with this rank."""
-    current.in_progress.take_place(rank)
+def set_rank(rank: int) -> None:
+    """Tell which worker process this is, by its rank."""
+    current.in_progress.set_rank(rank)
 
 
 def read_request(

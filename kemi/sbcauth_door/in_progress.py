@@ -25,8 +25,8 @@ class InProgress:
         self._memory = mmap.mmap(-1, _PLACES * _SIZE)
         self._mine: slice | None = None
 
-    def take_place(self, rank: int) -> None:
-        """Take the place of the worker with this rank, which no other has."""
+    def set_rank(self, rank: int) -> None:
+        """Write at the place of the worker with this rank, which no other has."""
         if 0 < rank < _PLACES:
             self._mine = slice(rank * _SIZE, (rank + 1) * _SIZE)
 

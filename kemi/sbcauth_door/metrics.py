@@ -37,7 +37,7 @@ class Metrics:
 
     def begin(self) -> None:
         """Take this process's own place; called once in each."""
-        self.measures.take_place(KSR.htable.sht_inc(counts.TABLE, counts.PROCESSES))
+        self.measures.set_place(KSR.htable.sht_inc(counts.TABLE, counts.PROCESSES))
 
     def timed(self, decide: Callable[..., int]) -> Callable[..., int]:
         """Return the routing function `decide`, which is timed from now on."""

@@ -32,7 +32,7 @@ def answering(function: Callable[[Any, Service, str], int]) -> Callable[..., int
             if isinstance(error, Unavailable):
                 status, phrase = error.status, error.phrase
             else:
-                ksr.complain()
+                ksr.log_bug()
             KSR.sl.send_reply(status, phrase)
             return ANSWERED
 

@@ -320,7 +320,7 @@ def _log_challenge(decision: Decision, request: Request) -> None:
         outcomes.log.keep(entry)
 
 
-def complain() -> None:
+def log_bug() -> None:
     """Write the trace of the exception at hand, which is a bug."""
     trace = traceback.format_exc().strip().replace("\n", " | ")
     sbcauth_log.err(f"sbcauth: a bug, please report it: {word(trace, 2000)}\n")

@@ -22,7 +22,7 @@ from sbcauth_door import request as ksr
 from sbcauth_door.applying import apply, apply_within, fail, let_in, refuse, unknown_dialog
 from sbcauth_door.asking import AskingRoutes
 from sbcauth_door.connections import Overdue
-from sbcauth_door.current import read_request, take_place
+from sbcauth_door.current import read_request, set_rank
 from sbcauth_door.dialog_routes import DialogRoutes
 from sbcauth_door.handed_on import NodeRoutes
 from sbcauth_door.registering import RegistrarRoutes
@@ -59,7 +59,7 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
         """Start in a process of its own; the database opens with the first request."""
         if self._metrics:
             self._metrics.begin()
-        take_place(rank)
+        set_rank(rank)
         if rank == ready.MAIN:
             ready.tell(self._file)
         return 0
@@ -149,7 +149,7 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
         try:
             return 1 if may_open(self.services.value(_now())) else -1
         except Exception:
-            ksr.complain()
+            ksr.log_bug()
             return -1
 
     def serve_metrics(self, msg: object = None, *_: object) -> int:
@@ -158,7 +158,7 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
             if self._metrics:
                 self._metrics.serve(time.time())
         except Exception:
-            ksr.complain()
+            ksr.log_bug()
             time.sleep(1)  # as above
         return ReturnCode.PASSED
 

@@ -82,7 +82,7 @@ _WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]
 def app() -> None:
     """Run the command line; 0 is success, 1 a refusal, 2 wrong usage.
 
-    What goes wrong is told in one line for each complaint, and never as a traceback.
+    What goes wrong is told in one line for each mistake, and never as a traceback.
     """
     if sys.stdout is None:
         _refuse("standard output is closed")

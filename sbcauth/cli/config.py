@@ -13,7 +13,7 @@ from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json
 from sbcauth.config.load import Config, load
 from sbcauth.config.show import effective, json_schema
-from sbcauth.exceptions import Complaint, ConfigError
+from sbcauth.exceptions import ConfigError, Mistake
 from sbcauth.monitoring.user_table import table_to_read
 from sbcauth.users.database_url import is_postgresql
 from sbcauth.users.membership import orphans
@@ -70,14 +70,14 @@ def schema() -> None:
 
 def _check_as_json(file: Path) -> None:
     """Print all that is found, and exit 1 where it is a mistake."""
-    mistakes: list[Complaint] = []
-    warnings: Sequence[Complaint] = ()
+    mistakes: list[Mistake] = []
+    warnings: Sequence[Mistake] = ()
     unfit: list[str] = []
     groups: list[str] = []
     try:
         config = load(file, os.environ)
     except ConfigError as error:
-        mistakes = error.complaints
+        mistakes = error.mistakes
     else:
         groups = [group.name for group in config.ip_groups]
         warnings, unfit = config.warnings, _orphans(config)

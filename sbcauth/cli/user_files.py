@@ -111,7 +111,7 @@ def import_kamailio(
     ):
         source = UserFile(content, f"{file}, table subscriber", config.ip_groups, skip=skip)
         for number, message in unfit:
-            source.complain(number, message)
+            source.note_mistake(number, message)
         _tell(import_users(table, source, dry_run=dry_run), source, dry_run)
 
 
@@ -127,7 +127,7 @@ def _by_realm(config: Config, realms: Sequence[str] | None) -> dict[str, IPGroup
 
 
 def _tell(counts: Counter[str], source: UserFile, dry_run: bool) -> None:
-    for line in source.complaints():
+    for line in source.mistakes():
         print(line, file=sys.stderr)
     done = "would import" if dry_run else "imported"
     parts = ", ".join(f"{count} to {group}" for group, count in sorted(counts.items()))

@@ -32,7 +32,7 @@ from sbcauth.config.mappings import (
 )
 from sbcauth.config.schema import FileSettings, IPGroupSettings, LogDetail
 from sbcauth.config.source import Source
-from sbcauth.exceptions import Complaint, ConfigError
+from sbcauth.exceptions import ConfigError, Mistake
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.ip_groups import Emergency, IPGroup, ServerAuthMode, UnclassifiedRequests
 from sbcauth.users.database_url import is_postgresql, sqlite_path, sqlite_url
@@ -60,7 +60,7 @@ class Config:
     log: LogDetail
     log_to: str
     ip_groups: tuple[IPGroup, ...]
-    warnings: tuple[Complaint, ...]
+    warnings: tuple[Mistake, ...]
 
     @property
     def database_copy(self) -> Path | None:
@@ -71,20 +71,20 @@ class Config:
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Return the configuration in the file `path`; `${env:…}` is taken from `environment`.
 
-    Raises ConfigError with a complaint for every mistake.
+    Raises ConfigError with a mistake for every mistake.
     """
     source = yaml_source.read(str(path), _text(path))
     folder = path.resolve().parent
     settings = _validate(source, {"environment": environment, "folder": folder})
     findings = list(check(settings))
-    errors = {source.complaint(where, what) for where, what, fatal in findings if fatal}
+    errors = {source.mistake(where, what) for where, what, fatal in findings if fatal}
     if errors:
         raise ConfigError(sorted(errors))
     database, users_file = _database(settings, folder, source)
     ha1_key_file = settings.ha1_key_file or key_file_beside(_beside(users_file, database))
     nonce_key_file = settings.nonce_key_file or users_file.with_name("sbcauth.keys")
     if folder / ha1_key_file == folder / nonce_key_file:  # rotating these would end those
-        raise ConfigError([source.complaint(("ha1_key_file",), "is nonce_key_file too")])
+        raise ConfigError([source.mistake(("ha1_key_file",), "is nonce_key_file too")])
     return Config(
         file=path.resolve(),
         database=database,
@@ -99,7 +99,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         log=settings.log,
         log_to=str(folder / settings.log_to) if "/" in settings.log_to else settings.log_to,
         ip_groups=tuple(_ip_group(group, settings, folder) for group in settings.ip_groups),
-        warnings=tuple(source.complaint(where, what) for where, what, _ in findings),
+        warnings=tuple(source.mistake(where, what) for where, what, _ in findings),
     )
 
 
@@ -108,30 +108,30 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         reason = error.strerror or "cannot be read"
-        raise ConfigError([Complaint(str(path), 1, 1, "", reason)]) from error
+        raise ConfigError([Mistake(str(path), 1, 1, "", reason)]) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         place = yaml_source.place_after(error.object[: error.start].decode("utf-8"))
-        raise ConfigError([Complaint(str(path), *place, "", "is not UTF-8")]) from None
+        raise ConfigError([Mistake(str(path), *place, "", "is not UTF-8")]) from None
 
 
 def _validate(source: Source, context: dict[str, Any]) -> FileSettings:
     if not isinstance(source.value, dict):
         what = "is empty" if source.value is None else "must be a mapping of keys to values"
-        raise ConfigError([source.complaint((), what)])
+        raise ConfigError([source.mistake((), what)])
     try:
         return FileSettings.model_validate(source.value, context=context)
     except ValidationError as invalid:
         details = invalid.errors(include_url=False, include_input=False)
-    complaints = {_complaint(source, dict(detail)) for detail in details}
-    complaints.update(_check_the_rest(source, [detail["loc"] for detail in details], context))
-    raise ConfigError(sorted(complaints))
+    mistakes = {_mistake(source, dict(detail)) for detail in details}
+    mistakes.update(_check_the_rest(source, [detail["loc"] for detail in details], context))
+    raise ConfigError(sorted(mistakes))
 
 
 def _check_the_rest(
     source: Source, broken: Sequence[yaml_source.Path], context: dict[str, Any]
-) -> Iterator[Complaint]:
+) -> Iterator[Mistake]:
     """Check what is sound, so that one run names the mistakes between keys too.
 
     What could be found amiss only because something `broken` is left out is not looked at.
@@ -147,30 +147,30 @@ def _check_the_rest(
         if fatal and not (left_out and where[-1] == "route_to"):
             if where[0] == "ip_groups":
                 where = ("ip_groups", kept[int(where[1])], *where[2:])
-            yield source.complaint(where, what)
+            yield source.mistake(where, what)
 
 
 _NEEDED_BY_GROUPS = {"realm", "radius", "http", "server_auth_mode"}
 
 
-def _complaint(source: Source, detail: dict[str, Any]) -> Complaint:
+def _mistake(source: Source, detail: dict[str, Any]) -> Mistake:
     """Put one of pydantic's errors into our words, at its place in the file."""
     path = detail["loc"]
     match detail["type"]:
         case "extra_forbidden":
             key = str(path[-1])
             hint = _hint(key, path[:-1])
-            return source.complaint(path, f"unknown key '{key}'{hint}", at_key=True)
+            return source.mistake(path, f"unknown key '{key}'{hint}", at_key=True)
         case "missing":
-            return source.complaint(path, "is required")
+            return source.mistake(path, "is required")
         case "value_error":
-            return source.complaint(path, str(detail["ctx"]["error"]))
+            return source.mistake(path, str(detail["ctx"]["error"]))
         case "tuple_type":
-            return source.complaint(path, "must be a list")
+            return source.mistake(path, "must be a list")
         case "string_type":
-            return source.complaint(path, "must be text (put it in quotes)")
+            return source.mistake(path, "must be text (put it in quotes)")
         case _:
-            return source.complaint(path, "must be a mapping of keys to values")
+            return source.mistake(path, "must be a mapping of keys to values")
 
 
 _MODELS: dict[str, type[BaseModel]] = {
@@ -252,7 +252,7 @@ def _database(keys: FileSettings, folder: Path, source: Source) -> tuple[str, Pa
         return keys.database, folder / (keys.database_copy or state / _COPY)
     path = sqlite_path(keys.database)
     if not path.name:
-        raise ConfigError([source.complaint(("database",), "names no file")])
+        raise ConfigError([source.mistake(("database",), "names no file")])
     return sqlite_url(folder / path), folder / path
 
 

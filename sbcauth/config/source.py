@@ -1,7 +1,7 @@
 """YAML with its places: plain values, and where in the file each of them stands.
 
 Only plain YAML is read: mappings, lists, words and decimal numbers. Aliases and tags are refused,
-and so are numbers that YAML 1.1 reads in another base. No complaint shows the text of a value:
+and so are numbers that YAML 1.1 reads in another base. No mistake shows the text of a value:
 it may be a password that begins with `*`, `&` or `!`.
 """
 
@@ -14,7 +14,7 @@ import yaml
 from yaml.composer import Composer, ComposerError
 from yaml.reader import ReaderError
 
-from sbcauth.exceptions import Complaint, ConfigError
+from sbcauth.exceptions import ConfigError, Mistake
 
 Path = tuple[str | int, ...]
 """The way from the top of a document to a value: keys, and places in lists."""
@@ -43,15 +43,15 @@ class Source:
     values: dict[Path, Place] = field(repr=False)
     keys: dict[Path, Place] = field(repr=False)
 
-    def complaint(self, path: Path, message: str, *, at_key: bool = False) -> Complaint:
-        """Return a complaint about what is at `path`, or about the nearest thing around it."""
+    def mistake(self, path: Path, message: str, *, at_key: bool = False) -> Mistake:
+        """Return a mistake about what is at `path`, or about the nearest thing around it."""
         places = self.keys if at_key else self.values
         around = path
         while around and around not in places:
             around = around[:-1]
         place = places.get(around, Place(1, 1))
         named = path[:-1] if at_key else path
-        return _complaint(self.file, place, named, message)
+        return _mistake(self.file, place, named, message)
 
 
 def dotted(path: Path) -> str:
@@ -75,16 +75,16 @@ def read(file: str, text: str) -> Source:
     except ReaderError as error:
         place = place_after(text[: error.position])
         message = f"no YAML: the character U+{error.character:04X} is not allowed"
-        raise ConfigError([_complaint(file, place, (), message)]) from None
+        raise ConfigError([_mistake(file, place, (), message)]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         words = _QUOTED.sub("", " ".join(filter(None, (error.context, error.problem))))
-        raise ConfigError([_complaint(file, place, (), f"no YAML: {words}")]) from None
+        raise ConfigError([_mistake(file, place, (), f"no YAML: {words}")]) from None
     reader = _Reader(file)
     value = reader.value_of(node, ()) if node is not None else None
-    if reader.complaints:
-        raise ConfigError(reader.complaints)
+    if reader.mistakes:
+        raise ConfigError(reader.mistakes)
     return Source(file, value, reader.values, reader.keys)
 
 
@@ -146,7 +146,7 @@ class _Reader:
         self._loader = yaml.SafeLoader("")
         self.values: dict[Path, Place] = {}
         self.keys: dict[Path, Place] = {}
-        self.complaints: list[Complaint] = []
+        self.mistakes: list[Mistake] = []
 
     def value_of(self, node: yaml.Node, path: Path) -> Any:
         self.values[path] = _place(node)
@@ -160,11 +160,11 @@ class _Reader:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or _SURROGATE.search(key_node.value):
-                self._complain(key_node, path, "a key must be a word")
+                self._note(key_node, path, "a key must be a word")
                 continue
             key = str(key_node.value)
             if key in mapping:
-                self._complain(key_node, path, f"key '{key}' is given twice")
+                self._note(key_node, path, f"key '{key}' is given twice")
             self.keys[*path, key] = _place(key_node)
             mapping[key] = self.value_of(value_node, (*path, key))
         return mapping
@@ -173,34 +173,34 @@ class _Reader:
         if node.tag == f"{_TAG}str" and not _SURROGATE.search(node.value):
             return node.value  # as nearly all are
         if node.tag not in _READ:
-            self._complain(node, path, "tags (!) are not read: put text that begins so in quotes")
+            self._note(node, path, "tags (!) are not read: put text that begins so in quotes")
             return None
         if node.tag == f"{_TAG}int" and not _DECIMAL.fullmatch(node.value):
             message = (
                 "is a number in another base to YAML, for a leading zero or a colon: "
                 "write it without, or put it in quotes"
             )
-            self._complain(node, path, message)
+            self._note(node, path, message)
             return None
         if _SURROGATE.search(node.value):
-            self._complain(node, path, "has half a character (U+D800 to U+DFFF)")
+            self._note(node, path, "has half a character (U+D800 to U+DFFF)")
             return None
         try:
             return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError):
-            self._complain(node, path, f"is no {node.tag.removeprefix(_TAG)} that can be read")
+            self._note(node, path, f"is no {node.tag.removeprefix(_TAG)} that can be read")
             return None
 
-    def _complain(self, node: yaml.Node, path: Path, message: str) -> None:
-        self.complaints.append(_complaint(self._file, _place(node), path, message))
+    def _note(self, node: yaml.Node, path: Path, message: str) -> None:
+        self.mistakes.append(_mistake(self._file, _place(node), path, message))
 
 
 def _place(node: yaml.Node) -> Place:
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
-def _complaint(file: str, place: Place, path: Path, message: str) -> Complaint:
-    return Complaint(file, *place, _printable(dotted(path)), _printable(message))
+def _mistake(file: str, place: Place, path: Path, message: str) -> Mistake:
+    return Mistake(file, *place, _printable(dotted(path)), _printable(message))
 
 
 def _printable(text: str) -> str:

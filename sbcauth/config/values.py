@@ -22,7 +22,7 @@ _SECRET = re.compile(r"\$\{(?:(env|file):([^}]+)\})?")
 
 
 def shown(value: Any) -> str:
-    """Return `value` for a complaint; what holds others may hold a secret in the wrong place."""
+    """Return `value` for a mistake; what holds others may hold a secret in the wrong place."""
     match value:
         case None:
             return "nothing"
@@ -105,7 +105,7 @@ HOST = text(re.compile(r"[\w.*?\[\]:-]{1,255}"), "a host name, in which * stands
 def secret(value: Any, info: ValidationInfo) -> str:
     """Return a secret, fetched where it says `${env:NAME}` or `${file:PATH}`.
 
-    A complaint never shows the value.
+    A mistake never shows the value.
     """
     if type(value) in (int, float):
         raise ValueError("is a number to YAML: put it in quotes")

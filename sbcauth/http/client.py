@@ -101,10 +101,10 @@ class HttpClient(Generic[Ticket]):
         self._tell(ticket, verdict)
 
     async def _ask_all(self, question: bytes, settings: HttpSettings) -> Verdict:
-        complaints = []
+        failures = []
         for url in settings.urls:
             if not self._may_be_asked(url, settings):
-                complaints.append(f"{url}: has not answered recently, not asked")
+                failures.append(f"{url}: has not answered recently, not asked")
                 continue
             for _ in range(settings.tries):
                 client = self._client(settings.ca_file)
@@ -113,15 +113,15 @@ class HttpClient(Generic[Ticket]):
                     async with asyncio.timeout(settings.timeout):
                         verdict = await self._ask_one(client, url, question, settings)
                 except (TimeoutError, httpx.HTTPError, OSError, messages.UntrustedReply) as error:
-                    complaint = str(error) or "no answer in time"
+                    failure = str(error) or "no answer in time"
                     self._note(url, Answer.NONE, began)
                 else:
                     self._note(url, verdict.answer, began)
                     self._revive(url)
                     return verdict
-            complaints.append(f"{url}: {complaint}")
+            failures.append(f"{url}: {failure}")
             self._leave_alone(url, settings.dead_time)
-        return _none("; ".join(complaints) or "no service to ask")
+        return _none("; ".join(failures) or "no service to ask")
 
     async def _ask_one(
         self, client: httpx.AsyncClient, url: str, question: bytes, settings: HttpSettings

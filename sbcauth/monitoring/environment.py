@@ -13,7 +13,7 @@ def unseen(config_file: Path, rpc: Rpc) -> list[str]:
     """Return the variables named in the file that the server has not, or not as they are here.
 
     A process keeps the environment that it was started with. Raises NotRunning and RpcError;
-    where the server's environment cannot be read, it is not complained of.
+    where the server's environment cannot be read, it brings no finding.
     """
     names = sorted(set(_NAMED.findall(config_file.read_text("utf-8", errors="replace"))))
     if not names:

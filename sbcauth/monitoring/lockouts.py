@@ -75,7 +75,7 @@ def clear(rpc: Rpc, found: list[Lockout]) -> None:
 def clear_all(rpc: Rpc, now: float) -> int:
     """Let everybody in again and forget all attempts; return how many were locked out.
 
-    Where there are too many to be told apart, that counts lockouts that have ended of late too.
+    Where there are too many to be told apart, that counts lockouts that have ended recently too.
     """
     try:
         count = len(lockouts(rpc, now))

@@ -26,7 +26,7 @@ class NoJournal(SbcAuthError):
 def last_in_journal(unit: str, search: Search, most: int, *, quiet: bool = False) -> list[Outcome]:
     """Return the `most` last outcomes in a unit's journal that fit; raises NoJournal.
 
-    What journalctl complains of is on standard error, unless it is to be `quiet`.
+    What journalctl complains about is on standard error, unless it is to be `quiet`.
     """
     return list(islice(outcomes(_journal(unit, search.user, quiet), search), most))[::-1]
 

@@ -71,7 +71,7 @@ class Measures:
         self._cells = memoryview(mmap.mmap(-1, _PLACES * _CELLS * 8)).cast("d")
         self._place = 0
 
-    def take_place(self, number: int) -> None:
+    def set_place(self, number: int) -> None:
         """Have this process measure at the place of this number; no other may have it."""
         self._place = number % _PLACES * _CELLS
 

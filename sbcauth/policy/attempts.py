@@ -6,7 +6,7 @@ There are three counts, each in one IP Group, and each locks out what it counts 
 - of a source over all user names (`max_failures_per_source`): it guesses at many;
 - of a user name over all sources (`max_failures_per_user`): many guess at it.
 
-A lockout of a source or a user name is for strangers. A pair that has succeeded of late is
+A lockout of a source or a user name is for strangers. A pair that has succeeded recently is
 trusted: it has its own count alone, so that neither a neighbour behind the same address translator
 nor a botnet can lock it out. A success does not take a lockout's length back: one who guesses
 behind the address of the real phone would have it each time. The flow from which a user is
@@ -60,7 +60,7 @@ class Attempts:
     """Counts failed attempts over all worker processes.
 
     `held_against` looks up what is held against a pair, known by its key: None where there is no
-    failure of late, and no lockout.
+    failure recently, and no lockout.
     """
 
     def __init__(self, shared: SharedState) -> None:
@@ -188,7 +188,7 @@ class Attempts:
         self._shared.remove(Table.ATTEMPTS, claimant.key)
 
     def is_only_one_at(self, flow: Claimant) -> bool:
-        """Tell whether no other account has been asked for at a flow of late."""
+        """Tell whether no other account has been asked for at a flow recently."""
         mine = int(digest("account", f"{flow.ip_group}\0{flow.username}")[:7], 16) or 1
 
         def note(owner: int) -> tuple[int, bool]:
@@ -297,7 +297,7 @@ class Attempts:
         return _Lockout(int(until), int(duration))
 
     def _is_trusted(self, pair: str, now: int) -> bool:
-        """Tell whether a pair has succeeded of late; a worker remembers which it asked about."""
+        """Tell whether a pair has succeeded recently; a worker remembers which it asked about."""
         if self._trusted_until.get(pair, 0) > now:
             return True
         until = int(self._shared.get(Table.TRUSTED, pair) or 0) * _TRUST_UNIT

@@ -28,14 +28,14 @@ Ticket = TypeVar("Ticket", bound=Hashable)
 
 @dataclass(slots=True, eq=False)
 class _Question(Generic[Ticket]):
-    """What is asked; `next_servers` are still to be asked, `complaints` are of those that were."""
+    """What is asked; `next_servers` are still to be asked, `failures` say why others failed."""
 
     ticket: Ticket
     attributes: bytes
     settings: RadiusSettings
     next_servers: list[RadiusServer]
     give_up: float
-    complaints: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +49,7 @@ class _Call(Generic[Ticket]):
     began: float
     tries: int = 0
     deadline: float = 0.0
-    complaint: str = _SILENT
+    failure: str = _SILENT
 
 
 class RadiusClient(Generic[Ticket]):
@@ -116,12 +116,12 @@ class RadiusClient(Generic[Ticket]):
         while question.next_servers and self._clock() < question.give_up:
             server = question.next_servers.pop(0)
             if not self._may_be_asked(server, question.settings):
-                question.complaints.append(f"{server}: has not answered of late, not asked")
+                question.failures.append(f"{server}: has not answered recently, not asked")
                 continue
             try:
                 line = _connect(server)
             except OSError as error:
-                question.complaints.append(f"{server}: {error.strerror}")
+                question.failures.append(f"{server}: {error.strerror}")
                 continue
             request = AccessRequest(question.attributes, server.secret)
             call = _Call(question, server, request, line, self._clock())
@@ -129,7 +129,7 @@ class RadiusClient(Generic[Ticket]):
             self._selector.register(line, selectors.EVENT_READ, call)
             self._send(call)
             return
-        self._give_up(question.ticket, "; ".join(question.complaints) or "no server to ask")
+        self._give_up(question.ticket, "; ".join(question.failures) or "no server to ask")
 
     def _may_be_asked(self, server: RadiusServer, settings: RadiusSettings) -> bool:
         """Tell whether a server may answer; the first to be told so after a silence finds out."""
@@ -149,7 +149,7 @@ class RadiusClient(Generic[Ticket]):
         try:
             call.line.send(call.request.datagram)
         except OSError as error:
-            call.complaint = error.strerror or _SILENT
+            call.failure = error.strerror or _SILENT
 
     def _read(self, end: float) -> None:
         """Wait until `end`, or the next timer, and take what has arrived."""
@@ -173,9 +173,9 @@ class RadiusClient(Generic[Ticket]):
             except BlockingIOError:
                 return
             except UntrustedReply as reply:
-                call.complaint = str(reply)
+                call.failure = str(reply)
             except OSError as error:
-                call.complaint = error.strerror or _SILENT
+                call.failure = error.strerror or _SILENT
             else:
                 now = self._last_answer[call.server] = self._clock()
                 revived = self._dead_until.pop(call.server, None) is not None
@@ -207,7 +207,7 @@ class RadiusClient(Generic[Ticket]):
             self._record.answered(str(call.server), Answer.NONE, now - call.began)
             if dead_time:
                 self._record.left_alone(str(call.server), dead_time)
-        question.complaints.append(f"{call.server}: {call.complaint}")
+        question.failures.append(f"{call.server}: {call.failure}")
         self._hang_up(call)
         self._ask_next(question)
 

@@ -21,7 +21,7 @@ from sbcauth.users.table import UserTable
 
 _ENABLED = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 _HEX = re.compile(r"[0-9a-f]+")
-_MOST_COMPLAINTS = 20
+_MOST_MISTAKES = 20
 _BATCH = 1000
 
 
@@ -34,7 +34,7 @@ class _BadRow(UserInfoError):
 
 
 class UserFile:
-    """The users in a file; `name` is what complaints call it.
+    """The users in a file; `name` is what mistakes call it.
 
     `ip_groups` are those of the configuration, `default` the one of rows that name none, and
     `by_realm` those of rows that name only a realm. With `skip` the rows that fit are imported,
@@ -58,7 +58,7 @@ class UserFile:
         self._by_realm = by_realm
         self._skip = skip
         self._broken = False
-        self._complaints: list[tuple[int, str]] = []
+        self._mistakes: list[tuple[int, str]] = []
         self._more = 0
         self.identities: dict[tuple[str, str, str], list[str]] = {}
         """The identities of those who have any, by IP Group, user name and realm."""
@@ -70,21 +70,21 @@ class UserFile:
                 try:
                     yield row.line, self._user(row)
                 except UserInfoError as error:
-                    self.complain(row.line, str(error))
+                    self.note_mistake(row.line, str(error))
         except rows.BadFile as bad:
             self._broken = True
-            self.complain(bad.line, str(bad))
+            self.note_mistake(bad.line, str(bad))
 
-    def complain(self, line: int, message: str) -> None:
+    def note_mistake(self, line: int, message: str) -> None:
         """Note what is wrong with the row on a line."""
-        if len(self._complaints) < _MOST_COMPLAINTS:
-            self._complaints.append((line, message))
+        if len(self._mistakes) < _MOST_MISTAKES:
+            self._mistakes.append((line, message))
         else:
             self._more += 1
 
-    def complaints(self) -> list[str]:
+    def mistakes(self) -> list[str]:
         """Return what was wrong, a line for each row; of many, the first and how many more."""
-        said = [f"{self._name}:{line}: {message}" for line, message in sorted(self._complaints)]
+        said = [f"{self._name}:{line}: {message}" for line, message in sorted(self._mistakes)]
         if self._more:
             said.append(f"{self._name}: {self._more} more rows are wrong")
         return said
@@ -92,11 +92,11 @@ class UserFile:
     @property
     def skipped(self) -> int:
         """Return how many rows were wrong."""
-        return len(self._complaints) + self._more
+        return len(self._mistakes) + self._more
 
     def check(self) -> None:
         """Raise BadUserFile where something was wrong that is not to be skipped."""
-        if (said := self.complaints()) and (self._broken or not self._skip):
+        if (said := self.mistakes()) and (self._broken or not self._skip):
             raise BadUserFile("\n".join(said))
 
     def _user(self, row: rows.Row) -> User:
@@ -163,7 +163,7 @@ def import_users(
             for place in table.insert(users):
                 line, user = batch[place]
                 where = f"the IP Group {user.ip_group}, realm {user.realm}"
-                source.complain(line, f"{user.username} exists already in {where}")
+                source.note_mistake(line, f"{user.username} exists already in {where}")
                 counts[user.ip_group] -= 1
                 source.identities.pop(_names(user), None)
             counts.update(user.ip_group for _, user in batch)
@@ -175,13 +175,13 @@ def import_users(
 
 
 def _add_identities(table: UserTable, source: UserFile, batch: list[tuple[int, User]]) -> None:
-    """Give the users of a batch their identities, or complain of their rows."""
+    """Give the users of a batch their identities, or note what is wrong with their rows."""
     for line, user in batch:
         if given := source.identities.pop(_names(user), None):
             try:
                 table.set_identities(table.find(user.username, user.ip_group, user.realm), given)
             except UserInfoError as error:
-                source.complain(line, str(error))
+                source.note_mistake(line, str(error))
 
 
 def _names(user: User) -> tuple[str, str, str]:

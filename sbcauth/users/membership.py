@@ -59,7 +59,7 @@ def ip_group_of_users_named(ip_groups: Iterable[IPGroup], name: str) -> IPGroup:
 
 
 def several_ip_groups(ip_groups: Iterable[IPGroup]) -> UserInfoError:
-    """Return the complaint that it is not said which IP Group is meant, of none or several."""
+    """Return the mistake that it is not said which IP Group is meant, of none or several."""
     names = ", ".join(group.name for group in ip_groups if group.type is IPGroupType.USER)
     if not names:
         return UserInfoError("the configuration has no IP Group of type user")

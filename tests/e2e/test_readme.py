@@ -46,6 +46,7 @@ def test_make_run_prints_a_command_that_registers_the_sample_user(checkout: Path
         assert wait_for(lambda: "sipsak" in (checkout / "log").read_text(), 60)
         printed = (checkout / "log").read_text()
         (command,) = re.findall(r"^ +(sipsak .*)$", printed, re.MULTILINE)
+        assert f"\n{command}\n" in README
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
     finally:

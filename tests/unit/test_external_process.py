@@ -102,7 +102,7 @@ def test_break_is_taken_before_kamailio_would_end_the_loop() -> None:
 def test_full_pipe_is_told_and_loses_nothing_that_was_taken() -> None:
     waiting = Waiting(time.time)
     taken = 0
-    while takes(waiting, QUESTION._replace(attributes=b"x" * 3000)):
+    while has_room_for(waiting, QUESTION._replace(attributes=b"x" * 3000)):
         taken += 1
     assert taken > 10
     found = 0
@@ -111,7 +111,7 @@ def test_full_pipe_is_told_and_loses_nothing_that_was_taken() -> None:
     waiting.put(QUESTION)
 
 
-def takes(waiting: Waiting, question: Question) -> bool:
+def has_room_for(waiting: Waiting, question: Question) -> bool:
     try:
         waiting.put(question)
     except Unavailable as full:

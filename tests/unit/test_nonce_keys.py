@@ -82,9 +82,9 @@ def test_bad_file_is_named_by_its_line(file: Path, text: str, line: int, message
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_or_create(file)
-    (complaint,) = caught.value.complaints
-    assert (complaint.file, complaint.line) == (str(file), line)
-    assert message in complaint.message
+    (mistake,) = caught.value.mistakes
+    assert (mistake.file, mistake.line) == (str(file), line)
+    assert message in mistake.message
     assert "ab" * 8 not in str(caught.value)
 
 

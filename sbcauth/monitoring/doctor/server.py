@@ -72,7 +72,7 @@ _LEFT_OPEN = {
 def _routing(pid: int) -> str:
     """Return the kamailio.cfg of a running server, with what it includes beside itself.
 
-    What cannot be read is not complained of.
+    What cannot be read brings no finding.
     """
     words = _command_line(pid).split("\0")
     given = words[words.index("-f") + 1] if "-f" in words[:-1] else "/etc/kamailio/kamailio.cfg"
@@ -98,7 +98,7 @@ def _tables(rpc: Rpc) -> Iterator[Finding]:
 
 
 def _command_line(pid: int) -> str:
-    """Return a process's command line; what cannot be read is not complained of."""
+    """Return a process's command line; what cannot be read brings no finding."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:

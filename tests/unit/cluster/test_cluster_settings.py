@@ -16,7 +16,7 @@ def cluster_of(folder: Path, text: str) -> ClusterSettings | None:
     return load(file, {}).cluster
 
 
-def complaints(folder: Path, text: str) -> str:
+def mistakes(folder: Path, text: str) -> str:
     with pytest.raises(ConfigError) as error:
         cluster_of(folder, text)
     return str(error.value).replace(f"{folder}/", "")
@@ -62,7 +62,7 @@ def test_show_has_the_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "mistake"),
     [
         ("cluster: {}", "sbcauth.yaml:2:10: cluster.node: is required"),
         ("cluster: {node: 128}", "128 is not within 1..127"),
@@ -83,11 +83,11 @@ def test_show_has_the_nodes(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_mistake_is_named(tmp_path: Path, text: str, complaint: str) -> None:
-    assert complaint in complaints(tmp_path, text)
+def test_a_mistake_is_named(tmp_path: Path, text: str, mistake: str) -> None:
+    assert mistake in mistakes(tmp_path, text)
 
 
 def test_two_nodes_of_one_name_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NodeAddress, "name", "abcdef")
     text = "cluster: {node: 1, address: 'sip:10.0.0.3:5090', peers: 'sip:10.0.0.4:5090'}"
-    assert "have one name: give one another port" in complaints(tmp_path, text)
+    assert "have one name: give one another port" in mistakes(tmp_path, text)

@@ -74,16 +74,16 @@ def loaded(tmp_path: Path) -> Load:
 
 
 @pytest.fixture
-def complaints(loaded: Load) -> Callable[..., list[str]]:
-    """Return what is said of a text, each complaint without the name of the file."""
+def mistakes(loaded: Load) -> Callable[..., list[str]]:
+    """Return what is said of a text, each mistake without the name of the file."""
 
-    def complaints_of(text: str) -> list[str]:
+    def mistakes_of(text: str) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             loaded(text)
-        assert str(caught.value) == "\n".join(map(str, caught.value.complaints))
-        return [str(each).partition("sbcauth.yaml:")[2] for each in caught.value.complaints]
+        assert str(caught.value) == "\n".join(map(str, caught.value.mistakes))
+        return [str(each).partition("sbcauth.yaml:")[2] for each in caught.value.mistakes]
 
-    return complaints_of
+    return mistakes_of
 
 
 def warnings(config: Config) -> list[str]:
@@ -412,14 +412,14 @@ def test_what_a_secret_holds_is_not_fetched_again(loaded: Load) -> None:
     ],
 )
 @pytest.mark.parametrize("key", ["password_as_client", "password_as_server"])
-def test_secret_that_cannot_be_had_is_a_complaint(
+def test_secret_that_cannot_be_had_is_a_mistake(
     key: str, written: str, said: str, loaded: Load
 ) -> None:
     username = key.replace("password", "username")
     with pytest.raises(ConfigError) as caught:
         loaded(phones(f"{username}: u", f"{key}: {written}"), {"EMPTY": ""})
-    (complaint,) = caught.value.complaints
-    assert (complaint.line, complaint.column, complaint.message) == (7, 25, said)
+    (mistake,) = caught.value.mistakes
+    assert (mistake.line, mistake.column, mistake.message) == (7, 25, said)
 
 
 @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ def test_secret_that_cannot_be_had_is_a_complaint(
         f"|{SECRET}",
     ],
 )
-def test_complaint_about_a_secret_does_not_tell_it(value: str, loaded: Load) -> None:
+def test_mistake_about_a_secret_does_not_tell_it(value: str, loaded: Load) -> None:
     for key in ("password_as_server", "password_as_client"):
         with pytest.raises(ConfigError) as caught:
             loaded(phones(f"{key.replace('password', 'username')}: u", f"{key}: {value}"))
@@ -564,9 +564,9 @@ def every_secret() -> str:
     ],
 )
 def test_wrong_value_is_named_with_its_place_and_what_is_allowed(
-    line: str, said: str, complaints: Callable[[str], list[str]]
+    line: str, said: str, mistakes: Callable[[str], list[str]]
 ) -> None:
-    first = complaints(phones(line))[0]
+    first = mistakes(phones(line))[0]
     column, key, words = said.split(": ", 2)
     assert first.startswith(f"6:{column}: ip_groups[0].{key}: {words}")
 
@@ -598,11 +598,11 @@ def test_wrong_value_is_named_with_its_place_and_what_is_allowed(
     ],
 )
 def test_wrong_classification_rule_is_named_with_its_place(
-    rule: str, said: str, complaints: Callable[[str], list[str]]
+    rule: str, said: str, mistakes: Callable[[str], list[str]]
 ) -> None:
     text = phones().replace("[{address: 10.0.0.0/8}]", f"\n      - {rule}")
     column, _, words = said.partition(": ")
-    found = complaints(text)
+    found = mistakes(text)
     assert any(each.startswith(f"6:{8 + int(column)}: ip_groups[0].{words}") for each in found)
 
 
@@ -637,11 +637,11 @@ def test_wrong_classification_rule_is_named_with_its_place(
     ],
 )
 def test_mistake_at_the_top_is_named_with_its_place(
-    top: str, said: str, complaints: Callable[[str], list[str]]
+    top: str, said: str, mistakes: Callable[[str], list[str]]
 ) -> None:
-    (complaint,) = complaints(phones(top=f"{top}\nrealm: r"))
-    assert complaint.startswith(said)
-    assert complaint.isprintable()
+    (mistake,) = mistakes(phones(top=f"{top}\nrealm: r"))
+    assert mistake.startswith(said)
+    assert mistake.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -666,19 +666,19 @@ def test_mistake_at_the_top_is_named_with_its_place(
     ],
 )
 def test_unknown_key_is_named_with_the_nearest_known_one(
-    line: str, said: str, complaints: Callable[[str], list[str]]
+    line: str, said: str, mistakes: Callable[[str], list[str]]
 ) -> None:
-    (complaint,) = complaints(phones(line))
-    assert complaint.startswith(f"6:{said}")
+    (mistake,) = mistakes(phones(line))
+    assert mistake.startswith(f"6:{said}")
 
 
 def test_every_mistake_is_named_at_once_in_the_order_of_the_file(
-    complaints: Callable[[str], list[str]],
+    mistakes: Callable[[str], list[str]],
 ) -> None:
     """Also what is wrong between the keys of an IP Group, while another has a wrong value."""
     top = "realms: x\ndatabase: mysql://host/db"
     text = phones("auth_qop: autt", "max_auth_attempts: 0", top=top)
-    assert complaints(
+    assert mistakes(
         text + trunk("realm: r", "authentication_mode: 2", "username_as_client: u")
     ) == [
         "1:1: unknown key 'realms' (did you mean 'realm'?)",
@@ -701,17 +701,17 @@ def test_every_mistake_is_named_at_once_in_the_order_of_the_file(
     ],
 )
 def test_mistake_at_the_top_is_not_held_against_the_ip_groups(
-    broken: str, sound: str, complaints: Callable[[str], list[str]]
+    broken: str, sound: str, mistakes: Callable[[str], list[str]]
 ) -> None:
     server = ("authentication_mode: 2", "authentication_method_list: INVITE")
-    assert len(complaints(phones(sound, *server, top=broken))) == 1
+    assert len(mistakes(phones(sound, *server, top=broken))) == 1
 
 
 def test_route_to_an_ip_group_with_a_mistake_is_no_mistake(
-    complaints: Callable[[str], list[str]],
+    mistakes: Callable[[str], list[str]],
 ) -> None:
-    (complaint,) = complaints(phones("route_to: Carrier") + trunk("auth_qop: x"))
-    assert "ip_groups[1].auth_qop" in complaint
+    (mistake,) = mistakes(phones("route_to: Carrier") + trunk("auth_qop: x"))
+    assert "ip_groups[1].auth_qop" in mistake
 
 
 # Mistakes between keys
@@ -780,9 +780,9 @@ AS_SERVER = ("authentication_mode: 2", "authentication_method_list: INVITE")
     ],
 )
 def test_keys_that_do_not_go_together_are_a_mistake(
-    text: str, said: str, complaints: Callable[[str], list[str]]
+    text: str, said: str, mistakes: Callable[[str], list[str]]
 ) -> None:
-    assert complaints(text) == [said]
+    assert mistakes(text) == [said]
 
 
 @pytest.mark.parametrize(
@@ -798,7 +798,7 @@ def test_keys_that_do_not_go_together_are_a_mistake(
         phones(top="realm: r"),
     ],
 )
-def test_what_is_right_brings_neither_complaint_nor_warning(text: str, loaded: Load) -> None:
+def test_what_is_right_brings_neither_mistake_nor_warning(text: str, loaded: Load) -> None:
     assert warnings(loaded(text)) == []
 
 
@@ -894,9 +894,9 @@ def test_what_may_be_a_mistake_is_a_warning(text: str, said: str, loaded: Load) 
     ],
 )
 def test_text_that_is_no_plain_yaml_is_refused_with_its_place(
-    text: str, said: str, complaints: Callable[[str], list[str]]
+    text: str, said: str, mistakes: Callable[[str], list[str]]
 ) -> None:
-    assert complaints(text)[0].startswith(said)
+    assert mistakes(text)[0].startswith(said)
 
 
 @pytest.mark.parametrize("value", ["2001-01-01", "=", "1.2.3", "a:b"])
@@ -951,23 +951,23 @@ def is_config_or_config_error(file: Path, content: bytes) -> None:
     try:
         config = load(file, {})
     except ConfigError as error:
-        said = error.complaints
+        said = error.mistakes
         assert said
     else:
         said = list(config.warnings)
-    for complaint in said:
-        assert str(complaint).isprintable()
+    for mistake in said:
+        assert str(mistake).isprintable()
 
 
 @given(text=st.text(st.characters(codec="utf-8")) | st.text("a:-[]{}&*!|>'\"\n #?,0"))
-def test_any_text_is_a_configuration_or_a_list_of_complaints(
+def test_any_text_is_a_configuration_or_a_list_of_mistakes(
     text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     is_config_or_config_error(tmp_path_factory.getbasetemp() / "any.yaml", text.encode())
 
 
 @given(content=st.binary())
-def test_any_bytes_are_a_configuration_or_a_list_of_complaints(
+def test_any_bytes_are_a_configuration_or_a_list_of_mistakes(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     is_config_or_config_error(tmp_path_factory.getbasetemp() / "any.yaml", content)
@@ -977,7 +977,7 @@ def test_any_bytes_are_a_configuration_or_a_list_of_complaints(
     top=st.dictionaries(st.sampled_from([*FileSettings.model_fields]), VALUES),
     groups=st.lists(st.dictionaries(st.sampled_from([*IPGroupSettings.model_fields]), VALUES)),
 )
-def test_any_values_of_known_keys_are_a_configuration_or_a_list_of_complaints(
+def test_any_values_of_known_keys_are_a_configuration_or_a_list_of_mistakes(
     top: dict[str, Any], groups: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"

@@ -1,4 +1,4 @@
-"""sbcauth.yaml: values that look right, and must not be taken; what no complaint may show."""
+"""sbcauth.yaml: values that look right, and must not be taken; what no mistake may show."""
 
 import json
 from dataclasses import replace
@@ -34,8 +34,8 @@ def loaded(folder: Path, group: dict[str, Any], *others: dict[str, Any], **top: 
 def said(folder: Path, group: dict[str, Any], **top: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         loaded(folder, group, **top)
-    (complaint,) = caught.value.complaints
-    return f"{complaint.key}: {complaint.message}"
+    (mistake,) = caught.value.mistakes
+    return f"{mistake.key}: {mistake.message}"
 
 
 NOT_SUPPORTED = "1 is not supported (nor by the box): use radius, and radius.attributes"
@@ -108,7 +108,7 @@ def test_secret_that_slipped_under_another_key_is_not_told(
     with pytest.raises(ConfigError) as caught:
         load(file, {})
     if key in ("auth_algorithms", "ip_groups", "trusted_sources") and isinstance(value, list):
-        return  # a word in a list of words is shown, as in any complaint
+        return  # a word in a list of words is shown, as in any mistake
     assert SECRET not in str(caught.value)
 
 

@@ -167,14 +167,14 @@ def test_number_of_the_box_means_the_word_beside_it(
         ("realm: r\n" + "#\n" * 5 + "ip_groups:\n- {name: a, type: user}\n- auth_mode: 2\n", 1),
     ],
 )
-def test_complaints_read_as_in_the_text(text: str, said: int, tmp_path: Path) -> None:
+def test_mistakes_read_as_in_the_text(text: str, said: int, tmp_path: Path) -> None:
     file = tmp_path / "sbcauth.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(file, {})
     documented = [line for line in TEXT.splitlines() if line.startswith("sbcauth.yaml:")][said]
     words = documented.partition(": ")[2]
-    assert any(str(each).endswith(words) for each in caught.value.complaints)
+    assert any(str(each).endswith(words) for each in caught.value.mistakes)
 
 
 def test_defaults_are_those_of_kamailio_cfg_where_it_has_them() -> None:

@@ -22,7 +22,7 @@ def said(text: str) -> list[str]:
     """Return what is said of a text, without the file's name."""
     with pytest.raises(ConfigError) as caught:
         read("f", text)
-    return [str(each).removeprefix("f:") for each in caught.value.complaints]
+    return [str(each).removeprefix("f:") for each in caught.value.mistakes]
 
 
 def test_every_value_and_every_key_has_its_place() -> None:
@@ -38,14 +38,14 @@ def test_every_value_and_every_key_has_its_place() -> None:
     assert source.keys["ip_groups", 0, "ports"] == Place(5, 5)
 
 
-def test_complaint_stands_at_the_value_the_key_or_what_is_around() -> None:
+def test_mistake_stands_at_the_value_the_key_or_what_is_around() -> None:
     source = read("f", TEXT)
-    assert str(source.complaint(("ip_groups", 0, "name"), "no")) == "f:4:11: ip_groups[0].name: no"
-    at_key = source.complaint(("ip_groups", 0, "name"), "unknown", at_key=True)
+    assert str(source.mistake(("ip_groups", 0, "name"), "no")) == "f:4:11: ip_groups[0].name: no"
+    at_key = source.mistake(("ip_groups", 0, "name"), "unknown", at_key=True)
     assert str(at_key) == "f:4:5: ip_groups[0]: unknown"
-    missing = source.complaint(("ip_groups", 0, "type"), "is required")
+    missing = source.mistake(("ip_groups", 0, "type"), "is required")
     assert str(missing) == "f:4:5: ip_groups[0].type: is required"
-    assert str(source.complaint(("nothing",), "is required")) == "f:2:1: nothing: is required"
+    assert str(source.mistake(("nothing",), "is required")) == "f:2:1: nothing: is required"
 
 
 def test_paths_are_written_as_people_do() -> None:
@@ -115,7 +115,7 @@ def test_all_that_is_not_plain_is_named_at_once() -> None:
     assert places == ["1:4", "2:4", "3:1", "3:4"]
 
 
-def test_no_value_is_in_the_repr_or_in_a_complaint() -> None:
+def test_no_value_is_in_the_repr_or_in_a_mistake() -> None:
     assert SECRET not in repr(read("f", f"a: {SECRET}"))
     for sign in ("*", "&", "!", "'", "[", "@", "%"):
         assert SECRET not in str(said(f"a: {sign}{SECRET}"))
@@ -126,7 +126,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         source = read("f", text)
     except ConfigError as error:
-        assert all(str(each).isprintable() for each in error.complaints)  # noqa: PT017
+        assert all(str(each).isprintable() for each in error.mistakes)  # noqa: PT017
     else:
         assert () in source.values or source.value is None
 

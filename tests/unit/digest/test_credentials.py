@@ -120,7 +120,7 @@ def test_any_order_of_parameters_means_the_same(values: list[str], order: list[i
 
 
 @pytest.mark.parametrize(
-    ("field", "complaint"),
+    ("field", "mistake"),
     [
         (BOB.format('response="xyz"'), "response is not hexadecimal"),
         (BOB.format('response="٣٤"'), "response is not hexadecimal"),
@@ -142,8 +142,8 @@ def test_any_order_of_parameters_means_the_same(values: list[str], order: list[i
         ("Digest", "username is missing"),
     ],
 )
-def test_malformed_credentials_are_named(field: str, complaint: str) -> None:
-    with pytest.raises(BadCredentials, match="(?i)" + complaint.replace("*", r"\*")):
+def test_malformed_credentials_are_named(field: str, mistake: str) -> None:
+    with pytest.raises(BadCredentials, match="(?i)" + mistake.replace("*", r"\*")):
         parse_credentials(field)
 
 

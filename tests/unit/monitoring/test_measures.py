@@ -49,7 +49,7 @@ def test_processes_measure_beside_each_other_and_lose_nothing() -> None:
     measures = Measures()
     for place in range(4):
         if (pid := os.fork()) == 0:
-            measures.take_place(place)
+            measures.set_place(place)
             for _ in range(1000):
                 measures.decided(1e-4)
                 measures.looked_up(place == 0)

@@ -34,6 +34,6 @@ def test_module_for_a_definition_is_told_as_such() -> None:
     assert (found["app_python3.so"], found["htable.so"]) == ("", "")
 
 
-def test_complaint_says_what_to_type() -> None:
-    (complaint,) = (str(each) for each in missing([]) if each.module == "htable.so")
-    assert complaint == "htable.so is missing: apt install --reinstall kamailio"
+def test_mistake_says_what_to_type() -> None:
+    (mistake,) = (str(each) for each in missing([]) if each.module == "htable.so")
+    assert mistake == "htable.so is missing: apt install --reinstall kamailio"

@@ -180,7 +180,7 @@ def test_where_all_are_dead_it_is_told_at_once(
     clock.now += 1
     client.poll(0)
     client.ask("second", QUESTION, settings(peer))
-    detail = f"127.0.0.1:{peer.port}: has not answered of late, not asked"
+    detail = f"127.0.0.1:{peer.port}: has not answered recently, not asked"
     assert client.poll(0) == [("second", no_answer(detail))]
 
 

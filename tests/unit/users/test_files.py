@@ -46,8 +46,8 @@ def imported(table: UserTable) -> Import:
     return import_text
 
 
-def complaints(imported: Import, text: str | bytes, **how: object) -> list[str]:
-    """Return what is said of a bad file, each complaint without the file's name."""
+def mistakes(imported: Import, text: str | bytes, **how: object) -> list[str]:
+    """Return what is said of a bad file, each mistake without the file's name."""
     with pytest.raises(BadUserFile) as caught:
         imported(text, **how)
     assert all(line.isprintable() for line in str(caught.value).splitlines())
@@ -167,8 +167,8 @@ def test_bad_row_is_named_by_its_line_and_nothing_is_done(
     row: str, said: str, imported: Import, table: UserTable
 ) -> None:
     text = f"username,password,ip_group\n0000,x,Phones\n\n{row}\n9999,x,Phones\n"
-    (complaint,) = complaints(imported, text)
-    assert complaint.startswith(f"4: {said}")
+    (mistake,) = mistakes(imported, text)
+    assert mistake.startswith(f"4: {said}")
     assert usernames(table) == []
 
 
@@ -194,14 +194,14 @@ def test_bad_row_is_named_by_its_line_and_nothing_is_done(
     ],
 )
 def test_bad_file_is_named(text: bytes, said: str, imported: Import, table: UserTable) -> None:
-    (complaint,) = complaints(imported, text)
-    assert complaint.startswith(said)
+    (mistake,) = mistakes(imported, text)
+    assert mistake.startswith(said)
     assert usernames(table) == []
 
 
 def test_row_without_an_ip_group_needs_a_default(imported: Import) -> None:
     text = "username,password\n1001,x\n"
-    assert complaints(imported, text, default=None) == [
+    assert mistakes(imported, text, default=None) == [
         "2: names no IP Group; --ip-group, or --realm REALM=IP_GROUP, is for such rows"
     ]
 
@@ -209,18 +209,18 @@ def test_row_without_an_ip_group_needs_a_default(imported: Import) -> None:
 def test_all_bad_rows_are_named_in_order_up_to_a_limit(imported: Import, table: UserTable) -> None:
     table.add("Phones", "1001", REALM, "secret")
     text = "username,password\n1001,x\n1002,\n1003,x\n1003,x\n"
-    assert complaints(imported, text) == [
+    assert mistakes(imported, text) == [
         "2: 1001 exists already in the IP Group Phones, realm example.com",
         "3: has neither a password nor an H(A1)",
         "5: 1003 exists already in the IP Group Phones, realm example.com",
     ]
-    found = complaints(imported, "username,password\n" + "1009,\n" * 3000)
+    found = mistakes(imported, "username,password\n" + "1009,\n" * 3000)
     assert len(found) == 21
     assert found[-1].endswith(" 2980 more rows are wrong")
     assert usernames(table) == ["1001"]
 
 
-def test_complaint_tells_no_password(imported: Import) -> None:
+def test_mistake_tells_no_password(imported: Import) -> None:
     secret = "hunter2-is-secret"
     for text in (
         f"username,password\n1001,{secret},x\n",
@@ -231,7 +231,7 @@ def test_complaint_tells_no_password(imported: Import) -> None:
         f"username,ha1_md5\n1001,{secret}\n",
         f"[SBC]\n1001,{secret}\n",
     ):
-        assert secret not in str(complaints(imported, text))
+        assert secret not in str(mistakes(imported, text))
 
 
 # Replacing, trying
@@ -252,7 +252,7 @@ def test_bad_or_empty_file_does_not_replace_the_table(
     text: str, imported: Import, table: UserTable
 ) -> None:
     table.add("Phones", "1001", REALM, "secret")
-    assert complaints(imported, text, replace=True)
+    assert mistakes(imported, text, replace=True)
     assert usernames(table) == ["1001"]
 
 
@@ -260,7 +260,7 @@ def test_dry_run_tells_the_same_and_changes_nothing(imported: Import, table: Use
     table.add("Phones", "1001", REALM, "secret")
     assert imported("username,password\n1002,x\n", dry_run=True) == {"Phones": 1}
     assert imported("username,password\n1002,x\n", dry_run=True, replace=True) == {"Phones": 1}
-    assert complaints(imported, "username,password\n1001,x\n", dry_run=True)
+    assert mistakes(imported, "username,password\n1001,x\n", dry_run=True)
     assert usernames(table) == ["1001"]
 
 
@@ -288,7 +288,7 @@ def test_identities_are_imported_each_for_one_user(imported: Import, table: User
     first = "username,password,identities\n1001,x,+4930* +49401\n1002,x,\n"
     imported(first)
     assert table.all_identities() == {("Phones", "1001", REALM): ["+4930*", "+49401"]}
-    assert complaints(imported, "username,password,identities\n1003,x,+49401\n1004,x,a@b\n") == [
+    assert mistakes(imported, "username,password,identities\n1003,x,+49401\n1004,x,a@b\n") == [
         "2: +49401 is the number of 1001 already, in Phones",
         "3: 'a@b' is no identity: a number such as +4930123456, or a prefix such as +4930123*",
     ]
@@ -389,7 +389,7 @@ def test_rows_that_fit_are_imported_though_others_do_not(tmp_path: Path) -> None
         assert import_users(table, source) == {"Phones": 2}
         assert [user.username for user in table.users()] == ["1", "2"]
     assert source.skipped == 2
-    assert [line.partition(": ")[0] for line in source.complaints()] == [
+    assert [line.partition(": ")[0] for line in source.mistakes()] == [
         "users.tsv:3",
         "users.tsv:4",
     ]

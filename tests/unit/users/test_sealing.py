@@ -177,7 +177,7 @@ def test_value_does_not_open_with_another_key(seals: Seals, tmp_path: Path) -> N
         other.open(seals.seal(USER), all_sealed=True)
 
 
-def test_no_complaint_shows_a_key_or_a_value(seals: Seals, tmp_path: Path) -> None:
+def test_no_mistake_shows_a_key_or_a_value(seals: Seals, tmp_path: Path) -> None:
     other = Seals(tmp_path / "other.seal")
     other.make()
     sealed = seals.seal(USER)

@@ -38,7 +38,7 @@ def imported(folder: Path, path: Path) -> list[tuple[object, ...]]:
     with as_csv(path, PHONES, {}) as (content, unfit), UserTable(url) as table:
         source = UserFile(content, "subscriber", [PHONES], PHONES)
         for line, message in unfit:
-            source.complain(line, message)
+            source.note_mistake(line, message)
         import_users(table, source)
         return [
             (u.username, u.local_user, u.realm, u.ha1s.get("MD5"), u.ha1s.get("SHA-256"))
@@ -113,7 +113,7 @@ def test_domains_go_to_their_ip_groups_and_the_others_are_named(tmp_path: Path) 
         ]
         source = UserFile(content, "subscriber", [PHONES, BRANCH], skip=True)
         for line, message in unfit:
-            source.complain(line, message)
+            source.note_mistake(line, message)
         assert import_users(table, source) == {"Phones": 1, "Branch": 1}
         assert [(u.ip_group, u.username, u.realm) for u in table.users()] == [
             ("Branch", "1003", "example.org"),
