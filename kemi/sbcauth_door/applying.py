@@ -67,10 +67,7 @@ def apply(decision: Decision, request: Request, service: Service, *, waited: boo
 
 def let_in(decision: Accept, request: Request, service: Service, *, waited: bool = False) -> int:
     """Tell the route block who the sender is, and where the request may go."""
-    ip_group, username, user, realm, *_, word, is_renewal = decision
-    if is_renewal:
-        _renew(user, realm, ip_group)
-        return _RENEWED
+    ip_group, username, user, realm, word = (*decision[:4], decision.word)
     method = request.method
     registers = method == "REGISTER"
     if not waited and (method != KEPT_HERE or word is not _DIGEST):
@@ -88,16 +85,24 @@ def let_in(decision: Accept, request: Request, service: Service, *, waited: bool
     return _ACCEPTED
 
 
-def _renew(user: str, realm: str, ip_group: str) -> None:
+def renew(decision: Accept, request: Request) -> int:
     """Tell the route block what to save, and where the phone is reached; raises Unavailable.
 
     Beside that stands whose it is, as route[NAME_PHONE] of kamailio.cfg has it.
     """
+    ksr.log(decision, request)
+    ip_group, _, user, realm, *_ = decision
     received = f"sip:{current.source_address}:{current.contact.partition(' ')[0]}"
     owner = _digits(ip_group)
     if owner and len(user) < _LONGEST_NAME:
         received += f";g={owner};a={user.encode().hex()}"
-    ksr.renew(f"{user}@{realm}", received, ip_group)
+    if (
+        _set("$var(aor)", f"{user}@{realm}") != 1
+        or _set("$avp(received)", received) != 1
+        or _set("$avp(sbcauth_ip_group)", ip_group) != 1
+    ):
+        raise ksr.half_told()
+    return _RENEWED
 
 
 @lru_cache(1000)
@@ -107,6 +112,7 @@ def _digits(ip_group: str) -> str:
     return name.hex() if len(name) < _LONGEST_NAME else ""
 
 
+_set = KSR.pv.sets
 _LONGEST_NAME = 45
 _ACCEPTED, _RENEWED, _DIGEST = ReturnCode.ACCEPTED, ReturnCode.RENEWED, Word.DIGEST
 

@@ -132,7 +132,7 @@ class CurrentRequest:
             which = hash((_get_call_id(), first("CSeq")))  # the same in all workers: they are forks
         except UnicodeDecodeError:
             return None
-        self._begun = begun = f"{nonce_count} {which}"
+        self._begun = begun = f"{nonce_count} {which}".encode("utf-8", "replace")
         self.in_progress.begin(begun)
         self.contact = contact = f"{_get_source_port()} {contact}"
         return contact

@@ -8,35 +8,34 @@ has been.
 """
 
 import mmap
+from collections.abc import Callable
+from functools import partial
+from struct import Struct
 
 _PLACES = 512
-_SIZE = 64
-"""Bytes of a place."""
-_NOTHING = bytes(_SIZE)
+_PLACE = Struct("64s")
+"""What a worker writes down; what is shorter is filled up with zeros."""
 
 
 class InProgress:
     """What each worker is carrying out; made before the fork.
 
-    A process without a place of its own writes down nothing.
+    `begin` writes down what is about to be carried out. A process without a place of its own
+    writes down nothing.
     """
 
+    begin: Callable[[bytes], object]
+
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _PLACES * _SIZE)
-        self._mine: slice | None = None
+        self._memory = mmap.mmap(-1, _PLACES * _PLACE.size)
+        self.begin = bytes
 
     def set_rank(self, rank: int) -> None:
         """Write at the place of the worker with this rank, which no other has."""
         if 0 < rank < _PLACES:
-            self._mine = slice(rank * _SIZE, (rank + 1) * _SIZE)
+            self.begin = partial(_PLACE.pack_into, self._memory, rank * _PLACE.size)
 
-    def begin(self, request: str) -> None:
-        """Write down what is about to be carried out."""
-        if self._mine:
-            self._memory[self._mine] = request.encode("utf-8", "replace")[:_SIZE].ljust(_SIZE)
-
-    def is_of_another(self, request: str) -> bool:
+    def is_of_another(self, request: bytes) -> bool:
         """Tell whether another worker carries out this request; this one does not."""
-        if self._mine:
-            self._memory[self._mine] = _NOTHING
-        return self._memory.find(request.encode("utf-8", "replace")[:_SIZE].ljust(_SIZE)) >= 0
+        self.begin(b"")
+        return self._memory.find(_PLACE.pack(request)) >= 0

@@ -201,19 +201,19 @@ def remove_credentials(request: Request, realm: str) -> None:
 def set_word(word: Word | None) -> None:
     """Tell the route block on whose word the request goes on; raises Unavailable."""
     if word and _set("$avp(sbcauth_word)", word) != 1:
-        raise _half_told()
+        raise half_told()
 
 
 def set_identity(number: str, realm: str) -> None:
     """Tell the route block how the sender is known to servers; raises Unavailable."""
     if number and _set("$avp(sbcauth_identity)", f"sip:{escaped(number)}@{realm}") != 1:
-        raise _half_told()
+        raise half_told()
 
 
 def set_local_user(local_user: str) -> None:
     """Tell the route block whose word it is, where From does not say it; raises Unavailable."""
     if local_user and _set("$avp(sbcauth_local_user)", escaped(local_user)) != 1:
-        raise _half_told()
+        raise half_told()
 
 
 def admit(
@@ -230,17 +230,7 @@ def admit(
         or _set("$avp(sbcauth_ip_group)", ip_group) != 1
         or _set("$avp(sbcauth_realm)", realm) != 1
     ):
-        raise _half_told()
-
-
-def renew(aor: str, received: str, ip_group: str) -> None:
-    """Tell the route block of a registration that is renewed; raises Unavailable."""
-    if (
-        _set("$var(aor)", aor) != 1
-        or _set("$avp(received)", received) != 1
-        or _set("$avp(sbcauth_ip_group)", ip_group) != 1
-    ):
-        raise _half_told()
+        raise half_told()
 
 
 def escaped(user: str) -> str:
@@ -260,31 +250,31 @@ def escaped(user: str) -> str:
 def set_origin(ip_group: str, realm: str) -> None:
     """Tell the route block which IP Group the request is from; raises Unavailable."""
     if _set("$avp(sbcauth_ip_group)", ip_group) != 1 or _set("$avp(sbcauth_realm)", realm) != 1:
-        raise _half_told()
+        raise half_told()
 
 
 def set_route(route: Route) -> None:
     """Tell the route block where the request may go; raises Unavailable."""
     if route.out_of_reach and _set("$avp(sbcauth_out_of_reach)", "1") != 1:
-        raise _half_told()
+        raise half_told()
     if route.apart:
         KSR.pv.unset("$avp(sbcauth_realm)")
         for realm in reversed(route.realms_of(text("rd"))):  # the last one is the first
             if _set("$avp(sbcauth_realm)", realm) != 1:
-                raise _half_told()
+                raise half_told()
     if not route.route_to:
         return
     avps = [("route_to", route.route_to), ("peer", route.peer)]
     avps += (("next_hop", uri) for uri in reversed(route.next_hops))  # the last one is the first
     for name, value in avps:
         if value and _set(f"$avp(sbcauth_{name})", value) != 1:
-            raise _half_told()
+            raise half_told()
 
 
 _set = KSR.pv.sets
 
 
-def _half_told() -> Unavailable:
+def half_told() -> Unavailable:
     """Return the error: the route block must not go on with half of what it is told."""
     return Unavailable("shared memory is full")
 

@@ -19,7 +19,7 @@ from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
 from sbcauth_door import dialogs, ready
 from sbcauth_door import request as ksr
-from sbcauth_door.applying import apply, apply_within, fail, let_in, refuse, unknown_dialog
+from sbcauth_door.applying import apply, apply_within, fail, let_in, refuse, renew, unknown_dialog
 from sbcauth_door.asking import AskingRoutes
 from sbcauth_door.connections import Overdue
 from sbcauth_door.current import read_request, set_rank
@@ -51,7 +51,7 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
             self.authenticate = metrics.timed(self.authenticate)  # type: ignore[method-assign]
         self._service: Service
         self._decide: Callable[[Request, int], Decision]
-        self._decision: Decision
+        self._renewal: Accept
         self._next_look = 0.0
         self._overdue = Overdue()
 
@@ -80,10 +80,12 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
                 self._look(now)
             request = read_request(msg)
             decision = self._decide(request, int(now))
-            if type(decision) is Ask:
+            if isinstance(decision, Accept) and decision.is_renewal:
+                self._renewal = decision
+                return renew(decision, request)
+            if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
             ksr.log(decision, request)
-            self._decision = decision
             return apply(decision, request, self._service)
         except Retransmission:
             return ReturnCode.ANSWERED
@@ -95,10 +97,7 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
     def admit(self, msg: object = None, *_: object) -> int:
         """Tell the route block all of a renewal that it will not carry out as one."""
         try:
-            if not isinstance(self._decision, Accept):
-                return ReturnCode.ANSWERED
-            decision = self._decision._replace(is_renewal=False)
-            return let_in(decision, read_request(msg), self._service)
+            return let_in(self._renewal, read_request(msg), self._service)
         except Exception:
             return fail()
 
