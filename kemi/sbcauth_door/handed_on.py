@@ -40,7 +40,7 @@ class NodeRoutes:
     @answering
     def watch_nodes(self, service: Service, _: str) -> int:
         """Look after nodes that were away."""
-        nodes.watch()
+        nodes.watch(time.monotonic())
         return ReturnCode.PASSED
 
     @answering

@@ -24,8 +24,11 @@ _ROUTE = re.compile(r"<[^<>]*>")
 _MOST_ROUTES = 20
 _TELL_ALL = '{"action":3}'
 """What dmq_usrloc is asked for all registrations by."""
-_BETWEEN_PINGS = 5
-"""Seconds between two questions to a node that is away."""
+_PING, _PING_OF_AWAY = 2, 5
+"""Seconds between two questions whether a node is there. Each without an answer is a line of
+Kamailio's log, five seconds later."""
+_STOPPED = 3.0
+"""Seconds between two looks after which this node was stopped, or had no time."""
 _set = KSR.pv.sets
 
 
@@ -48,7 +51,8 @@ class Nodes:
         self._own: NodeAddress | None = None
         self._others: dict[str, NodeAddress] = {}
         self._names: dict[tuple[str, int], str] = {}
-        self._away: dict[str, int] = {}
+        self._away: set[str] = set()
+        self._looked, self._looks = 0.0, 0
         self._sockets: list[Place] = []
 
     def belong_to(self, cluster: ClusterSettings | None) -> None:
@@ -138,19 +142,23 @@ class Nodes:
                 places.append(place)
         return places
 
-    def watch(self) -> None:
-        """Look after nodes that are away; called each second by a process of its own.
+    def watch(self, now: float) -> None:
+        """Look after the other nodes; called each second by a process of its own.
 
-        One that does not answer is asked whether it is back. When it is, both tell each other who
-        is registered: it has missed what happened meanwhile.
+        `now` is of a clock that nobody sets. Kamailio would ask only each minute whether they are
+        there. When one is back, or this one was stopped itself, both tell each other who is
+        registered: they have missed what happened meanwhile.
         """
+        was_stopped = self._looked and now - self._looked > _STOPPED
+        self._looked, self._looks = now, self._looks + 1
         for name, is_there in self._are_there().items():
-            uri, ticks = self._others[name].uri, self._away.pop(name, -1)
+            uri, was_away = self._others[name].uri, name in self._away
+            if self._looks % (_PING if is_there else _PING_OF_AWAY) == 0:
+                KSR.dmq.send_message("sbcauth", uri, "ping", "text/plain")
             if not is_there:
-                self._away[name] = ticks + 1
-                if self._away[name] % _BETWEEN_PINGS == 0:
-                    KSR.dmq.send_message("sbcauth", uri, "ping", "text/plain")
-            elif ticks >= 0:
+                self._away.add(name)
+            elif was_away or was_stopped:
+                self._away.discard(name)
                 KSR.dmq.send_message("usrloc", uri, _TELL_ALL, "application/json")
                 KSR.dmq.send_message("sbcauth", uri, "back", "text/plain")
 

@@ -6,7 +6,9 @@
 They have the same users and keys, in files of their own. Phones reach them at ports of 127.0.0.1.
 """
 
+import os
 import shutil
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +43,23 @@ class Node(Server):
         except (RpcError, NotRunning):
             return []
         return [each["Contact"] for each in found["Contacts"]]
+
+    @property
+    def registrations_file(self) -> Path:
+        """Return the file in which this node's registrations survive a restart."""
+        return self.folder / "sbcauth-registrations.db"
+
+    def kill(self) -> None:
+        """End all of its processes at once, as a crash of the machine would."""
+        os.killpg(self.pid, signal.SIGKILL)  # the session that we started
+        self.stop()
+
+    def sees(self, other: "Node") -> bool:
+        """Tell whether another node answers, as far as this one's Kamailio knows."""
+        found = self.rpc.call("dmq.list_nodes")
+        return any(
+            each["host"] == other.private[0] and each["status"] == "active" for each in found
+        )
 
     def forget(self, user: str) -> None:
         """Have this node's Kamailio forget a user's Contacts."""
