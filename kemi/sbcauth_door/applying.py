@@ -78,11 +78,26 @@ def let_in(decision: Accept, request: Request, service: Service, *, waited: bool
     if not registers and is_of_users(service, ip_group):
         ksr.set_identity(service.server.asserted_number(decision, request), realm)
     route = service.routes[ip_group, registers]
-    local_user = user if user.isalnum() and user.isascii() else ksr.escaped(user)
+    if user.isalnum() and user.isascii():
+        local_user = user
+    else:
+        local_user = ksr.escaped(user)
+        if method == KEPT_HERE and not ksr.is_text(local_user):
+            return _refuse_name(decision, request)
     ksr.admit(username, local_user, route.ip_group, route.realm, word)
     if route.route_to or route.apart:
         ksr.set_route(route)
     return _ACCEPTED
+
+
+def _refuse_name(decision: Accept, request: Request) -> int:
+    """Refuse to register a user whose name no registrar keeps."""
+    ip_group, username = decision[:2]
+    detail = "To has a user that is no text in UTF-8"
+    refusal = Reject(400, "Bad Request", Reason.BAD_REGISTRATION, ip_group, username, detail=detail)
+    ksr.log(refusal, request)
+    ksr.refuse(refusal)
+    return ReturnCode.ANSWERED
 
 
 def renew(decision: Accept, request: Request) -> int:

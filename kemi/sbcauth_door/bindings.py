@@ -111,7 +111,7 @@ def fetched(aor: str, profile: str = PROFILE) -> Iterator[list[int]]:
 
     One that was taken away stays in the list, expired, until the database has been told.
     """
-    nobodys = aor.startswith("sip:@") or "%00" in aor
+    nobodys = aor.startswith("sip:@") or not ksr.is_text(aor)
     if nobodys or KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
         yield []  # nobody's; Kamailio would call a user that is none an error
         return

@@ -67,12 +67,12 @@ class RegistrarRoutes:
     def called_user(self, service: Service, _: str) -> int:
         """Tell the route block who is called, as the registrar knows him: in UTF-8, unescaped.
 
-        Nobody's name has a NUL in it, at which Kamailio's own text would end.
+        Nobody has a name that is no text.
         """
-        user = unescaped(ksr.text("rU"))
-        if "\0" in user:
+        user = ksr.escaped(unescaped(ksr.text("rU")))
+        if not ksr.is_text(user):
             return NOT_FOUND
-        KSR.pv.sets("$var(called)", ksr.escaped(user))
+        KSR.pv.sets("$var(called)", user)
         return GO_ON
 
     @answering

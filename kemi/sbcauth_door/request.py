@@ -4,6 +4,7 @@ Kamailio hands text over as UTF-8 and raises where bytes are none; those are fet
 hexadecimal, so that every byte reaches the digest as it was sent.
 """
 
+import re
 import traceback
 from base64 import b64decode
 from collections.abc import Iterable
@@ -245,6 +246,14 @@ def escaped(user: str) -> str:
         letter if "\x80" <= letter < "\ud800" or letter > "\udfff" else quote(to_bytes(letter), "")
         for letter in user
     )
+
+
+def is_text(local_user: str) -> bool:
+    """Tell whether an escaped user part is text: in UTF-8, and without a NUL."""
+    return not _NO_TEXT.search(local_user)
+
+
+_NO_TEXT = re.compile("%(?:00|[89A-Fa-f])")
 
 
 def set_origin(ip_group: str, realm: str) -> None:

@@ -8,18 +8,11 @@ import kamailio
 import pytest
 from certificates import make_tls_config
 from kamailio import Server
-from log_of_kamailio import check_log, unexpected_errors
+from log_of_kamailio import check_log
 from phone import Endpoint, Phone
 from real_programs import baresip, sipp
 
 __all__ = ["baresip", "sipp"]  # fixtures of all modules
-READ_FOR_ERRORS = {
-    "test_calls", "test_challenges_on_the_wire", "test_classification_on_the_wire",
-    "test_dialogs", "test_dialogs_attacked", "test_modes_meet", "test_passing_through",
-    "test_pyrad_server", "test_repeated_registrations", "test_sbc_as_client", "test_uac_client",
-    "test_who_reaches_whom", "test_words",
-}  # fmt: skip
-"""Modules in which any other such line fails the test; conversations and the attacker look, too."""
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +42,16 @@ def server(
         processes = server.processes()
         yield server
         assert processes <= server.processes(), "a worker was lost"
-    check_log(server)
-    if module.__name__ in READ_FOR_ERRORS:
-        assert not unexpected_errors(server.log())
+    check_log(server, getattr(module, "ERRORS_MEANT", ()))
 
 
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
     """Start further servers, for this test alone; arguments are those of Server.
 
-    A server that is not to be `well` may have a bug in its log.
+    A server that is not to be `well` may have a bug, and any error, in its log.
     """
+    meant = getattr(request.module, "ERRORS_MEANT", ())
     with ExitStack() as stack:
 
         def start(config: str, *, well: bool = True, **options: object) -> Server:
@@ -67,7 +59,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             folder.mkdir()
             server = Server(folder, config, **options)  # type: ignore[arg-type]
             if well:
-                stack.callback(check_log, server)
+                stack.callback(check_log, server, meant)
             return stack.enter_context(server)
 
         yield start

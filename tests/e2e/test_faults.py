@@ -20,6 +20,11 @@ from repository import REPOSITORY
 
 from sbcauth.installation import kamailio_cfg
 
+ERRORS_MEANT = (
+    r"shm|out of mem|shared memory",
+    r"htable .*cannot (create|set)",
+    r"t_newtran\(\): new_t failed",
+)  # memory ends
 CONFIG = """\
 realm: example.com
 attempt_window: 2

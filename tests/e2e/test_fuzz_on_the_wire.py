@@ -20,6 +20,7 @@ SHARED_GROWTH = 2 * 1024
 """KiB of shared memory that may still be in use once the transactions have ended."""
 OUR_LONGEST_LINE = 1000
 """Characters of the longest log line of sbcauth; Kamailio's own may quote a request."""
+ERRORS_MEANT = ("",)  # what is sent is no SIP
 CONFIG = """
 realm: example.com
 max_auth_attempts: 100

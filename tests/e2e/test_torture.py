@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from kamailio import wait_for
 
+ERRORS_MEANT = ("",)  # what is sent is no SIP
 CONFIG = """
 realm: example.com
 ip_groups:
