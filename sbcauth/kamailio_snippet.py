@@ -187,6 +187,17 @@ route[SBCAUTH_SERVE_METRICS] {
 }
 """
 
+_NEWS_PROCESS = """\
+modparam("rtimer", "timer", "name=sbcauth_news;interval=1000u;mode=1;")
+modparam("rtimer", "exec", "timer=sbcauth_news;route=SBCAUTH_NEWS")
+"""
+_NEWS_ROUTE = """
+# Another process follows what the other nodes of the cluster count.
+route[SBCAUTH_NEWS] {
+	python_exec("follow_news");
+}
+"""
+
 
 def snippet(
     config_file: Path,
@@ -205,8 +216,10 @@ def snippet(
     it, none can be asked. `metrics` is where they are served, if at all, and `rpc_socket` the
     socket of the module jsonrpcs, which has some of them. `registrar` is the table in which the
     route block keeps every registration that is accepted, if it does. With `dialogs`, those are
-    sealed; they have to be where `cluster` has this node's address.
+    sealed; they have to be where `cluster` has this node's address. A node that counts with the
+    others has a process that follows their news.
     """
+    with_engine = cluster is not None and cluster.engine is not None
     definitions: dict[str, Path | str] = {"SBCAUTH_CONFIG": config_file}
     modules, parameters, routes = list(_MODULES), _TABLES, _CALL
     parameters += f'modparam("app_python3", "load", "{script}")\n'
@@ -225,9 +238,12 @@ def snippet(
         definitions |= {"SBCAUTH_METRICS": metrics, "SBCAUTH_RPC_SOCKET": rpc_socket}
         parameters += _METRICS_PROCESS
         routes += _METRICS_ROUTE
+    if with_engine:
+        parameters += _NEWS_PROCESS
+        routes += _NEWS_ROUTE
     if registrar:
         definitions["SBCAUTH_REGISTRAR"] = registrar
-    if (radius_route or metrics) and "rtimer" not in modules:
+    if (radius_route or metrics or with_engine) and "rtimer" not in modules:
         modules.append("rtimer")
     defined = "".join(f'#!define {name} "{value}"\n' for name, value in definitions.items())
     loaded = "".join(f'loadmodule "{module}.so"\n' for module in (*modules, "app_python3"))

@@ -44,16 +44,30 @@ def of_server(keys: Iterable[NonceKey], config_file: Path) -> tuple[NonceKey, ..
     Another machine, or another configuration, makes other keys of a copied file. It costs a phone
     one more challenge when a server moves.
     """
+    who = _server(config_file)
+    return tuple(
+        NonceKey(key.id, blake2s(who, key=key.secret, person=b"server").digest()) for key in keys
+    )
+
+
+def server_name(config_file: Path) -> str:
+    """Return a name that no other server has: another machine, or another configuration."""
+    return blake2s(_server(config_file), digest_size=12, person=b"name").hexdigest()
+
+
+def fingerprint(secrets: Iterable[bytes]) -> str:
+    """Return what tells secrets from others, and nothing else of them."""
+    return blake2s(b"\0".join(secrets), digest_size=6, person=b"same").hexdigest()
+
+
+def _server(config_file: Path) -> bytes:
     with suppress(OSError):
         config_file = config_file.resolve()
     try:
         machine = Path("/etc/machine-id").read_bytes().strip()
     except OSError:
         machine = b""
-    who = b"\0".join((machine, gethostname().encode(), os.fsencode(config_file)))
-    return tuple(
-        NonceKey(key.id, blake2s(who, key=key.secret, person=b"server").digest()) for key in keys
-    )
+    return b"\0".join((machine, gethostname().encode(), os.fsencode(config_file)))
 
 
 def rotate(path: Path, now: float, reload: Callable[[], None]) -> tuple[NonceKey, ...]:

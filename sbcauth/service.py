@@ -8,6 +8,7 @@ from sbcauth.config.load import Config
 from sbcauth.digest.nonces import NonceKey
 from sbcauth.policy.as_client import ClientAccount, PeerChallenge, account_for
 from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.cluster import Cluster
 from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
 from sbcauth.policy.dialogs import Cipher, Seals
@@ -60,7 +61,7 @@ class Service:
 
     `routes` says where requests of an IP Group go: by its name, and whether they stay here, as a
     REGISTER does that we have accepted ourselves. `registrations` is the registrar, where there is
-    one, and `cluster` the nodes of which this is one.
+    one, and `cluster` the nodes of which this is one; `counting` counts with them.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Service:
         ciphers: Sequence[Cipher] = (),
         registrations: Registrations | None = None,
         cluster: ClusterSettings | None = None,
+        counting: Cluster | None = None,
     ) -> None:
         database, key_file = sqlite_url(config.users_file), config.ha1_key_file
         self._users = (
@@ -112,6 +114,7 @@ class Service:
             config.unclassified_requests,
             started_at,
             registrations,
+            counting,
         )
 
     def decide(self, request: Request, now: float, verdict: Verdict | None = None) -> Decision:

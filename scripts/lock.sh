@@ -23,9 +23,9 @@ lock() {
 		--no-header --annotation-style line --output-file "$file" "$@" pyproject.toml
 }
 
-lock requirements.lock --extra build --extra postgresql --extra console "$@"
+lock requirements.lock --extra build --extra cluster --extra postgresql --extra console "$@"
 # What the server runs with is the same where it is tested.
-lock requirements-dev.lock --extra build --extra postgresql --extra console --extra dev --constraint requirements.lock "$@"
+lock requirements-dev.lock --extra build --extra cluster --extra postgresql --extra console --extra dev --constraint requirements.lock "$@"
 # The mutation tester brings a terminal interface along, which nobody needs who only runs the tests.
-lock requirements-mutants.lock --extra build --extra postgresql --extra console --extra dev --extra mutants \
+lock requirements-mutants.lock --extra build --extra cluster --extra postgresql --extra console --extra dev --extra mutants \
 	--constraint requirements-dev.lock "$@"

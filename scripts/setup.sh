@@ -14,6 +14,11 @@ lock=requirements.lock
 if [ "${1:-run}" = test ]; then
 	packages="$packages sip-tester sipsak baresip-core fail2ban freeradius procps systemd systemd-journal-remote faketime iproute2 mandoc nftables"
 	packages="$packages kamailio-websocket-modules chromium linphone-cli libnet-sip-perl postgresql"
+	# What the nodes of a cluster count with, in tests: Debian 12 has Redis, Debian 13 Valkey as well.
+	case $(. /etc/os-release && echo "${VERSION_ID:-}") in
+	12) packages="$packages redis-server" ;;
+	*) packages="$packages valkey-server" ;;
+	esac
 	command -v npm >/dev/null || packages="$packages npm"
 	lock=requirements-dev.lock
 fi
@@ -40,7 +45,7 @@ if [ -n "$missing" ]; then
 	# shellcheck disable=SC2086 # words are wanted
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends \
 		$missing >/dev/null
-	for service in kamailio freeradius fail2ban systemd-journal-remote postgresql; do
+	for service in kamailio freeradius fail2ban systemd-journal-remote postgresql redis-server valkey-server; do
 		case $missing in *" $service"*)
 			as_root systemctl disable --quiet "$service" 2>/dev/null || true ;;
 		esac

@@ -21,6 +21,7 @@ from sbcauth_door import dialogs, ready
 from sbcauth_door import request as ksr
 from sbcauth_door.applying import apply, apply_within, fail, let_in, refuse, renew, unknown_dialog
 from sbcauth_door.asking import AskingRoutes
+from sbcauth_door.cluster import Node
 from sbcauth_door.connections import Overdue
 from sbcauth_door.current import read_request, set_rank
 from sbcauth_door.dialog_routes import DialogRoutes
@@ -42,8 +43,10 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
         file: Path,
         waiting: Waiting,
         metrics: "Metrics | None" = None,
+        node: Node | None = None,
     ) -> None:
         super().__init__(services)
+        self._node = node
         self._file = file
         self._waiting = waiting
         self._metrics = metrics
@@ -150,6 +153,16 @@ class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
         except Exception:
             ksr.log_bug()
             return -1
+
+    def follow_news(self, msg: object = None, *_: object) -> int:
+        """Follow what the other nodes count; called by the process that does nothing else."""
+        try:
+            if self._node:
+                self._node.follow_news()
+        except Exception:
+            ksr.complain()
+            time.sleep(1)  # a bug that lasts must not fill the log
+        return ReturnCode.PASSED
 
     def serve_metrics(self, msg: object = None, *_: object) -> int:
         """Answer a scrape; called by the process for metrics, which has nothing else to do."""

@@ -26,6 +26,7 @@ from sbcauth_door import bindings, outcomes, registration_limits, registrations
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
 from sbcauth_door import request as ksr
+from sbcauth_door.cluster import Node
 from sbcauth_door.nodes import nodes
 from sbcauth_door.routing import Worker as Worker
 from sbcauth_door.state import (
@@ -65,17 +66,18 @@ def start() -> Worker:
             measures = metrics.measures if metrics else None
             shared, now = KamailioState(), int(time.time())
             nodes.belong_to(config.cluster)
+            outcomes.follow(config)
+            node = Node(config, shared)
             services = Reloaded(
                 config,
                 os.environ,
-                lambda config: _service(config, shared, now, measures),
+                lambda config: _service(config, shared, now, measures, node),
                 lambda text: _tell_reload(text, stamp(config)),
                 turn,
             )
             set_dialog_key(dialog_key(config.nonce_key_file))
-            _started.append(
-                Worker(services, config.file, Waiting(time.time, ExternalRecord(measures)), metrics)
-            )
+            waiting = Waiting(time.time, ExternalRecord(measures))
+            _started.append(Worker(services, config.file, waiting, metrics, node))
             gc.freeze()  # what is made up to here stays: no worker need look through it again
         except SbcAuthError as error:
             for line in str(error).splitlines():
@@ -95,9 +97,14 @@ def _metrics() -> "Metrics | None":
 
 
 def _service(
-    config: Config, shared: SharedState, started_at: int, measures: Measures | None
+    config: Config, shared: SharedState, started_at: int, measures: Measures | None, node: Node
 ) -> Service:
-    keys = of_server(load_or_create(config.nonce_key_file), config.file)
+    counting = node.counting(config)
+    keys = (
+        counting.authorities.own
+        if counting
+        else of_server(load_or_create(config.nonce_key_file), config.file)
+    )
     looked_up = measures.looked_up if measures else None
     _tell_what_is_in_force(config, keys[0].id)
     registered = bindings.KamailioRegistrations()
@@ -105,7 +112,15 @@ def _service(
         registration_limits.tell_limits(config.ip_groups)
     sealing = ciphers(config.nonce_key_file)
     service = Service(
-        config, shared, keys, started_at, looked_up, sealing, registered, nodes.cluster
+        config,
+        shared,
+        keys,
+        started_at,
+        looked_up,
+        sealing,
+        registered,
+        nodes.cluster,
+        counting,
     )
     outcomes.follow(config)
     return service

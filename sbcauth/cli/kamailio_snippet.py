@@ -52,8 +52,8 @@ def kamailio_snippet(
     if registrar and not re.fullmatch(r"\w+", registrar):
         raise typer.BadParameter(f"{registrar!a} is no name of a table")
     nodes = load(context.obj.resolve(), os.environ).cluster if cluster else None
-    if cluster and (nodes is None or nodes.address is None):
-        raise typer.BadParameter("the configuration has no cluster.address")
+    if cluster and (nodes is None or not (nodes.address or nodes.engine)):
+        raise typer.BadParameter("the configuration has no cluster.address, and no cluster.engine")
     text = snippet(
         context.obj.resolve(),
         script(),

@@ -9,7 +9,7 @@ import typer
 
 from sbcauth.cli import completion
 from sbcauth.cli.help import WithWholeSentences
-from sbcauth.cli.options import AsJSON, Socket, rpc
+from sbcauth.cli.options import AsJSON, Socket, cluster_of, rpc
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.lockouts import Lockout, Wanted, clear_all, lockouts
@@ -97,14 +97,14 @@ def clear(
     wanted = Wanted(ip_group, source, username)
     if everybody == any(each is not None for each in wanted):
         raise typer.BadParameter("say whom: USERNAME, --ip-group, --source; or --all alone")
-    server = rpc(context, socket)
+    server, cluster = rpc(context, socket), cluster_of(context)
     if everybody:
-        print(f"cleared {counted(clear_all(server, time.time()), 'lockout')}")
+        print(f"cleared {counted(clear_all(server, time.time(), cluster), 'lockout')}")
         return
     found = lockouts(server, time.time(), wanted)
     if not found:
         raise NobodyLockedOut("nobody is locked out who fits; sbcauth lockout list shows them all")
-    clear_these(server, found)
+    clear_these(server, found, cluster)
     for each in found:
         print(f"cleared {each.username} from {each.source} in {each.ip_group}")
 

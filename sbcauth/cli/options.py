@@ -1,10 +1,15 @@
 """Options that several commands have, in the same words."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sbcauth.cluster.settings import ClusterSettings
+from sbcauth.config.load import load
+from sbcauth.exceptions import ConfigError
 from sbcauth.monitoring.metrics_server import Endpoint, NoMetrics
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.monitoring.servers import server_of
@@ -39,6 +44,13 @@ Socket = Annotated[
 def rpc(context: typer.Context, socket: Path | None) -> Rpc:
     """Return the server that a command is about."""
     return Rpc(socket) if socket else server_of(context.obj)
+
+
+def cluster_of(context: typer.Context) -> ClusterSettings | None:
+    """Return what the configuration says of a cluster; nothing where it cannot be read."""
+    with suppress(ConfigError):
+        return load(context.obj, os.environ).cluster
+    return None
 
 
 def _endpoint(text: str) -> str:

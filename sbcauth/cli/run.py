@@ -83,6 +83,8 @@ def command(
         options += ["-A", "WITH_TLS"]
     if metrics:
         options += ["-A", "WITH_METRICS"]
+    if cluster and cluster.engine:
+        options += ["-A", "WITH_ENGINE"]
     if cluster and cluster.address:
         listen = [*listen, f"udp:{cluster.address.socket}"]
         options += ["-A", "WITH_CLUSTER", "-A", f"CLUSTER_NODE={cluster.node}"]

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sbcauth.cli.options import AsJSON, Socket, rpc
+from sbcauth.cli.options import AsJSON, Socket, cluster_of, rpc
 from sbcauth.cli.output import counted, print_json, print_table
+from sbcauth.monitoring.cluster import in_words
 from sbcauth.monitoring.measures import Times
 from sbcauth.monitoring.prometheus import text
 from sbcauth.monitoring.status import Status
@@ -37,10 +38,10 @@ def status(
 
     Example: sbcauth status --watch
     """
-    server = rpc(context, socket)
+    server, cluster = rpc(context, socket), cluster_of(context)
     before: Status | None = None
     while True:
-        found = ask(server)
+        found = ask(server, cluster)
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         if as_json:
@@ -84,7 +85,8 @@ def _print(found: Status, before: Status | None) -> None:
     contacts = counted(found.registered_contacts, "contact")
     print(f"registered: {counted(found.registered_users, 'user')} with {contacts}")
     print(f"failed attempts: {found.failed_attempts}")
-    for line in (*_lockouts(found), *_external(found), *_measured(found)):
+    shared = in_words(found.cluster) if found.cluster else ()
+    for line in (*shared, *_lockouts(found), *_external(found), *_measured(found)):
         print(line)
     if found.outcomes_lost:
         print(f"{found.outcomes_lost} outcomes were not written: the log did not take them")

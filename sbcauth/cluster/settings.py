@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2s
 
+from sbcauth.cluster.engine_settings import EngineSettings
+
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
@@ -33,11 +35,15 @@ class NodeAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """What `cluster` says: `node` is this node's number, `address` where the others reach it."""
+    """What `cluster` says: `node` is this node's number, `address` where the others reach it.
+
+    Without an `engine`, each node counts for itself.
+    """
 
     node: int
     address: NodeAddress | None = None
     peers: tuple[NodeAddress, ...] = ()
+    engine: EngineSettings | None = None
 
     @property
     def others(self) -> Mapping[str, NodeAddress]:

@@ -91,7 +91,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
         users_file=users_file,
         ha1_key_file=folder / ha1_key_file,
         nonce_key_file=folder / nonce_key_file,
-        cluster=settings.cluster.value() if settings.cluster else None,
+        cluster=settings.cluster.value(folder) if settings.cluster else None,
         old_password_memory=settings.old_password_memory,
         unclassified_requests=settings.unclassified_requests,
         websocket_origins=settings.websocket_origins,

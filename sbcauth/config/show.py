@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from sbcauth.cluster.settings import NodeAddress
+from sbcauth.cluster.engine_settings import EnginePlace
+from sbcauth.cluster.settings import ClusterSettings, NodeAddress
 from sbcauth.config.load import Config
 from sbcauth.config.schema import DEFAULTS, FileSettings, IPGroupSettings, SharedSettings
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType, ProxyAddress
@@ -85,12 +86,22 @@ def _group(group: IPGroup, hide: Hide) -> dict[str, Any]:
     }
 
 
-_SECRET = {"password_as_server", "password_as_client", "secret"}
+_SECRET = {
+    *("password_as_server", "password_as_client", "secret"),
+    *("engine_password", "sentinel_password"),
+}
 
 
 def _plain(value: Any, hide: Hide) -> Any:
     """Return a value as it stands in the file."""
     match value:
+        case ClusterSettings():
+            own = {each.name: getattr(value, each.name) for each in fields(value)}
+            engine = own.pop("engine")
+            shown = {name: _plain(each, hide) for name, each in own.items() if each is not None}
+            return {**shown, **(_plain(engine, hide) if engine else {})}
+        case EnginePlace():
+            return str(value)
         case None | bool() | int() | float():
             return value
         case ProxyAddress() | NodeAddress():
@@ -107,7 +118,7 @@ def _plain(value: Any, hide: Hide) -> Any:
     return {
         name: hide(each) if name in _SECRET else _plain(each, hide)
         for name, each in given.items()
-        if each is not None or name == "ca_file"
+        if each is not None or name in ("ca_file", "engine_ca_file")
     }
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from ipaddress import ip_network
 from typing import NamedTuple
 
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.policy.shared_state import Table
 
@@ -64,16 +65,25 @@ def lockouts(rpc: Rpc, now: float, wanted: Wanted = ANYBODY) -> list[Lockout]:
     return sorted(found, key=lambda each: (each.ip_group, each.username, each.source))
 
 
-def clear(rpc: Rpc, found: list[Lockout]) -> None:
-    """Let them in again at once, with all their attempts."""
+def clear(rpc: Rpc, found: list[Lockout], cluster: ClusterSettings | None = None) -> None:
+    """Let them in again at once, with all their attempts, at all nodes of a cluster.
+
+    Raises EngineAway where the engine of the cluster does not answer: nobody is let in then.
+    """
+    if cluster and cluster.engine:
+        from sbcauth.cluster.administration import forget
+
+        forget(cluster.engine, [each.key for each in found])
     for lockout in found:
         for table in (Table.ATTEMPTS, Table.LOCKOUTS):
             with suppress(RpcError):  # it has ended, or there were no attempts since
                 rpc.call("htable.delete", table, lockout.key)
 
 
-def clear_all(rpc: Rpc, now: float) -> int:
+def clear_all(rpc: Rpc, now: float, cluster: ClusterSettings | None = None) -> int:
     """Let everybody in again and forget all attempts; return how many were locked out.
+
+    That is so at all nodes of a cluster. Raises EngineAway, as `clear` does.
 
     Where there are too many to be told apart, that counts lockouts that have ended recently too.
     """
@@ -81,6 +91,10 @@ def clear_all(rpc: Rpc, now: float) -> int:
         count = len(lockouts(rpc, now))
     except TooMany:
         count = _count(rpc)
+    if cluster and cluster.engine:
+        from sbcauth.cluster.administration import forget_all
+
+        forget_all(cluster.engine)
     for table in (Table.ATTEMPTS, Table.LOCKOUTS):
         rpc.call("htable.flush", table)
     return count

@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.monitoring import counts, registrations
+from sbcauth.monitoring.cluster import ClusterState, cluster_state
 from sbcauth.monitoring.counts import ExternalAnswers, Lockouts, Outcome
 from sbcauth.monitoring.in_force import InForce, running
 from sbcauth.monitoring.measures import Totals
@@ -57,10 +59,11 @@ class Status(NamedTuple):
     outcomes_lost: int = 0
     registered_users: int = 0
     registered_contacts: int = 0
+    cluster: ClusterState | None = None
 
 
-def status(rpc: Rpc) -> Status:
-    """Return the status of the server.
+def status(rpc: Rpc, cluster: ClusterSettings | None = None) -> Status:
+    """Return the status of the server, and of the `cluster` that it is a node of.
 
     Raises NotRunning, and RpcError where kamailio.cfg has no table for the counts.
     """
@@ -97,6 +100,7 @@ def status(rpc: Rpc) -> Status:
         outcomes_lost=int(counts.value(rpc, counts.LOST) or 0),
         registered_users=users,
         registered_contacts=contacts,
+        cluster=cluster_state(cluster),
     )
 
 

@@ -33,13 +33,13 @@ from sbcauth.policy.attempt_limit import MAX_FAILURES, AttemptLimit
 from sbcauth.policy.claimants import Claimant, Scope, digest
 from sbcauth.policy.shared_state import SharedState, Table
 
-_TIME_BITS = 17  # 36 hours, far more than any window
-_TIME_MASK = (1 << _TIME_BITS) - 1
+TIME_BITS = 17  # 36 hours, far more than any window
+TIME_MASK = (1 << TIME_BITS) - 1
 MOST_FAILURES = 20_000
 """Failures of strangers that are kept count of in one IP Group and window; then all are refused."""
-_TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
+TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
 _REMEMBERED = 100_000
-_LENIENT = 1 << 13
+LENIENT = 1 << 13
 """Marks the count of a pair that has answered with its password before; above MAX_ATTEMPTS."""
 _SEVERAL = 1 << 30
 """Stands for several accounts at one flow; each alone is a number below."""
@@ -92,7 +92,7 @@ class Attempts:
         for scope, _ in limit.for_strangers():
             if self._lockout(claimant.key_by(scope)).until > now:
                 return scope
-        if self._failures(_all(claimant, limit, now)) >= MOST_FAILURES:
+        if self._failures(of_all_strangers(claimant, limit, now)) >= MOST_FAILURES:
             raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.attempt_window} s")
         return None
 
@@ -149,14 +149,14 @@ class Attempts:
         if self._has_seen(pair, evidence, limit):
             return False
         self._shared.count("attempt", "failed", claimant.ip_group)
-        lenient = _LENIENT if is_old else 0
+        lenient = LENIENT if is_old else 0
         last = self._count(Scope.PAIR, claimant, limit.max_auth_attempts, limit, now, lenient)
         if claimant.pair:
             self._mark(claimant.pair.key, limit.attempt_window + 1, now)
         elif self.is_stranger(claimant, now):
             for scope, maximum in limit.for_strangers():
                 last = self._count(scope, claimant, maximum, limit, now) or last
-            all_ = _all(claimant, limit, now)
+            all_ = of_all_strangers(claimant, limit, now)
             self._shared.update(Table.ATTEMPTS, all_, 2 * limit.attempt_window, _one_more)
         return last
 
@@ -166,7 +166,7 @@ class Attempts:
         It may be during a lenient lockout of the pair.
         """
         pair = claimant.key
-        if not self._failures(pair) >> _TIME_BITS & _LENIENT:
+        if not self._failures(pair) >> TIME_BITS & LENIENT:
             return False
         if self._has_seen(pair, evidence, limit):
             return False
@@ -226,9 +226,9 @@ class Attempts:
         sure_until = self.sure_until(pair, limit, now)
         if sure_until > now:
             return False
-        until = -(-(now + limit.trust_duration) // _TRUST_UNIT)
+        until = -(-(now + limit.trust_duration) // TRUST_UNIT)
         self._shared.set(Table.TRUSTED, pair, until, limit.trust_duration)
-        self._remember(pair, until * _TRUST_UNIT)
+        self._remember(pair, until * TRUST_UNIT)
         return sure_until == 0
 
     def _count(
@@ -246,7 +246,7 @@ class Attempts:
         def count(record: int) -> tuple[int, int]:
             before = _attempts_in(record, limit, now)
             attempts = min((before & ~flag) + 1, MAX_FAILURES) | before & flag | lenient
-            return attempts << _TIME_BITS | now & _TIME_MASK, attempts
+            return attempts << TIME_BITS | now & TIME_MASK, attempts
 
         attempts = self._shared.update(Table.ATTEMPTS, key, limit.attempt_window + 1, count)
         lockout = self._lockout(key)
@@ -264,20 +264,19 @@ class Attempts:
 
     def _set_lockout(self, scope: Scope, claimant: Claimant, lockout: _Lockout) -> None:
         until, duration = lockout
-        who = map(_quoted, claimant.as_counted_by(scope))
-        words = " ".join((str(until), str(duration), scope, *who))
+        words = f"{until} {duration} {in_words(scope, claimant)}"
         self._shared.set(Table.LOCKOUTS, claimant.key_by(scope), words, 2 * duration)
 
     def _hold(self, key: str, lockout: _Lockout, now: int, flags: int = 0) -> None:
         """Start counting anew, and have `held_against` see the lockout as long as it lasts."""
-        record = flags << _TIME_BITS | now & _TIME_MASK
+        record = flags << TIME_BITS | now & TIME_MASK
         self._shared.set(Table.ATTEMPTS, key, record, lockout.until - now)
 
     def _mark(self, pair: str, lifetime: int, now: int) -> None:
         """Have `held_against` see that a flow of the pair has a count of its own."""
         lifetime = max(lifetime, self._lockout(pair).until - now)
         self._shared.update(
-            Table.ATTEMPTS, pair, lifetime, lambda record: (record or now & _TIME_MASK or 1, None)
+            Table.ATTEMPTS, pair, lifetime, lambda record: (record or now & TIME_MASK or 1, None)
         )
 
     def _has_seen(self, pair: str, evidence: str, limit: AttemptLimit) -> bool:
@@ -300,7 +299,7 @@ class Attempts:
         """Tell whether a pair has succeeded recently; a worker remembers which it asked about."""
         if self._trusted_until.get(pair, 0) > now:
             return True
-        until = int(self._shared.get(Table.TRUSTED, pair) or 0) * _TRUST_UNIT
+        until = int(self._shared.get(Table.TRUSTED, pair) or 0) * TRUST_UNIT
         if until <= now:
             return False
         self._remember(pair, until)
@@ -312,19 +311,24 @@ class Attempts:
         self._trusted_until[pair] = until
 
 
+def in_words(scope: Scope, claimant: Claimant) -> str:
+    """Return whom a limit locks out, as the list of lockouts has it."""
+    return " ".join((scope, *map(_quoted, claimant.as_counted_by(scope))))
+
+
 def _flag(scope: Scope) -> int:
     """Return the bit of a count that is none of its digits."""
-    return _LENIENT if scope is Scope.PAIR else 0
+    return LENIENT if scope is Scope.PAIR else 0
 
 
 def _attempts_in(record: int, limit: AttemptLimit, now: int) -> int:
     """Return the attempts in a count, with its flag; none where they are too old."""
-    attempts, last = record >> _TIME_BITS, record & _TIME_MASK
+    attempts, last = record >> TIME_BITS, record & TIME_MASK
     # Above half of the time, another process's clock read a second more.
-    return 0 if limit.attempt_window < (now - last) & _TIME_MASK < _TIME_MASK // 2 else attempts
+    return 0 if limit.attempt_window < (now - last) & TIME_MASK < TIME_MASK // 2 else attempts
 
 
-def _all(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
+def of_all_strangers(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
     """Return the key of the count of all strangers' failures in an IP Group in this window."""
     return digest(
         "all", f"{claimant.ip_group} {limit.attempt_window} {now // limit.attempt_window}"

@@ -23,7 +23,7 @@ SHARE_OF_SOURCE = 100
 """Requests of one source that may wait at a time: a tenth of all places."""
 SHARE_OF_IP_GROUP = 500
 """Requests of one IP Group that may wait at a time: half of all places."""
-_STRETCH = 40
+STRETCH = 40
 """Seconds; none waits for longer."""
 _RETRY_AFTER = 1
 
@@ -57,8 +57,8 @@ class Reservations:
     def give_back(self, keys: tuple[str, ...], arrived_at: int) -> None:
         """Give back what was reserved at `arrived_at`, when the verdict has been counted."""
         for key in keys:
-            this = f"{key}{arrived_at // _STRETCH}"
-            self._shared.update(Table.ATTEMPTS, this, 2 * _STRETCH, _one_less)
+            this = f"{key}{arrived_at // STRETCH}"
+            self._shared.update(Table.ATTEMPTS, this, 2 * STRETCH, _one_less)
 
     def _limits(
         self, claimant: Claimant, limit: AttemptLimit, now: int
@@ -86,10 +86,10 @@ class Reservations:
 
     def _count(self, key: str, now: int) -> int:
         """Count one more, and return how many there are."""
-        stretch = now // _STRETCH
+        stretch = now // STRETCH
         before = int(self._shared.get(Table.ATTEMPTS, f"{key}{stretch - 1}") or 0)
         this = f"{key}{stretch}"
-        return before + self._shared.update(Table.ATTEMPTS, this, 2 * _STRETCH, _one_more)
+        return before + self._shared.update(Table.ATTEMPTS, this, 2 * STRETCH, _one_more)
 
 
 def places(ip_group: str, tag: str, username: str) -> tuple[str, ...]:

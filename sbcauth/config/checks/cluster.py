@@ -6,10 +6,25 @@ from sbcauth.config.checks.finding import Finding
 from sbcauth.config.cluster import ClusterFileSettings
 from sbcauth.config.source import Path
 
+_OF_ENGINE = {
+    "nodes",
+    "engine_username",
+    "engine_password",
+    "sentinel_password",
+    "engine_ca_file",
+    "engine_timeout",
+    "nonces",
+}
+
 
 def check_cluster(cluster: ClusterFileSettings) -> Iterator[Finding]:
     """Yield what is wrong between the keys of `cluster`."""
     path: Path = ("cluster", "peers")
+    if cluster.engine is None:
+        for key in sorted(cluster.model_fields_set & _OF_ENGINE):
+            yield Finding(("cluster", key), "is of use with an engine alone", True)
+    elif cluster.engine_username and not cluster.engine_password:
+        yield Finding(("cluster", "engine_password"), "is required with engine_username", True)
     if cluster.peers and cluster.address is None:
         yield Finding(("cluster", "address"), "is required where there are peers", True)
     seen = {cluster.address.name: cluster.address} if cluster.address else {}

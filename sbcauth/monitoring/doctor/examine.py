@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sbcauth.config.load import load
 from sbcauth.exceptions import ConfigError
+from sbcauth.monitoring.doctor.cluster import cluster
 from sbcauth.monitoring.doctor.files import configuration, nonce_keys, permissions
 from sbcauth.monitoring.doctor.finding import Finding, Grade
 from sbcauth.monitoring.doctor.kamailio import kamailio
@@ -26,4 +27,5 @@ def examine(file: Path, environment: Mapping[str, str], rpc: Rpc, now: float) ->
     yield from database(config)
     yield from permissions(config, rpc)
     yield from nonce_keys(config, now)
+    yield from cluster(config)
     yield from server(config, rpc)
