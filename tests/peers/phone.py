@@ -63,7 +63,7 @@ class Endpoint:
         self.patience = PATIENCE
         self.transport = transport
         self.cseq = 0
-        self._home = ("::1" if family == socket.AF_INET6 else "127.0.0.1", home or server.port)
+        self._home = ("::1" if family == socket.AF_INET6 else server.address, home or server.port)
         self._stream = stream
         self._buffer = b""
         self.socket = socket.socket(family, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)

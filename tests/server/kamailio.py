@@ -48,14 +48,16 @@ class Server:
         user: int | None = None,
         separate: bool = False,
         pipe: bool = False,
+        address: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
         self._separate, self._pipe = separate, pipe
         self.outcomes_file = folder / "outcomes.log"
         self._user = user
+        self.address = address
         self.port = port or free_port()
         self.workers = workers
-        listen = [f"{each}:127.0.0.1:{self.port}" for each in ("udp", "tcp")] + list(listen)
+        listen = [f"{each}:{address}:{self.port}" for each in ("udp", "tcp")] + list(listen)
         self.options = [*options, *(word for each in listen for word in ("--listen", each))]
         self._process: subprocess.Popen[bytes] | None = None
         self.config_file = folder / "sbcauth.yaml"
@@ -202,7 +204,7 @@ class Server:
         """Ask what no policy stands before: a request that has gone too far gets 483."""
         transport = "TCP" if kind is socket.SOCK_STREAM else "UDP"
         question = (
-            f"OPTIONS sip:127.0.0.1:{self.port} SIP/2.0\r\n"
+            f"OPTIONS sip:{self.address}:{self.port} SIP/2.0\r\n"
             f"Via: SIP/2.0/{transport} 127.0.0.1;rport;branch=z9hG4bK-ready\r\n"
             "Max-Forwards: 0\r\nFrom: <sip:ready@127.0.0.1>;tag=1\r\nTo: <sip:127.0.0.1>\r\n"
             "Call-ID: ready\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
@@ -210,7 +212,7 @@ class Server:
         with socket.socket(socket.AF_INET, kind) as phone:
             phone.settimeout(0.2)
             try:
-                phone.connect(("127.0.0.1", self.port))
+                phone.connect((self.address, self.port))
                 phone.send(question.encode())
                 return phone.recv(65535).startswith(b"SIP/2.0 483 ")
             except OSError:

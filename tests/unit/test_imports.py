@@ -65,6 +65,7 @@ PACKAGES = {
     "psycopg": {"users"},
     "pydantic": {"config"},
     "pyrad": {"radius"},
+    "redis": {"cluster"},
     "rich": {"cli"},
     "starlette": {"console"},
     "typer": {"cli"},

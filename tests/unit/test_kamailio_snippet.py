@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from repository import REPOSITORY
 
+from sbcauth.cluster.engine_settings import EnginePlace, EngineSettings
 from sbcauth.cluster.settings import ClusterSettings, NodeAddress
 from sbcauth.digest.nonces import CLOCK_DRIFT, LONGEST_DURATION
 from sbcauth.installation import kamailio_cfg
@@ -16,7 +17,10 @@ from sbcauth.policy.shared_state import Table
 OURS = kamailio_cfg().read_text()
 EXAMPLE = REPOSITORY / "kemi" / "examples" / "kamailio.cfg"
 CLUSTER = ClusterSettings(
-    node=2, address=NodeAddress("10.0.0.12", 5090), peers=(NodeAddress("10.0.0.11", 5090),)
+    node=2,
+    address=NodeAddress("10.0.0.12", 5090),
+    peers=(NodeAddress("10.0.0.11", 5090),),
+    engine=EngineSettings(engine=EnginePlace((("10.0.0.5", 6379),))),
 )
 WHOLE = snippet(
     Path("/c.yaml"),

@@ -120,7 +120,8 @@ def document(section: str, key: str, value: Any) -> dict[str, Any]:
         case "`radius.servers`":
             top["radius"] = {"servers": [server | {key: value}]}
         case "`cluster`":
-            nodes = {"node": 3, "address": "sip:10.0.0.13:5090"}
+            nodes = {"node": 3, "address": "sip:10.0.0.13:5090", "engine": "redis://10.0.0.5"}
+            nodes |= {"engine_password": "p"}
             top["cluster"] = nodes | {key: value}
         case "`http`":
             top["http"] = {"urls": "https://auth.example.com", "secret": "s", key: value}
