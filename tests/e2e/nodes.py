@@ -70,7 +70,7 @@ class Roaming:
     """A phone that sends each request to whichever node it is told to, from one UDP socket."""
 
     def __init__(
-        self, username: str = "1001", password: str = "secret", address: str = "127.0.0.1"
+        self, username: str = "1001", password: str = USERS["1001"], address: str = "127.0.0.1"
     ) -> None:
         self.username, self.password = username, password
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
