@@ -1,4 +1,4 @@
-"""The engine as the command line asks it: who is there, how it is set up, and forgetting lockouts."""
+"""The engine as the command line asks it: who is there, how it is set up; and forgetting."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence

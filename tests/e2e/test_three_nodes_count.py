@@ -5,11 +5,12 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
+from counting_nodes import USERS, Roaming, start_engine, three
 from kamailio import Server, wait_for
-from nodes import USERS, Roaming, start_engine, three
 
 ROUNDS = int(os.environ.get("SBCAUTH_CLUSTER_ROUNDS", "20"))
 """Rounds of what is done at three nodes at once; 100 by hand."""
@@ -51,9 +52,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def well(cluster: Cluster) -> Cluster:
     """Return the cluster when all its nodes have the engine."""
-    for node in cluster.nodes:
-        assert wait_for(lambda node=node: serves_strangers(cluster, node)), node.log()[-2000:]
+    serve_strangers(cluster)
     return cluster
+
+
+def serve_strangers(cluster: Cluster) -> None:
+    """Wait until all nodes have the engine."""
+    for node in cluster.nodes:
+        assert wait_for(partial(serves_strangers, cluster, node)), node.log()[-2000:]
 
 
 def serves_strangers(cluster: Cluster, node: Server) -> bool:
@@ -119,10 +125,13 @@ def test_lockout_is_seen_and_cleared_everywhere_within_a_second(well: Cluster) -
     def listed(node: Server) -> bool:
         return host in node.administer("lockout", "list")
 
-    assert all(wait_for(lambda node=node: listed(node), 10) for node in well.nodes)
+    def is_gone(node: Server) -> bool:
+        return not listed(node)
+
+    assert all(wait_for(partial(listed, node)) for node in well.nodes)
     assert host in two.administer("lockout", "clear", "1001", "--source", host)
     for node in (three_, two, one):
-        assert wait_for(lambda node=node: not listed(node), 10)
+        assert wait_for(partial(is_gone, node))
         assert phone.ask(node, phone.build(phone.challenge_from(node))).status in (200, 401)
 
 
@@ -135,17 +144,14 @@ def test_engine_that_is_killed_stops_no_known_phone(well: Cluster) -> None:
         assert phone.register(node) == [200]
         stranger = well.phone()
         right = stranger.ask(node, stranger.build(stranger.challenge_from(node)))
-        wrong = stranger.ask(
-            node, stranger.build(stranger.challenge_from(node), password="wrong")
-        )
+        wrong = stranger.ask(node, stranger.build(stranger.challenge_from(node), password="wrong"))
         assert (right.status, wrong.status) == (503, 503)
         assert right.header("retry-after")
     cleared = well.nodes[0].sbcauth("lockout", "clear", "--all")
     assert cleared.returncode == 1
     assert "engine" in cleared.stderr
     well.engine.start()
-    for node in well.nodes:
-        assert wait_for(lambda node=node: serves_strangers(well, node), 20)
+    serve_strangers(well)
 
 
 def test_frozen_engine_makes_nobody_wait(well: Cluster) -> None:
@@ -160,8 +166,7 @@ def test_frozen_engine_makes_nobody_wait(well: Cluster) -> None:
             assert phone.register(well.nodes[0]) == [200]
     finally:
         well.engine.thaw()
-    for node in well.nodes:
-        assert wait_for(lambda node=node: serves_strangers(well, node), 20)
+    serve_strangers(well)
 
 
 def test_emptied_engine_accepts_nothing_twice(well: Cluster) -> None:

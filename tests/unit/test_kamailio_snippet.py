@@ -65,7 +65,7 @@ def test_used_nonce_counts_are_kept_for_longer_than_nonces_live() -> None:
 
 def test_processes_are_those_of_our_own_kamailio_cfg() -> None:
     assert parameters(WHOLE, "rtimer") == parameters(OURS, "rtimer")
-    assert len(parameters(OURS, "rtimer")) == 6
+    assert len(parameters(OURS, "rtimer")) == 8
 
 
 def body(text: str, route: str) -> str:
