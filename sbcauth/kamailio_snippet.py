@@ -186,6 +186,16 @@ route[SBCAUTH_SERVE_METRICS] {
 	python_exec("serve_metrics");
 }
 """
+_USERS_PROCESS = """\
+modparam("rtimer", "timer", "name=sbcauth_users;interval=1000u;mode=1;")
+modparam("rtimer", "exec", "timer=sbcauth_users;route=SBCAUTH_COPY_USERS")
+"""
+_USERS_ROUTE = """
+# A process copies users from PostgreSQL, for the workers to read.
+route[SBCAUTH_COPY_USERS] {
+	python_exec("copy_users");
+}
+"""
 
 _NEWS_PROCESS = """\
 modparam("rtimer", "timer", "name=sbcauth_news;interval=1000u;mode=1;")
@@ -209,6 +219,7 @@ def snippet(
     registrar: str = "",
     dialogs: bool = False,
     cluster: ClusterSettings | None = None,
+    postgresql: bool = False,
 ) -> str:
     """Return the text of a file that an existing kamailio.cfg includes.
 
@@ -217,7 +228,8 @@ def snippet(
     socket of the module jsonrpcs, which has some of them. `registrar` is the table in which the
     route block keeps every registration that is accepted, if it does. With `dialogs`, those are
     sealed; they have to be where `cluster` has this node's address. A node that counts with the
-    others has a process that follows their news.
+    others has a process that follows their news. With `postgresql`, another
+    copies users from there.
     """
     with_engine = cluster is not None and cluster.engine is not None
     definitions: dict[str, Path | str] = {"SBCAUTH_CONFIG": config_file}
@@ -234,6 +246,9 @@ def snippet(
     if radius_route:
         parameters += _RADIUS_PROCESS
         routes += _RADIUS_ROUTES.format(route=radius_route)
+    if postgresql:
+        parameters += _USERS_PROCESS
+        routes += _USERS_ROUTE
     if metrics:
         definitions |= {"SBCAUTH_METRICS": metrics, "SBCAUTH_RPC_SOCKET": rpc_socket}
         parameters += _METRICS_PROCESS
@@ -243,7 +258,7 @@ def snippet(
         routes += _NEWS_ROUTE
     if registrar:
         definitions["SBCAUTH_REGISTRAR"] = registrar
-    if (radius_route or metrics or with_engine) and "rtimer" not in modules:
+    if (radius_route or metrics or with_engine or postgresql) and "rtimer" not in modules:
         modules.append("rtimer")
     defined = "".join(f'#!define {name} "{value}"\n' for name, value in definitions.items())
     loaded = "".join(f'loadmodule "{module}.so"\n' for module in (*modules, "app_python3"))

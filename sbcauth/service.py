@@ -57,7 +57,8 @@ class Service:
 
     `keys` are those of its nonces. `started_at` (seconds since 1970) is the same in all processes
     of one server. `looked_up` is told of each look-up of a user whether the cache had the answer.
-    `ciphers` seal its dialogs, where it has any.
+    `ciphers` seal its dialogs, where it has any. `users_file` is what the workers read, and
+    `copied_from` the URL of the database that it is a copy of, if it is one.
 
     `routes` says where requests of an IP Group go: by its name, and whether they stay here, as a
     REGISTER does that we have accepted ourselves. `registrations` is the registrar, where there is
@@ -82,6 +83,8 @@ class Service:
             if looked_up
             else UserDirectory(database, key_file)
         )
+        self.copied_from = config.database if config.database_copy else ""
+        self.users_file = config.users_file
         self.websocket_origins = config.websocket_origins
         self.unproved_connection_lifetime = config.unproved_connection_lifetime
         self.server_groups = frozenset(

@@ -23,6 +23,7 @@ from sbcauth_door.applying import apply, apply_within, fail, let_in, refuse, ren
 from sbcauth_door.asking import AskingRoutes
 from sbcauth_door.cluster import Node
 from sbcauth_door.connections import Overdue
+from sbcauth_door.copying import CopyingRoutes
 from sbcauth_door.current import read_request, set_rank
 from sbcauth_door.dialog_routes import DialogRoutes
 from sbcauth_door.handed_on import NodeRoutes
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from sbcauth_door.metrics import Metrics
 
 
-class Worker(AskingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
+class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRoutes):
     """Kamailio's view of the authentication server; every process has its own copy."""
 
     def __init__(

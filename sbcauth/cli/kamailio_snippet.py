@@ -42,6 +42,10 @@ def kamailio_snippet(
         bool,
         typer.Option("--cluster", help="Be a node of the cluster that the configuration names."),
     ] = False,
+    postgresql: Annotated[
+        bool,
+        typer.Option("--postgresql", help="Copy users from PostgreSQL, in a process besides."),
+    ] = False,
 ) -> None:
     """Print what an existing kamailio.cfg has to include, with the paths of this installation.
 
@@ -63,5 +67,6 @@ def kamailio_snippet(
         registrar=registrar,
         dialogs=dialogs,
         cluster=nodes,
+        postgresql=postgresql,
     )
     print(text, end="")

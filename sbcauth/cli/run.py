@@ -50,6 +50,7 @@ def command(
     shared_memory: int = 256,
     tls_config: Path | None = None,
     metrics: str = "",
+    postgresql: bool = False,
     unproved_connection_lifetime: int = 30,
     cluster: ClusterSettings | None = None,
     verbose: bool = False,
@@ -88,6 +89,8 @@ def command(
     if cluster and cluster.address:
         listen = [*listen, f"udp:{cluster.address.socket}"]
         options += ["-A", "WITH_CLUSTER", "-A", f"CLUSTER_NODE={cluster.node}"]
+    if postgresql:
+        options += ["-A", "WITH_POSTGRESQL"]
     definitions: dict[str, object] = {
         "SBCAUTH_CONFIG": config_file,
         "SBCAUTH_SCRIPT": script(),
@@ -208,6 +211,7 @@ def run(
         shared_memory=shared_memory,
         tls_config=tls_config,
         metrics=metrics,
+        postgresql=is_postgresql(settings.database),
         unproved_connection_lifetime=settings.unproved_connection_lifetime,
         cluster=settings.cluster,
         verbose=verbose,

@@ -10,6 +10,7 @@ from sbcauth.cli import completion
 from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.output import counted
 from sbcauth.cli.passwords import new_password, print_generated
+from sbcauth.cli.user_database import migrate_database
 from sbcauth.cli.user_files import export, import_, import_kamailio
 from sbcauth.cli.user_list import list_, show
 from sbcauth.cli.user_options import (
@@ -202,6 +203,7 @@ def reseal(
     print(f"key {key} of {table.seals.path} seals; {counted(count, 'user')} sealed with it anew")
 
 
+commands.command("migrate-database")(migrate_database)
 commands.command("import")(import_)
 commands.command("import-kamailio")(import_kamailio)
 commands.command()(export)

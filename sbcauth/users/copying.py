@@ -79,13 +79,15 @@ class Changes(NamedTuple):
 class UsersCopy:
     """The copy in the file `path` of User Info in the database `url`.
 
-    `wait` says how long to wait for a change, on a connection. Every method raises Unavailable
+    Every method raises Unavailable
     where the database does not answer, or the file cannot be written; the next call tries again.
     """
 
     def __init__(self, url: str, path: Path) -> None:
         self.url = url
         self.path = path
+        self.revision = 0
+        """The number of the revision that the copy has, once it is known."""
         self._connection: Connection | None = None
 
     def follow(self, seconds: float = LOOKS_EVERY) -> Changes | None:
@@ -136,9 +138,12 @@ class UsersCopy:
     def _copy(self, source: Connection) -> Changes | None:
         source.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         with closing(open_copy(self.path)) as copy:
-            changes = _changes(source, read_revision(copy))
+            known = read_revision(copy)
+            changes = _changes(source, known)
             if changes:
                 _write(copy, source, changes)
+                known = changes.revision
+            self.revision = known.number if known else 0
         source.execute("COMMIT")
         return changes
 

@@ -58,6 +58,8 @@ class Postgresql:
                 "-R",
                 "-X",
                 "stream",
+                "-c",
+                "fast",
                 "-d",
                 of.url("postgres", "postgres"),
             )

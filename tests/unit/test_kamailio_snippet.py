@@ -28,6 +28,7 @@ WHOLE = snippet(
     radius_route="ON",
     metrics="127.0.0.1:9464",
     cluster=CLUSTER,
+    postgresql=True,
 )
 
 
@@ -65,7 +66,7 @@ def test_used_nonce_counts_are_kept_for_longer_than_nonces_live() -> None:
 
 def test_processes_are_those_of_our_own_kamailio_cfg() -> None:
     assert parameters(WHOLE, "rtimer") == parameters(OURS, "rtimer")
-    assert len(parameters(OURS, "rtimer")) == 8
+    assert len(parameters(OURS, "rtimer")) == 10
 
 
 def body(text: str, route: str) -> str:
@@ -103,6 +104,7 @@ def test_nothing_of_radius_or_metrics_is_printed_unless_asked_for() -> None:
     assert "rtimer" not in text
     assert "RADIUS" not in text
     assert "METRICS" not in text
+    assert "copy_users" not in text
     assert '#!define SBCAUTH_CONFIG "/c.yaml"' in text
     assert 'modparam("app_python3", "load", "/s.py")' in text
 
