@@ -110,9 +110,7 @@ class NonceSigner:
         lifetime: int,
         not_before: int = 0,
     ) -> None:
-        self._stated = stated = "\0".join((*policy, str(lifetime))).encode(
-            "utf-8", "surrogateescape"
-        )
+        self._stated = stated = "\0".join((*policy, str(lifetime))).encode()
         self._macs = {key.name: begun(key, stated) for key in keys}
         self._newest = self._macs[keys[0].name]
         self._lifetime = lifetime

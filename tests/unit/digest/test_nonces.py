@@ -1,12 +1,21 @@
 """Nonces: fresh for whom they were made, foreign after any change."""
 
 import os
+from hashlib import blake2s
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbcauth.digest.nonces import CLOCK_DRIFT, TAG, NonceKey, NonceSigner, NonceState, SourceTags
+from sbcauth.digest.nonces import (
+    CLOCK_DRIFT,
+    TAG,
+    NonceKey,
+    NonceSigner,
+    NonceState,
+    SourceTags,
+    _drawn,
+)
 
 NOW = 1_700_000_000
 PHONE, STRANGER = "192.0.2.7", "203.0.113.9"
@@ -163,3 +172,29 @@ def test_processes_draw_randomness_of_their_own() -> None:
     assert os.read(reader, 100).decode() != minted(one)
     os.close(reader)
     os.close(writer)
+
+
+def test_nonce_is_made_as_ever_so_that_nodes_of_two_versions_know_each_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tag and MAC need the secret; what is hashed for one purpose is of no use for another."""
+    monkeypatch.setattr("os.urandom", lambda size: bytes(range(6)) * (size // 6))
+    _drawn.clear()
+    nonce = minted(signer())
+    _drawn.clear()
+    assert nonce == "0000e67cdeea8c6553f100000102030405221bbf6b2633d837636231641bb3"
+
+
+def test_tag_of_a_source_is_nothing_that_strangers_can_compute() -> None:
+    of_ours, of_others = (SourceTags((NonceKey(0, secret),)) for secret in (b"o" * 32, b"x" * 32))
+    assert of_ours.of(PHONE) != of_others.of(PHONE)
+    (tag,) = of_ours.of(PHONE)
+    keyless = blake2s(PHONE.encode(), digest_size=5, person=b"source").hexdigest()
+    assert not tag.endswith(keyless)
+
+
+def test_tags_have_a_secret_of_their_own_where_there_is_one() -> None:
+    (plain,) = SourceTags((NonceKey(0, b"o" * 32),)).of(PHONE)
+    (own,) = SourceTags((NonceKey(0, b"o" * 32, tag_secret=b"t" * 32),)).of(PHONE)
+    (same,) = SourceTags((NonceKey(0, b"x" * 32, tag_secret=b"t" * 32),)).of(PHONE)
+    assert own == same != plain

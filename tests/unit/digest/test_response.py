@@ -156,3 +156,13 @@ def test_our_response_is_that_of_a_phone_that_never_saw_our_code(
     h_a2 = ha2(credentials, "INVITE", body)
     assert expected_response(h_a1, h_a2, credentials) == response
     assert parse_credentials(str(credentials)) == credentials
+
+
+def test_request_without_a_body_has_an_empty_one_to_auth_int() -> None:
+    field = 'Digest username="u", realm="r", nonce="n", uri="sip:r", qop=auth-int, nc=00000001'
+    credentials = parse_credentials(f'{field}, cnonce="c", response="{"0" * 32}"')
+    assert ha2(credentials, "REGISTER") == ha2(credentials, "REGISTER", b"")
+    assert ha2(credentials, "REGISTER") != ha2(credentials, "REGISTER", b"XXXX")
+    h_a1 = ha1("MD5", "u", "r", "p")
+    right = expected_response(h_a1, ha2(credentials, "REGISTER"), credentials)
+    assert response_is_right(h_a1, "REGISTER", credentials._replace(response=right))
