@@ -360,16 +360,20 @@ def test_other_keys_are_known_before_anybody_is_looked_up(url: str, tmp_path: Pa
         pass
     (tmp_path / "users.seal").unlink()
     Seals(tmp_path / "users.seal").make()
-    with pytest.raises(Unavailable, match="is not the file of sealing keys"):
-        UserDirectory(url).find("Phones", "1001", "example.com")
+    with (
+        closing(UserDirectory(url)) as directory,
+        pytest.raises(Unavailable, match="is not the file of sealing keys"),
+    ):
+        directory.find("Phones", "1001", "example.com")
 
 
 def test_as_much_is_opened_for_a_user_who_is_not_there(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     with UserTable(url) as table:
         table.add("Phones", "1001", "example.com", "secret")
     directory = UserDirectory(url)
+    request.addfinalizer(directory.close)
     directory.find("Phones", "first", "example.com")  # it has read the keys then
     opened: list[bytes] = []
     decrypt = Seals._open
