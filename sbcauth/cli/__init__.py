@@ -9,6 +9,7 @@ import typer
 
 from sbcauth import __version__
 from sbcauth.cli import config, lockout, nonce_key, registered, user
+from sbcauth.cli.console import accounts, console
 from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
 from sbcauth.cli.help import WithWholeSentences
@@ -36,6 +37,7 @@ _typer.add_typer(config.commands, name="config")
 _typer.add_typer(lockout.commands, name="lockout")
 _typer.add_typer(registered.commands, name="registered")
 _typer.add_typer(nonce_key.commands, name="nonce-key")
+_typer.add_typer(accounts, name="console-user")
 _typer.command()(init)
 _typer.command()(run)
 _typer.command()(reload)
@@ -44,6 +46,7 @@ _typer.command()(why)
 _typer.command()(recent)
 _typer.command()(doctor)
 _typer.command()(status)
+_typer.command()(console)
 _typer.command()(kamailio_snippet)
 
 

@@ -73,7 +73,12 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
 
     Raises ConfigError with a mistake for every mistake.
     """
-    source = yaml_source.read(str(path), _text(path))
+    return load_text(path, read_text(path), environment)
+
+
+def load_text(path: Path, text: str, environment: Mapping[str, str]) -> Config:
+    """Return the configuration that the file `path` would be with this text; raises ConfigError."""
+    source = yaml_source.read(str(path), text)
     folder = path.resolve().parent
     settings = _validate(source, {"environment": environment, "folder": folder})
     findings = list(check(settings))
@@ -103,7 +108,8 @@ def load(path: Path, environment: Mapping[str, str]) -> Config:
     )
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a configuration file; raises ConfigError."""
     try:
         content = path.read_bytes()
     except OSError as error:

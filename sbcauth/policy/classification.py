@@ -17,8 +17,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
-from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType, RuleAction
+from sbcauth.policy.ip_groups import (
+    AuthenticationMode,
+    ClassificationRule,
+    IPGroup,
+    IPGroupType,
+    RuleAction,
+)
 from sbcauth.policy.request import Request
 from sbcauth.policy.user_agents import star_pattern
 
@@ -28,6 +35,7 @@ class _Candidate:
     """A rule made ready to be tried; it leads to `group`, or to nothing where it denies."""
 
     group: IPGroup | None
+    rule: ClassificationRule | None
     port: int | None
     transport: str | None
     from_host: re.Pattern[str] | None
@@ -56,6 +64,19 @@ class _Candidate:
                 or bool(self.request_uri_host.match(host_of(request.request_uri)))
             )
         )
+
+
+class Tried(NamedTuple):
+    """What is tried in its turn: requests from `network` that fit are of `ip_group`.
+
+    `rule` is that of the file; None for a server of a Proxy Set, or a proxy at the edge, of which
+    `port` alone may count. An empty `ip_group` denies them.
+    """
+
+    network: str
+    ip_group: str
+    port: int | None
+    rule: ClassificationRule | None
 
 
 _Rank = tuple[int, ...]
@@ -97,6 +118,28 @@ class IPGroups:
         if not candidates or candidates[0].has_conditions:
             return None
         return candidates[0].group
+
+    def in_order(self) -> list[Tried]:
+        """Return all that is tried, in the order in which it is, the first that fits counts."""
+        found = [
+            (rank, ip_network((prefix << bits - length, length)), candidate)
+            for (version, length), networks in self._prefixes.items()
+            for bits in [32 if version == 4 else 128]
+            for prefix, candidates in networks.items()
+            for rank, candidate in candidates
+        ]
+        found.sort(key=lambda each: each[0])
+        return [_tried(network, candidate) for _, network, candidate in found]
+
+    def tried_at(self, address: str, port: int, transport: str) -> list[Tried]:
+        """Return what may fit requests from here, in its order, up to the one that always does."""
+        found = []
+        for candidate in self._candidates(address):
+            if candidate.fits_place(port, transport):
+                found.append(_tried(ip_network(address), candidate))
+                if not candidate.names_hosts:
+                    break
+        return found
 
     def realms_reached(self, name: str) -> tuple[str, ...]:
         """Return the realms in which requests of the IP Group `name` find users, its own first.
@@ -203,18 +246,19 @@ class IPGroups:
                 host = ip_network(server.host)
             except ValueError:
                 continue  # a name: classified by rules
-            peer = _Candidate(group, server.port, None, None, None)
+            peer = _Candidate(group, None, server.port, None, None, None)
             self._insert(host, (0, server.port is None), peer)
             if server.port is not None:
-                any_port = _Candidate(group, None, None, None, None)
+                any_port = _Candidate(group, None, None, None, None, None)
                 self._insert(host, (1, -host.prefixlen, 1), any_port)
         for edge in group.edge_proxies:
-            behind = _Candidate(group, None, None, None, None)
+            behind = _Candidate(group, None, None, None, None, None)
             self._insert(edge, (1, -edge.prefixlen, 1), behind)
         for rule in group.classification:
             allowed = group if rule.action is RuleAction.ALLOW else None
             candidate = _Candidate(
                 allowed,
+                rule,
                 rule.port,
                 rule.transport,
                 _host_pattern(rule.from_host),
@@ -230,6 +274,12 @@ class IPGroups:
         networks = self._prefixes.setdefault((network.version, network.prefixlen), {})
         prefix = int(network.network_address) >> network.max_prefixlen - network.prefixlen
         networks.setdefault(prefix, []).append((rank, candidate))
+
+
+def _tried(network: IPv4Network | IPv6Network, candidate: _Candidate) -> Tried:
+    named = candidate.rule.address if candidate.rule else network
+    group = candidate.group.name if candidate.group else ""
+    return Tried(str(named), group, candidate.port, candidate.rule)
 
 
 def _host_pattern(pattern: str | None) -> re.Pattern[str] | None:

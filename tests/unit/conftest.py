@@ -1,11 +1,23 @@
 """Deterministic hypothesis for all unit tests, and a phone that most of them talk with."""
 
 import pytest
+from console_web import admin, clock, console, eye, log, stranger, users
 from conversation import Phone, serve
 from databases import kind, postgresql, postgresql_server
 from hypothesis import settings
 
-__all__ = ["kind", "postgresql", "postgresql_server"]  # fixtures
+__all__ = [  # fixtures
+    "admin",
+    "clock",
+    "console",
+    "eye",
+    "kind",
+    "log",
+    "postgresql",
+    "postgresql_server",
+    "stranger",
+    "users",
+]
 
 settings.register_profile("sbcauth", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("sbcauth")

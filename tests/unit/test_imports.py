@@ -70,7 +70,7 @@ PACKAGES = {
     "starlette": {"console"},
     "typer": {"cli"},
     "uvicorn": {"console"},
-    "yaml": {"cli", "config"},
+    "yaml": {"cli", "config", "console"},
 }
 """The packages from outside, and the rooms that may import them."""
 

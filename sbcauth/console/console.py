@@ -1,0 +1,74 @@
+"""What the page is made of: where the server is, who may log in, and what was seen lately."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from argon2 import PasswordHasher
+from jinja2 import Environment
+
+from sbcauth.config.load import Config, load
+from sbcauth.console.accounts import Accounts, accounts_file
+from sbcauth.console.logins import Logins
+from sbcauth.console.sessions import Sessions
+from sbcauth.console.watch import Watch
+from sbcauth.console.words import templates
+from sbcauth.monitoring.log_line import Record
+from sbcauth.monitoring.rpc import Rpc
+from sbcauth.monitoring.servers import server_of
+from sbcauth.users.table import UserTable
+
+
+class Console:
+    """One console, of the server that works by the configuration `file`.
+
+    `clock` returns seconds since 1970; `log` takes records of changes and logins; `socket` is the
+    server's RPC socket, where it is not to be looked for; `hasher` hashes the passwords of
+    accounts. Raises ConfigError, AccountError.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        environment: Mapping[str, str],
+        clock: Callable[[], float],
+        log: Callable[[Record], None],
+        socket: Path | None = None,
+        *,
+        tls: bool = False,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
+        self.file = file
+        self.environment = environment
+        self.clock = clock
+        self.log = log
+        self.tls = tls
+        self.cookie = "__Host-sbcauth" if tls else "sbcauth-console"
+        self._socket = socket
+        self.accounts = Accounts(accounts_file(self.config()), hasher)
+        self.sessions = Sessions(self.accounts)
+        self.logins = Logins(self.accounts)
+        self.templates: Environment = templates()
+        self.watch = Watch(self.server, clock)
+        self._users = Lock()
+
+    def config(self) -> Config:
+        """Return the configuration as it stands in the file; raises ConfigError."""
+        return load(self.file, self.environment)
+
+    def server(self) -> Rpc:
+        """Return the running server."""
+        return Rpc(self._socket) if self._socket else server_of(self.file)
+
+    @contextmanager
+    def users(self, config: Config) -> Iterator[UserTable]:
+        """Yield User Info; one visit at a time has it."""
+        with self.alone(), UserTable(config.database, config.ha1_key_file) as table:
+            yield table
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other visit use User Info meanwhile: peewee's model is bound to one at a time."""
+        with self._users:
+            yield

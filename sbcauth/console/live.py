@@ -1,0 +1,76 @@
+"""What changes on the page Now, sent to whoever looks at it (server-sent events, HTML 9.2)."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import anyio
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from sbcauth.console.console import Console
+from sbcauth.console.pages.now import live
+from sbcauth.console.visit import Endpoint
+
+_LOOKS_EVERY = 0.3
+_MOST = 40
+_MOST_OF_A_SESSION = 6
+_LONGEST = 3600.0
+"""Seconds after which a browser has to connect again."""
+
+
+class Live:
+    """Sends the same text to all streams; it is made once for each look at the server."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._streams = Counter[str]()
+        self._number = -1
+        self._text = b""
+
+    def endpoint(self) -> Endpoint:
+        """Return the endpoint of the streams."""
+
+        async def stream(request: Request) -> Response:
+            token = request.cookies.get(self._console.cookie, "")
+            if not await self._is_logged_in(token):
+                return PlainTextResponse("log in\n", 401)
+            if self._streams.total() >= _MOST or self._streams[token] >= _MOST_OF_A_SESSION:
+                return PlainTextResponse("too many streams\n", 503)
+            return StreamingResponse(
+                self._events(token),
+                media_type="text/event-stream",
+                headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            )
+
+        return stream
+
+    async def _events(self, token: str) -> AsyncIterator[bytes]:
+        self._streams[token] += 1
+        sent = -1
+        try:
+            with anyio.move_on_after(_LONGEST):
+                while await self._is_logged_in(token):
+                    if self._console.watch.seen.number != sent:
+                        sent = self._console.watch.seen.number
+                        yield await run_in_threadpool(self._event, sent)
+                    await anyio.sleep(_LOOKS_EVERY)
+        finally:
+            self._streams[token] -= 1
+            self._streams += Counter()  # without those that are at 0
+
+    async def _is_logged_in(self, token: str) -> bool:
+        """Tell whether a session lasts; to look at a stream is not to use it."""
+        console = self._console
+        session = await run_in_threadpool(
+            console.sessions.find, token, console.clock(), renews=False
+        )
+        return session is not None
+
+    def _event(self, number: int) -> bytes:
+        if self._number != number:
+            template = self._console.templates.get_template("live.html")
+            text = template.render(**live(self._console.watch), now=self._console.clock())
+            lines = "".join(f"data: {line}\n" for line in text.splitlines())
+            self._text, self._number = f"{lines}\n".encode(), number
+        return self._text

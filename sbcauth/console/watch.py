@@ -1,0 +1,142 @@
+"""What the server has done lately: asked every few seconds, once for all who look.
+
+The server counts since it started; a look at its counts now and then tells what came between. So
+it costs the server the same however many look, or attack the page.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from threading import Event, Lock, Thread
+from typing import NamedTuple
+
+from sbcauth.exceptions import SbcAuthError
+from sbcauth.monitoring.lockouts import Lockout, lockouts
+from sbcauth.monitoring.recent import recent
+from sbcauth.monitoring.rpc import Rpc, RpcError
+from sbcauth.monitoring.status import Status, status
+from sbcauth.monitoring.why import Outcome
+
+EVERY = 2.0
+"""Seconds between two looks."""
+_SHARE = 5
+_LONGEST_REST = 15.0
+"""A look that takes long is followed by a rest of so many times as long, up to these seconds."""
+MINUTES = 60
+
+Counts = Counter[tuple[str, str]]
+"""How often requests of an IP Group were decided for a reason."""
+
+
+class Minute(NamedTuple):
+    """What was decided in a minute, which begins at `at` (seconds since 1970)."""
+
+    at: int
+    counts: Counts
+
+
+class Seen(NamedTuple):
+    """What was seen at the last look; `status` is None where no server answers, for `trouble`.
+
+    `rates` are decisions a second since the look before, by IP Group and reason. `lockouts` are
+    None where they are too many to be told.
+    """
+
+    number: int
+    at: float
+    status: Status | None
+    trouble: str
+    rates: dict[tuple[str, str], float]
+    lockouts: list[Lockout] | None
+    outcomes: Sequence[Outcome]
+
+
+class Watch:
+    """Looks at a server, in a thread of its own, from `start` to `stop`."""
+
+    def __init__(self, server: Callable[[], Rpc], clock: Callable[[], float]) -> None:
+        self._server = server
+        self._clock = clock
+        self._minutes: deque[Minute] = deque(maxlen=MINUTES + 1)
+        self._before: Status | None = None
+        self._before_at = 0.0
+        self._stop = Event()
+        self._one = Lock()
+        self.since = 0.0
+        self.seen = Seen(0, 0.0, None, "not asked so far", {}, None, ())
+        self._thread = Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self.since = self._clock()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+
+    def minutes(self) -> Iterator[Minute]:
+        """Yield the last 60 minutes, the oldest first; those that nobody has seen are empty."""
+        known = {each.at: each for each in tuple(self._minutes)}
+        last = int(self._clock()) // 60 * 60
+        for at in range(last - (MINUTES - 1) * 60, last + 60, 60):
+            yield known.get(at) or Minute(at, Counter())
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = self._clock()
+            self.look()
+            took = max(0.0, self._clock() - began)
+            self._stop.wait(max(EVERY, min(took * _SHARE, _LONGEST_REST)))
+
+    def look(self) -> None:
+        """Ask the server now, and remember what it says."""
+        with self._one:
+            now = self._clock()
+            try:
+                found = self._ask(now)
+            except (SbcAuthError, OSError, ValueError, KeyError) as error:
+                found = Seen(0, now, None, str(error), {}, None, ())
+                self._before = None
+            self.seen = found._replace(number=self.seen.number + 1)
+
+    def _ask(self, now: float) -> Seen:
+        server = self._server()
+        found = status(server)
+        try:
+            locked_out: list[Lockout] | None = lockouts(server, now)
+        except RpcError:
+            locked_out = None
+        rates: dict[tuple[str, str], float] = {}
+        more = self._more(found)
+        if self._before is not None:
+            seconds = max(0.1, now - self._before_at)
+            rates = {key: count / seconds for key, count in more.items()}
+            self._add(now, more)
+        is_first = self._before is None
+        outcomes = tuple(recent(server)) if is_first or more else self.seen.outcomes
+        if is_first and not self._minutes:
+            self._add_kept(outcomes, now)
+        self._before, self._before_at = found, now
+        return Seen(0, now, found, "", rates, locked_out, outcomes)
+
+    def _more(self, found: Status) -> Counts:
+        """Return what was counted since the look before; a server that started anew begins at 0."""
+        now = Counter({(each.ip_group, each.reason): each.times for each in found.outcomes})
+        if self._before is None or found.uptime < self._before.uptime:
+            return now if self._before is not None else Counter()
+        before = Counter({(o.ip_group, o.reason): o.times for o in self._before.outcomes})
+        return now - before
+
+    def _add_kept(self, outcomes: Sequence[Outcome], now: float) -> None:
+        """Begin with what the server has kept of the hour before: some of each reason."""
+        for each in outcomes:
+            at = datetime.fromisoformat(each.time).timestamp()
+            if now - 3600 < at <= now and not each.shadow:
+                self._add(at, Counter({(each.ip_group, each.reason): 1}))
+
+    def _add(self, now: float, more: Counts) -> None:
+        at = int(now) // 60 * 60
+        if not self._minutes or self._minutes[-1].at != at:
+            self._minutes.append(Minute(at, Counter()))
+        self._minutes[-1].counts.update(more)

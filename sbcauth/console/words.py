@@ -1,0 +1,103 @@
+"""Templates: what comes from the network is shown as text, and nothing in it is hidden."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from sbcauth import __version__
+from sbcauth.monitoring.why import Outcome
+from sbcauth.policy.decision import Reason
+
+_LONGEST = 300
+
+
+def templates() -> Environment:
+    """Return the templates of the pages. Every value is escaped, and made visible."""
+    environment = Environment(
+        loader=PackageLoader("sbcauth.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        when=when,
+        kind=kind,
+        duration=duration,
+        commands=commands,
+        number=number,
+        safe_text=whole_text,
+    )
+    environment.globals.update(version=__version__, reasons=tuple(Reason))
+    return environment
+
+
+def visible(value: Any) -> Any:
+    """Return a text with what is not printable written as an escape, and cut where it is long.
+
+    Characters that turn the direction of writing, or take no room, show one name as another.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    if value.isprintable() and len(value) <= _LONGEST:
+        return value
+    cut = value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in cut)
+
+
+def whole_text(value: str) -> Markup:
+    """Return a whole text, escaped, for a field in which it is to be changed: nothing is cut."""
+    return escape(value)
+
+
+def commands(line: str) -> Markup:
+    """Return a line of advice with the commands in it, which stand between backticks, as code."""
+    parts = [escape(visible(part)) for part in line.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
+
+
+def when(seconds: float | str) -> Markup:
+    """Return a time as an element that the script puts into the reader's zone."""
+    if isinstance(seconds, str):
+        try:
+            at = datetime.fromisoformat(seconds)
+        except ValueError:
+            return Markup("{}").format(visible(seconds))
+    else:
+        at = datetime.fromtimestamp(seconds, UTC)
+    text = at.isoformat(" ", "seconds")
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat("T", "seconds"), text)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words: `4 minutes`, `2 hours`."""
+    left = max(0, int(seconds))
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if left >= 2 * size or (left >= size and name == "day"):
+            return f"{left // size} {name}{'s' * (left // size != 1)}"
+    return f"{left} second{'s' * (left != 1)}"
+
+
+def number(value: float) -> str:
+    """Return a number with a thin space between thousands."""
+    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else f"{value:.1f}"
+
+
+def kind(outcome: Outcome | str) -> str:
+    """Return what became of a request: `in`, `asked`, `passed` or `refused`.
+
+    It is of an outcome, or of a reason alone.
+    """
+    reason = outcome.reason if isinstance(outcome, Outcome) else outcome
+    if reason == Reason.ACCEPTED:
+        return "in"
+    if reason in (Reason.CHALLENGED, Reason.STALE_NONCE, Reason.ASKED):
+        return "asked"
+    known = {str(each): each for each in Reason}.get(reason)
+    return "passed" if known is not None and known.is_usual else "refused"
