@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from bench.cluster import cluster
 from bench.importing import importing
 from bench.measure import Bed, Series, Settings, beds, compare
 from bench.phones import BODY, Phones, Start
@@ -193,6 +194,7 @@ ROWS: dict[str, Callable[[Settings], Result]] = {
     "reload": reloading,
     "wrong-passwords": wrong_passwords,
     "waiting-for-radius": waiting_for_radius,
+    "cluster": cluster,
 }
 """The rows by the names of what they measure."""
 

@@ -44,15 +44,20 @@ class Engine:
     ) -> None:
         self.folder = folder
         self.address = address
-        self.port = port or free_tcp_port(address)
+        self.port = port or free_tcp_port()
         self.options = list(options)
         self.client_options: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self.log_file = folder / f"engine-{self.port}.log"
         self._sentinel = False
+        self.prefix: list[str] = []
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,7 +87,7 @@ class Engine:
                 *self.options,
             ]
             config.write_text("\n".join(lines) + "\n")
-        command = [PROGRAM, str(config), *(["--sentinel"] if self._sentinel else [])]
+        command = [*self.prefix, PROGRAM, str(config), *(["--sentinel"] if self._sentinel else [])]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _READY_WITHIN
