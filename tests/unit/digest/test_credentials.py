@@ -29,6 +29,7 @@ BOB = (
     'uri="sip:bob@biloxi.com", {}, opaque="5ccc069c403ebaf9f0171e9517f40e41"'
 )
 
+_NO_COUNT = "nc is not a hexadecimal number of up to eight digits"
 _TEXT = st.binary(max_size=30).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
 
 
@@ -124,27 +125,28 @@ def test_any_order_of_parameters_means_the_same(values: list[str], order: list[i
     [
         (BOB.format('response="xyz"'), "response is not hexadecimal"),
         (BOB.format('response="٣٤"'), "response is not hexadecimal"),
-        (BOB.format('response="0a", qop=auth, nc=000000001'), "nc is not"),
-        (BOB.format('response="0a", qop=auth, nc=0x1'), "nc is not"),
-        (BOB.format('response="0a", qop=auth, nc=-1'), "nc is not"),
-        (BOB.format('response="0a", qop=auth, nc=1_1'), "nc is not"),
-        (BOB.format('response="0a", qop=auth, nc=٣'), "nc is not"),
-        (BOB.format('response="0a", qop=auth, nc=" 1"'), "nc is not"),
+        (BOB.format('response="0a", qop=auth, nc=000000001'), _NO_COUNT),
+        (BOB.format('response="0a", qop=auth, nc=0x1'), _NO_COUNT),
+        (BOB.format('response="0a", qop=auth, nc=-1'), _NO_COUNT),
+        (BOB.format('response="0a", qop=auth, nc=1_1'), _NO_COUNT),
+        (BOB.format('response="0a", qop=auth, nc=٣'), _NO_COUNT),
+        (BOB.format('response="0a", qop=auth, nc=" 1"'), _NO_COUNT),
         (BOB.format("algorithm=MD5"), "response is missing"),
-        (BOB.format('response="0a", realm="x"'), "given twice"),
-        (BOB.format('response="0a", REALM="x"'), "given twice"),
+        (BOB.format('response="0a", realm="x"'), "a parameter is given twice"),
+        (BOB.format('response="0a", REALM="x"'), "a parameter is given twice"),
         (BOB.format('response="0a", "'), "no parameter where one should follow response"),
         (BOB.format('response="0a", nonsense'), "no parameter where one should follow response"),
         (BOB.format('response="0a", username*=bob'), "username* is not in UTF-8"),
         (BOB.format("response=\"0a\", username*=ISO-8859-1''bob"), "username* is not in UTF-8"),
-        (BOB.format('response="0a"') + " " * MAX_CREDENTIALS, "longer than 4096"),
+        (BOB.format('response="0a"') + " " * MAX_CREDENTIALS, "longer than 4096 characters"),
         ("", "username is missing"),
         ("Digest", "username is missing"),
     ],
 )
 def test_malformed_credentials_are_named(field: str, mistake: str) -> None:
-    with pytest.raises(BadCredentials, match="(?i)" + mistake.replace("*", r"\*")):
+    with pytest.raises(BadCredentials) as raised:
         parse_credentials(field)
+    assert str(raised.value) == mistake
 
 
 @pytest.mark.parametrize("escaped", ["%00abc", "%003", "%0099"])
@@ -278,3 +280,28 @@ def test_credentials_are_spelled_as_rfc_7616_has_it() -> None:
     assert 'algorithm="M D", qop="auth,auth-int"' in str(
         credentials(qop="auth,auth-int", algorithm="M D")
     )
+
+
+def test_extended_username_may_have_an_apostrophe() -> None:
+    field = BOB.format("response=\"0a\", username*=UTF-8''O'Brien").replace(' username="bob",', "")
+    assert parse_credentials(field).username == "O'Brien"
+
+
+def test_layout_that_is_kept_serves_for_any_count_and_for_nothing_else() -> None:
+    """What stands around the digits of the count is the whole of what tells layouts apart."""
+    usual = _USUAL.replace("nc=00000001", 'nc=00000001, opaque="a"')
+    others = [
+        usual.replace("nc=00000001", "nc=00000002"),
+        usual.replace("nc=00000001,", "nc=00000001 ,"),
+        usual.replace('opaque="a"', 'opaque="b"'),
+        usual.replace('cnonce="334f"', 'cnonce="a, nc=1"'),
+    ]
+    parsed = parse_credentials(usual)
+    for _ in range(2):  # the second time from what is kept
+        assert [parse_credentials(each) for each in others] == [
+            parsed._replace(nc="00000002"),
+            parsed,
+            parsed._replace(opaque="b"),
+            parsed._replace(cnonce="a, nc=1"),
+        ]
+        assert parse_credentials(usual) == parsed
