@@ -38,7 +38,7 @@ coverage: ## run the unit tests, and fail where a branch of the core is not take
 	@.venv/bin/coverage report --include='sbcauth/digest/*' --skip-covered --fail-under=100
 	@.venv/bin/coverage report --include='sbcauth/policy/*' --skip-covered --fail-under=100
 
-mutants: ## change the core in thousands of ways, and count what the unit tests notice (an hour)
+mutants: ## change the core in thousands of ways, and fail where the unit tests notice too little (hours)
 	@scripts/mutants.sh
 
 fuzz: ## half a million mutated requests, where `make test` sends twenty thousand
@@ -65,4 +65,4 @@ lock: ## lock the Python packages that pyproject.toml asks for: versions and has
 	@scripts/lock.sh
 
 clean: ## remove what was installed and made here, but no configuration and no user
-	rm -rf .venv .venv-mutants mutants .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build .debian run
+	rm -rf .venv .venv-mutants .lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build .debian run

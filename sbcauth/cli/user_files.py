@@ -40,6 +40,9 @@ Realms = Annotated[
 Skip = Annotated[
     bool, typer.Option("--skip", help="Name the rows that do not fit, and import the others.")
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")
+]
 
 
 def import_(
@@ -53,9 +56,7 @@ def import_(
     ] = False,
     realms: Realms = None,
     skip: Skip = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Add the users of a CSV file, all or none; files of an AudioCodes SBC are read as they are.
 
@@ -90,9 +91,7 @@ def import_kamailio(
     ] = None,
     realms: Realms = None,
     skip: Skip = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Add the users of Kamailio's own module auth_db, all or none.
 
