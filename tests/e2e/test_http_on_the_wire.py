@@ -1,10 +1,12 @@
 """`server_auth_mode: http` on the wire: a real service judges what phones answer."""
 
 import time
+from contextlib import suppress
 
 import pytest
+import sip
 from http_service import SECRET, Service
-from kamailio import free_port
+from kamailio import free_port, wait_for
 
 PORTS = [free_port(), free_port()]
 CONFIG = f"""
@@ -110,3 +112,37 @@ def test_status_names_the_services(service, server, phone):
     assert phone("1001", "secret", expires=0).register().status == 200
     shown = server.administer("status")
     assert f"external server {service.url}: answers" in shown
+
+
+def test_guesses_side_by_side_have_no_more_attempts_than_others(service, phone):
+    service.delay = 1.0
+    attacker = phone("guessed", "secret", address="127.0.3.1", expires=0)
+    challenge = attacker.request("REGISTER")
+    for number in range(60):
+        password = None if number == 40 else f"guess {number}"
+        attacker.send(
+            attacker.build("REGISTER", answering=challenge, password=password, nc=number + 1)
+        )
+    statuses = []
+    with suppress(TimeoutError):
+        while len(statuses) < 60:
+            statuses.append(sip.parse_response(attacker.receive(5)).status)
+    assert set(statuses) <= {100, 401, 403, 503}
+    assert len(service.asked) <= 3
+
+
+def test_caller_who_gives_up_while_it_waits_is_not_put_through(service, phone):
+    callee = phone("1002", "secret", address="127.50.0.1")
+    assert callee.register().status == 200
+    caller = phone("1001", "secret", address="127.0.3.2")
+    challenge = caller.request("INVITE", "sip:1002@example.com")
+    service.delay = 1.5
+    caller.send(caller.build("INVITE", "sip:1002@example.com", answering=challenge))
+    assert wait_for(lambda: service.asked, 10)
+    invite = caller.last_sent.decode()
+    kept = ("Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Length")
+    lines = [invite.split("\r\n")[0], *(x for x in invite.split("\r\n") if x.startswith(kept))]
+    caller.send("\r\n".join([*lines, "", ""]).replace("INVITE", "CANCEL").encode())
+    statuses = {caller.response().status, caller.response().status}
+    assert statuses == {200, 487}
+    assert callee.hears_nothing(2)
