@@ -41,9 +41,10 @@ def keep_of_server_group(request: Request) -> None:
 
 
 class Connection(NamedTuple):
-    """A connection that has shown no word: its number, source, and how long it may be idle."""
+    """A connection that has shown no word: TCP, TLS, WS or WSS; it may be idle for `lifetime`."""
 
     number: int
+    kind: str
     source: str
     lifetime: int
 
@@ -58,6 +59,7 @@ class Overdue:
     def __init__(self) -> None:
         can_end = hasattr(KSR, "tcpops") and hasattr(KSR, "jsonrpcs")
         self._works = can_end and bool(ksr.definition("UNPROVED_CONNECTION_LIFETIME"))
+        self._lets_tls_be = bool(ksr.definition("LET_BUSY_TLS_BE"))
         self._share = int(ksr.definition("CONNECTIONS_OF_AN_ADDRESS") or _USUAL_SHARE)
         self._since: dict[int, float] = {}
         self._next_look = 0.0
@@ -71,16 +73,19 @@ class Overdue:
         if len(unproved) > self._share:
             self._next_look = now + _OFTEN
         self._since = {each.number: self._since.get(each.number, now) for each in unproved}
-        for number in self._too_many(unproved, now):
-            KSR.tcpops.tcp_close_connection_id(number)
+        for each in self._too_many(unproved, now):
+            if self._lets_tls_be and each.kind in ("TLS", "WSS"):
+                KSR.tcpops.tcp_set_connection_lifetime_cid(each.number, 0)  # once it is idle
+            else:
+                KSR.tcpops.tcp_close_connection_id(each.number)
 
-    def _too_many(self, unproved: Iterable[Connection], now: float) -> Iterator[int]:
+    def _too_many(self, unproved: Iterable[Connection], now: float) -> Iterator[Connection]:
         """Yield what is overdue, and of each source what it has beyond its share, the newest."""
         had: Counter[str] = Counter()
         for each in sorted(unproved, key=lambda each: self._since[each.number]):
             had[each.source] += 1
             if now - self._since[each.number] >= each.lifetime or had[each.source] > self._share:
-                yield each.number
+                yield each
 
 
 _SELDOM, _OFTEN = 5.0, 1.0
@@ -93,7 +98,9 @@ def _unproved() -> list[Connection]:
     KSR.jsonrpcs.execx('{"jsonrpc": "2.0", "method": "core.tcp_list", "id": 1}')
     found = json.loads(KSR.pv.get("$jsonrpl(body)") or "{}").get("result") or ()
     return [
-        Connection(each["id"], source_of(each["src_ip"].strip("[]")), each["lifetime"])
+        Connection(
+            each["id"], each["type"], source_of(each["src_ip"].strip("[]")), each["lifetime"]
+        )
         for each in found
         if each["lifetime"] < _PROVED
     ]

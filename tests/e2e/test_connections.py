@@ -15,6 +15,7 @@ from kamailio import free_port, wait_for
 from phone import PATIENCE, Endpoint, Phone
 from repository import REPOSITORY
 
+ERRORS_MEANT = ("hit the limit of connections per source IP",)  # by Kamailio 6.0 itself
 CONFIG = """
 realm: example.com
 unproved_connection_lifetime: 5s
@@ -98,7 +99,8 @@ def test_connection_without_a_word_ends_however_busy_it_is(start_server, tls_con
             made = Phone(server, "1001", "secret", transport=transport, home=home)
             return stack.enter_context(made)
 
-        busy = {(what, over): phone(over) for what in BUSY for over in ("tcp", "tls")}
+        overs = ("tcp", "tls") if KAMAILIO < "6" else ("tcp",)
+        busy = {(what, over): phone(over) for what in BUSY for over in overs}
         kept = phone("tls")
         assert kept.register().status == 200
         ended = dict.fromkeys(busy, 0.0)
@@ -114,6 +116,10 @@ def test_connection_without_a_word_ends_however_busy_it_is(start_server, tls_con
         assert goes_on(kept, b"\r\n\r\n")
 
 
+KAMAILIO = subprocess.run(
+    ["kamailio", "-v"], capture_output=True, text=True, check=True, env={"PATH": "/usr/sbin"}
+).stdout.split()[2]
+"""The version; with 6.0 a TLS connection that is never silent is let be."""
 BUSY_AT_MOST = 30
 """Seconds that ending them may take; ten on an idle machine."""
 

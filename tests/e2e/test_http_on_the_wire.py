@@ -123,7 +123,7 @@ def test_guesses_side_by_side_have_no_more_attempts_than_others(service, phone):
         attacker.send(
             attacker.build("REGISTER", answering=challenge, password=password, nc=number + 1)
         )
-    statuses = []
+    statuses: list[int] = []
     with suppress(TimeoutError):
         while len(statuses) < 60:
             statuses.append(sip.parse_response(attacker.receive(5)).status)
