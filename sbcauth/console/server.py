@@ -1,6 +1,7 @@
 """Serving the console: where it listens, and what a connection may cost."""
 
 import asyncio
+import signal
 import socket
 from collections import Counter
 from dataclasses import dataclass, field
@@ -136,6 +137,8 @@ def serve(app: ASGIApp, listen: Listen) -> None:
         limit_concurrency=_MOST_CONNECTIONS,
         **options,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once it has ended
+        signal.signal(number, lambda *_: None)
     try:
         uvicorn.Server(config).run([listener])
     except OSError as error:

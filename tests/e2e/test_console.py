@@ -1,0 +1,258 @@
+"""The console in a real browser, of a real server with real phones."""
+
+import re
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from kamailio import SBCAUTH, Server, free_port, wait_for
+from phone import Phone
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from repository import REPOSITORY
+
+CONFIG = """\
+realm: example.com
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [register]
+    classification: [{address: 127.0.0.0/8}]
+  - name: Branch
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [register]
+    classification: [{address: 198.51.100.0/24}]
+"""
+USERS = {"1001": "secret-of-1001", "1002": "secret-of-1002"}
+PASSWORD = "correct horse battery"
+PATIENCE = 20_000
+"""Milliseconds that a page may take to show what has happened."""
+AXE = REPOSITORY / "tests" / "peers" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+PAGES = ("/", "/users", "/users/add", "/user?name=1002", "/refusals", "/explain",
+         "/ip-groups?address=127.0.0.1", "/configuration")  # fmt: skip
+
+
+@contextmanager
+def console_of(server: Server, *options: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the console of a server until the end of the block."""
+    with (server.folder / "console.log").open("ab") as log:
+        command = [str(SBCAUTH), "--config", str(server.config_file), "console", *options]
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+    try:
+        assert wait_for(lambda: listens(port)), (server.folder / "console.log").read_text()
+        yield process
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def listens(port: int) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/login", timeout=2)
+    except httpx.RemoteProtocolError:
+        return True
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def url(server: Server) -> Iterator[str]:
+    """Run a console with an account of each role, and return where it is."""
+    for name, role in (("admin", "change"), ("eye", "look")):
+        server.administer(
+            "console-user", "add", name, "--role", role, "--password-stdin", stdin=f"{PASSWORD}\n"
+        )
+    port = free_port()
+    with console_of(server, "--listen", f"127.0.0.1:{port}", port=port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--ignore-certificate-errors"]
+        found = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+        yield found
+        found.close()
+
+
+def log_in(browser: Browser, url: str, name: str = "admin", **options: object) -> Page:
+    page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
+    page.set_default_timeout(PATIENCE)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{url}/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").press("Enter")
+    expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible(timeout=PATIENCE)
+    assert not errors
+    return page
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    page = log_in(browser, url)
+    yield page
+    page.context.close()
+
+
+def test_wrong_password_is_seen_explained_and_its_lockout_lifted(
+    server: Server, page: Page
+) -> None:
+    with Phone(server, "1002", "wrong", address="127.0.0.2") as phone:
+        for guess in ("wrong 1", "wrong 2", "wrong 3"):
+            phone.password = guess
+            assert phone.authenticate("REGISTER").status in (401, 403)
+    refusals = page.locator("#live section", has_text="The last refusals")
+    refusals.get_by_role("link", name="1002").first.click(timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="What to do")).to_be_visible()
+    expect(page.locator(".advice")).to_contain_text("another password")
+    page.get_by_role("button", name="Lift the lockout").click()
+    expect(page.get_by_text("Not locked out.")).to_be_visible(timeout=PATIENCE)
+    assert "1002" not in server.administer("lockout", "list")
+    with Phone(server, "1002", USERS["1002"], address="127.0.0.2") as phone:
+        assert phone.authenticate("REGISTER").status == 200
+    page.reload()
+    expect(page.locator(".says")).to_contain_text("from 127.0.0.2:", timeout=PATIENCE)
+
+
+def test_user_that_is_added_registers_with_the_password_that_is_shown(
+    server: Server, page: Page
+) -> None:
+    page.get_by_role("link", name="Users").click()
+    page.get_by_role("link", name="Add a user").click()
+    page.get_by_role("textbox", name="User name as the phone").fill("1003")
+    page.get_by_role("button", name="Add", exact=True).click()
+    password = page.locator("#password").inner_text(timeout=PATIENCE)
+
+    def registers() -> bool:
+        with Phone(server, "1003", password) as phone:
+            return phone.authenticate("REGISTER").status == 200
+
+    assert wait_for(registers)
+    page.goto(page.url.partition("/users")[0] + "/users")
+    page.get_by_label("User name begins with").press_sequentially("1003")
+    expect(page.locator("#found tbody tr")).to_have_count(1, timeout=PATIENCE)
+
+    def shows() -> bool:
+        page.reload()
+        text = page.locator("#found").inner_text()
+        return "accepted" in text and "127.0.0.1:" in text
+
+    assert wait_for(shows)
+
+
+def test_mistake_is_marked_at_its_line_as_one_types_and_not_reloaded(
+    server: Server, page: Page
+) -> None:
+    page.get_by_role("link", name="Configuration").click()
+    text = page.get_by_label("The configuration")
+    before = text.input_value()
+    text.fill(before.replace("type: user", "type: usr", 1))
+    expect(page.locator("#gutter .error")).to_have_text("4", timeout=PATIENCE)
+    expect(page.locator("#findings")).to_contain_text("is not one of user, server")
+    text.fill(before.replace("198.51.100.0/24", "198.51.100.0/25"))
+    expect(page.locator("#gutter .error")).to_have_count(0, timeout=PATIENCE)
+    expect(page.locator("#findings")).to_contain_text("IP Group Branch: classification")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("Saved.", timeout=PATIENCE)
+    page.get_by_role("button", name="Reload the server").click()
+    expect(page.locator(".changes").first).to_contain_text("198.51.100.0/25", timeout=PATIENCE)
+    with Phone(server) as phone:  # a process loads it with its next request
+        assert wait_for(lambda: phone.request("REGISTER").status and loaded(server))
+
+
+def loaded(server: Server) -> bool:
+    return "configuration reloaded" in server.log()
+
+
+def test_role_look_sees_no_button_that_changes(browser: Browser, url: str) -> None:
+    page = log_in(browser, url, "eye")
+    page.goto(f"{url}/user?name=1001")
+    expect(page.get_by_role("heading", name="1001")).to_be_visible()
+    names = {each.inner_text() for each in page.get_by_role("button").all()}
+    assert names == {"Log out"}
+    page.context.close()
+
+
+def test_hostile_name_runs_no_script(server: Server, page: Page) -> None:
+    name = "<img src=x onerror=document.title='hit'>"
+    with Phone(server, name, "secret", local_user="5005") as phone:
+        assert phone.authenticate("REGISTER").status == 401
+    refusals = page.locator("#live section", has_text="The last refusals")
+    expect(refusals).to_contain_text("onerror", timeout=PATIENCE)
+    page.goto(page.url.rstrip("/") + "/refusals")
+    expect(page.locator("#found")).to_contain_text("<img src=x")
+    assert page.title() == "Refusals · sbcauth"
+    assert page.locator("#found img").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screen_readers_find_nothing_serious_amiss(browser: Browser, url: str, scheme: str) -> None:
+    page = log_in(browser, url, color_scheme=scheme, bypass_csp=True)
+    found = []
+    for path in PAGES:
+        page.goto(url + path)
+        page.add_script_tag(path=AXE)
+        result = page.evaluate("() => axe.run(document)")
+        found += [
+            f"{path}: {each['id']}: {each['nodes'][0]['html'][:200]}"
+            for each in result["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+    page.context.close()
+    assert found == []
+
+
+@pytest.mark.parametrize("width", [360, 3840])
+def test_page_is_never_wider_than_the_screen(browser: Browser, url: str, width: int) -> None:
+    page = log_in(browser, url, viewport={"width": width, "height": 800})
+    for path in PAGES:
+        page.goto(url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.context.close()
+
+
+def test_pages_work_by_keyboard(page: Page) -> None:
+    page.get_by_role("link", name="Users").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Users")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("1001")
+    expect(page.locator("#found tbody tr")).to_have_count(1, timeout=PATIENCE)
+    page.get_by_role("link", name="1001").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="1001")).to_be_visible()
+
+
+def test_connection_that_sends_no_request_ends(url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+        silent.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        assert silent.recv(1000) == b""
+
+
+def test_elsewhere_it_takes_tls_and_serves_it(server: Server, url: str, tls_config: Path) -> None:
+    port = free_port()
+    refused = server.sbcauth("console", "--listen", f"0.0.0.0:{port}")
+    assert refused.returncode == 1
+    assert "--certificate" in refused.stderr
+    folder = tls_config.parent
+    files = ("--certificate", f"{folder}/certificate.pem", "--key", f"{folder}/key.pem")
+    with console_of(server, "--listen", f"0.0.0.0:{port}", *files, port=port):
+        trusted = ssl.create_default_context(cafile=folder / "certificate.pem")
+        with httpx.Client(verify=trusted, base_url=f"https://localhost:{port}") as client:
+            origin = {"Origin": f"https://localhost:{port}"}
+            form = {"name": "admin", "password": PASSWORD}
+            answer = client.post("/login", data=form, headers=origin)
+            assert answer.status_code == 303
+            assert client.get("/users").status_code == 200
+            assert re.match("__Host-sbcauth=.*Secure", answer.headers["set-cookie"])
