@@ -8,13 +8,15 @@ least:
    transport, a host, then the order of the file
 3. an address in a Proxy Set whose URI has a port, from another port (peers send over TCP from
    any), ranks after the rules that name that very address
+4. where several IP Groups have one edge proxy (a load balancer), the address that it tells of the
+   phone decides between them, by the same rules
 
 The table is built once. A look-up costs a dictionary access for each prefix length in use, and
 the answer for a source address is remembered.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
@@ -26,7 +28,7 @@ from sbcauth.policy.ip_groups import (
     IPGroupType,
     RuleAction,
 )
-from sbcauth.policy.request import Request
+from sbcauth.policy.request import Request, phone_behind
 from sbcauth.policy.user_agents import star_pattern
 
 
@@ -40,6 +42,7 @@ class _Candidate:
     transport: str | None
     from_host: re.Pattern[str] | None
     request_uri_host: re.Pattern[str] | None
+    is_edge: bool = False
 
     @property
     def has_conditions(self) -> bool:
@@ -56,13 +59,14 @@ class _Candidate:
         )
 
     def fits(self, request: Request) -> bool:
+        return self.fits_place(request.source_port, request.transport) and self.fits_hosts(request)
+
+    def fits_hosts(self, request: Request) -> bool:
         return (
-            self.fits_place(request.source_port, request.transport)
-            and (self.from_host is None or any(map(self.from_host.match, request.sender_hosts)))
-            and (
-                self.request_uri_host is None
-                or bool(self.request_uri_host.match(host_of(request.request_uri)))
-            )
+            self.from_host is None or any(map(self.from_host.match, request.sender_hosts))
+        ) and (
+            self.request_uri_host is None
+            or bool(self.request_uri_host.match(host_of(request.request_uri)))
         )
 
 
@@ -100,9 +104,25 @@ class IPGroups:
 
     def classify(self, request: Request) -> IPGroup | None:
         """Return the IP Group that the request comes from, or None where it is unclassified."""
-        for candidate in self._candidates(request.source_address):
+        candidates = self._candidates(request.source_address)
+        for candidate in candidates:
             if candidate.fits(request):
-                return candidate.group
+                behind = _groups_behind(candidates) if candidate.is_edge else ()
+                return self._told(request, behind) if len(behind) > 1 else candidate.group
+        return None
+
+    def _told(self, request: Request, behind: Sequence[IPGroup]) -> IPGroup | None:
+        """Return which IP Group a request is of that came by an edge proxy of several.
+
+        What the edge proxy sends itself is of the first.
+        """
+        address, port, transport = phone_behind(request.vias)
+        if not address:
+            return behind[0]
+        for each in self._candidates(address):
+            ours = each.group is None or each.group in behind
+            if ours and each.fits_place(port, transport) and each.fits_hosts(request):
+                return each.group
         return None
 
     def is_of_no_rule(self, request: Request) -> bool:
@@ -116,6 +136,8 @@ class IPGroups:
         """
         candidates = self._candidates(address)
         if not candidates or candidates[0].has_conditions:
+            return None
+        if candidates[0].is_edge and len(_groups_behind(candidates)) > 1:
             return None
         return candidates[0].group
 
@@ -252,7 +274,7 @@ class IPGroups:
                 any_port = _Candidate(group, None, None, None, None, None)
                 self._insert(host, (1, -host.prefixlen, 1), any_port)
         for edge in group.edge_proxies:
-            behind = _Candidate(group, None, None, None, None, None)
+            behind = _Candidate(group, None, None, None, None, None, is_edge=True)
             self._insert(edge, (1, -edge.prefixlen, 1), behind)
         for rule in group.classification:
             allowed = group if rule.action is RuleAction.ALLOW else None

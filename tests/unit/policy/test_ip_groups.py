@@ -433,6 +433,45 @@ def test_edge_proxy_classifies_after_the_rules_that_name_it() -> None:
     assert classify(groups, "192.0.2.9", from_host="named.example") == "Named"
 
 
+BALANCER = (ip_network("192.0.2.9/32"),)
+OFFICE = phones(
+    "Office",
+    classification=(rule("10.1.0.0/16"), deny("10.1.9.0/24")),
+    edge_proxies=BALANCER,
+)
+HOMES = phones("Homes", classification=(rule("10.2.0.0/16"),), edge_proxies=BALANCER)
+ELSEWHERE = phones("Elsewhere", classification=(rule("10.2.7.0/24"), rule("192.0.2.8/32")))
+AS_TOLD = "SIP/2.0/UDP 192.0.2.9:5060;branch=1", "SIP/2.0/UDP phone;received={};rport=5064;branch=2"
+
+
+@pytest.mark.parametrize(
+    ("source", "told", "name"),
+    [
+        ("192.0.2.9", "10.1.0.7", "Office"),
+        ("192.0.2.9", "10.2.0.7", "Homes"),
+        ("192.0.2.9", "10.2.7.7", "Homes"),  # which the other IP Group has no balancer for
+        ("192.0.2.9", "10.1.9.7", None),
+        ("192.0.2.9", "10.3.0.7", None),
+        ("192.0.2.8", "10.1.0.7", "Elsewhere"),  # nobody else is believed
+        ("203.0.113.1", "10.1.0.7", None),
+    ],
+)
+def test_behind_a_load_balancer_the_phones_address_decides(
+    source: str, told: str, name: str | None
+) -> None:
+    vias = tuple(via.format(told) for via in AS_TOLD)
+    groups = IPGroups([OFFICE, HOMES, ELSEWHERE])
+    found = groups.classify(request(source, vias=vias))
+    assert (found.name if found else None) == name
+
+
+def test_what_a_load_balancer_sends_itself_is_of_the_first() -> None:
+    groups = IPGroups([OFFICE, HOMES])
+    assert groups.classify(request("192.0.2.9", vias=AS_TOLD[:1])) is OFFICE
+    assert groups.of_all_from("192.0.2.9") is None
+    assert IPGroups([HOMES]).of_all_from("192.0.2.9") is HOMES
+
+
 def test_groups_of_a_realm_that_a_trunk_does_not_serve_are_out_of_its_reach() -> None:
     def user(name: str, realm: str, route_to: str | None = None, **more: Any) -> IPGroup:
         return IPGroup(name=name, type=IPGroupType.USER, realm=realm, route_to=route_to, **more)

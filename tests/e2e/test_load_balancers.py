@@ -1,0 +1,116 @@
+"""Nodes behind a load balancer: a real Kamailio with its dispatcher, by Call-ID."""
+
+from contextlib import ExitStack
+from secrets import token_hex
+
+import pytest
+from dialogs import Call
+from dispatcher import BY_CALL_ID, Dispatcher
+from kamailio import free_port, wait_for
+from log_of_kamailio import check_log
+from nodes import Cluster
+from phone import Phone
+
+BALANCER = ("127.0.0.9", free_port())
+CONFIG = f"""
+realm: example.com
+auth_challenge_method: auto
+ip_groups:
+  - name: Phones
+    type: user
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{{address: 127.0.0.0/30}}]
+    edge_proxies: [{BALANCER[0]}]
+  - name: Office
+    type: user
+    realm: office.example.com
+    authentication_mode: sbc-as-server
+    authentication_method_list: [REGISTER, INVITE]
+    classification: [{{address: 127.5.0.0/16}}]
+    edge_proxies: [{BALANCER[0]}]
+"""
+USERS = {str(number): f"secret of {number}" for number in range(1001, 1005)}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("cluster"), CONFIG, users=USERS) as cluster:
+        yield cluster
+        for node in cluster.nodes:
+            check_log(node)
+
+
+@pytest.fixture(scope="module")
+def balancer(cluster, tmp_path_factory):
+    nodes = [f"sip:127.0.0.1:{node.port}" for node in cluster.nodes]
+    folder = tmp_path_factory.mktemp("dispatcher")
+    with Dispatcher(folder, BALANCER, nodes, BY_CALL_ID) as dispatcher:
+        yield dispatcher
+
+
+class PhoneBehind(Phone):
+    """A phone that knows the load balancer alone."""
+
+    def __init__(self, node, user, address="127.0.0.1", realm="example.com"):
+        super().__init__(node, user, USERS[user], address=address, realm=realm, expires=600)
+        self._home = BALANCER
+
+
+@pytest.fixture
+def phone(cluster, balancer):
+    with ExitStack() as stack:
+        yield lambda user, *where: stack.enter_context(PhoneBehind(cluster[0], user, *where))
+
+
+def where(cluster, call_id):
+    """Return which nodes got the requests of a Call-ID, and of which IP Groups they were."""
+    assert wait_for(lambda: any(node.outcomes(call_id) for node in cluster.nodes), 10)
+    found = [(n.number, line["ip_group"]) for n in cluster.nodes for line in n.outcomes(call_id)]
+    return {number for number, _ in found}, {group for _, group in found}
+
+
+def test_phones_register_at_many_nodes_and_stay_at_one_each(cluster, phone):
+    used = set()
+    for _ in range(12):
+        one = phone("1001")
+        assert one.register().status == 200
+        nodes, groups = where(cluster, one.call_id)
+        assert len(nodes) == 1
+        assert groups == {"Phones"}
+        used |= nodes
+    assert len(used) > 1
+
+
+def test_a_call_between_phones_behind_it(cluster, phone):
+    caller, callee = phone("1002"), phone("1003")
+    assert caller.register().status == 200
+    assert callee.register().status == 200
+    assert all(node.knows("1003", callee.host) for node in cluster.nodes)
+    for _ in range(4):
+        caller.call_id = f"{token_hex(8)}@phone"
+        call = Call.between(caller, callee, "sip:1003@example.com")
+        call.callee.says("BYE")
+        call.caller.hears("BYE")
+        assert callee.response(call.callee.branch).status == 200
+
+
+def test_the_phones_address_decides_between_ip_groups(cluster, phone):
+    office = phone("1001", "127.5.0.7", "office.example.com")
+    assert office.request("REGISTER").challenges[0].realm == "office.example.com"
+    assert where(cluster, office.call_id)[1] == {"Office"}
+
+
+@pytest.mark.parametrize("by_balancer", [False, True])
+def test_nobody_else_says_from_where_a_request_is(cluster, phone, by_balancer):
+    liar = phone("1001", "127.0.0.2")
+    if not by_balancer:
+        liar._home = ("127.0.0.1", cluster[0].port)
+    forged = "Via: SIP/2.0/UDP 127.5.0.7:5060;received=127.5.0.7;rport=5060;branch=z9hG4bKforged"
+    for request in (
+        liar.build("REGISTER", headers=[forged]),
+        liar.build("REGISTER").replace(b";rport;", b";rport;received=127.5.0.7;", 1),
+    ):
+        liar.send(request)
+        assert liar.response().challenges[0].realm == "example.com"
+    assert where(cluster, liar.call_id)[1] == {"Phones"}
