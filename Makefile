@@ -1,6 +1,6 @@
 # What to do with sbcauth; `make` alone lists it.
 
-.PHONY: help setup run test test-debian13 test-package check coverage mutants fuzz soak bench deb man lock clean
+.PHONY: help setup run run-cluster test test-debian13 test-package check coverage mutants fuzz soak bench deb man lock clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
 
@@ -12,6 +12,10 @@ setup: ## install what the server needs (Debian packages and .venv)
 
 run: setup ## run the server on 127.0.0.1:5060 with the sample configuration and a sample user
 	@scripts/sample.sh
+
+run-cluster: ## run three nodes that act as one, as docs/cluster.md has them, with their engine
+	@scripts/setup.sh test
+	@scripts/run_cluster.sh
 
 test: ## install what the tests need, and run them all
 	@scripts/setup.sh test

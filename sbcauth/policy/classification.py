@@ -304,6 +304,11 @@ def _tried(network: IPv4Network | IPv6Network, candidate: _Candidate) -> Tried:
     return Tried(str(named), group, candidate.port, candidate.rule)
 
 
+def _groups_behind(candidates: Iterable[_Candidate]) -> list[IPGroup]:
+    """Return the IP Groups whose edge proxy this is, in the order of the file."""
+    return [each.group for each in candidates if each.is_edge and each.group]
+
+
 def _host_pattern(pattern: str | None) -> re.Pattern[str] | None:
     return star_pattern(pattern) if pattern else None  # `[` begins an IPv6 address
 
