@@ -270,6 +270,7 @@ def _of_nodes(cluster: ClusterSettings, address: NodeAddress) -> str:
     values: list[tuple[str, str, str | int]] = [
         ("dmq", "server_address", address.uri),
         ("dmq", "server_socket", f"udp:{address.socket}"),
+        ("dmq", "num_workers", 1),
         *(("dmq", "notification_address", peer.uri) for peer in cluster.peers),
         ("dmq_usrloc", "enable", 1),
         ("dmq_usrloc", "sync", 1),

@@ -108,7 +108,8 @@ class RegistrarRoutes:
     @answering
     def make_room(self, service: Service, aor: str) -> int:
         """Take one Contact of an address of record away for one that is new."""
-        return GO_ON if registrar.make_room(f"sip:{aor}") else ANSWERED
+        group = service.ip_groups.by_name[ksr.text("avp(sbcauth_ip_group)")]
+        return GO_ON if registrar.make_room(f"sip:{aor}", group.max_contacts) else ANSWERED
 
     @answering
     def registered(self, service: Service, aor: str) -> int:

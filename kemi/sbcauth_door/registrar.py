@@ -50,8 +50,12 @@ def settle_path(group: IPGroup) -> None:
         raise Unavailable("the Path of a stranger cannot be taken out")
 
 
-def make_room(aor: str) -> bool:
-    """Take one binding away for another: of the same instance, of a lost connection, the oldest."""
+def make_room(aor: str, at_most: int) -> bool:
+    """Have an address of record that may have so many bindings get another.
+
+    One goes: that of the same instance, of a lost connection, or the oldest. More do where other
+    nodes have just told of theirs.
+    """
     instance = _INSTANCE.search(ksr.first("Contact"))
     with fetched(aor) as numbers:
         bindings = [
@@ -63,9 +67,9 @@ def make_room(aor: str) -> bool:
             )
             for number in numbers
         ]
-    if not bindings:
-        return False
-    return bool(KSR.registrar.unregister_ruid(TABLE, aor, min(bindings)[3]) > 0)
+    going = sorted(bindings)[: max(1, len(bindings) - at_most + 1)]
+    gone = [KSR.registrar.unregister_ruid(TABLE, aor, ruid) > 0 for *_, ruid in going]
+    return bool(gone) and all(gone)
 
 
 _INSTANCE = re.compile(r'\+sip\.instance\s*=\s*"([^"]*)"', re.IGNORECASE)

@@ -72,7 +72,7 @@ def where(cluster, call_id):
 
 def test_phones_register_at_many_nodes_and_stay_at_one_each(cluster, phone):
     used = set()
-    for _ in range(12):
+    for _ in range(14):  # more than there may be Contacts: the oldest give way at all nodes
         one = phone("1001")
         assert one.register().status == 200
         nodes, groups = where(cluster, one.call_id)
