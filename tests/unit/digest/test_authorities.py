@@ -1,9 +1,11 @@
 """Nonces in a cluster: whose they are, and what a node makes of another's."""
 
+from hashlib import blake2s
+
 import pytest
 
 from sbcauth.digest.authorities import ENGINE, Authorities, ClusterSigner, NonceAuthority
-from sbcauth.digest.nonces import PLACE, NonceKey, NonceState, SourceTags
+from sbcauth.digest.nonces import CLOCK_DRIFT, PLACE, NonceKey, NonceState, SourceTags
 
 NOW = 1_700_000_000
 PHONE = "192.0.2.7"
@@ -123,3 +125,53 @@ def test_another_cluster_has_other_nonces(engine: Engine) -> None:
     one = Node(1, engine)
     for nonce in (stranger.mint(), stranger.mint(of_engine=True)):
         assert one.judge(nonce) is NonceState.FOREIGN
+
+
+def test_keys_are_derived_as_ever_and_each_for_one_purpose() -> None:
+    """Nodes of two versions know each other's; none is worth anything without the secret."""
+    secret = b"k" * 32
+    authorities = Authorities([NonceKey(7, secret)], 0x0C, lambda: "", lambda: True)
+    (own,) = authorities.own
+    assert own.secret == blake2s(b"12 ", key=secret, person=b"cluster").digest()
+    assert own.tag_secret == blake2s(key=secret, person=b"tags").digest()
+    (of_engine,) = authorities.of_engine("e1")
+    assert of_engine.secret == blake2s(b"128 e1", key=secret, person=b"cluster").digest()
+    assert of_engine.tag_secret == own.tag_secret
+
+
+@pytest.mark.parametrize(
+    ("name", "node"),
+    [("0c07", 12), ("0107", 1), ("7f07", 127), ("0007", None), ("8007", None), ("0c08", None)],
+)
+def test_other_nodes_are_those_that_there_can_be(name: str, node: int | None) -> None:
+    key = NonceKey(7, b"k" * 32)
+    found = Authorities([key], 1, lambda: "", lambda: True).of_node(name)
+    assert (found and found.authority) == node
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (300, NonceState.SHARED),
+        (301, NonceState.STALE),
+        (-CLOCK_DRIFT, NonceState.SHARED),
+        (-CLOCK_DRIFT - 1, NonceState.STALE),
+    ],
+)
+def test_nonce_of_the_engine_is_fresh_for_its_lifetime(age: int, expected: NonceState) -> None:
+    now = 1_700_000_000
+    keys = [NonceKey(7, b"k" * 32)]
+    authorities = Authorities(keys, 1, lambda: "e1", lambda: True, NonceAuthority.ENGINE)
+    signer = ClusterSigner(authorities, ("Phones",), 300)
+    (tag, *_) = SourceTags(authorities.tagged).of("192.0.2.7")
+    assert signer.judge(signer.mint(tag, now), now + age) is expected
+
+
+def test_own_nonce_from_before_a_restart_is_stale() -> None:
+    now = 1_700_000_000
+    authorities = Authorities([NonceKey(7, b"k" * 32)], 1, lambda: "", lambda: False)
+    before, after = (ClusterSigner(authorities, ("Phones",), 300, at) for at in (0, now + 1))
+    (tag, *_) = SourceTags(authorities.tagged).of("192.0.2.7")
+    nonce = before.mint(tag, now)
+    assert before.judge(nonce, now + 1) is NonceState.FRESH
+    assert after.judge(nonce, now + 1) is NonceState.STALE

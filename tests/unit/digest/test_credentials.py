@@ -14,6 +14,7 @@ from sbcauth.digest.credentials import (
     Credentials,
     _credentials,
     format_challenge,
+    keep_layout,
     parse_credentials,
     parse_parameters,
     quote,
@@ -305,3 +306,23 @@ def test_layout_that_is_kept_serves_for_any_count_and_for_nothing_else() -> None
             parsed._replace(cnonce="a, nc=1"),
         ]
         assert parse_credentials(usual) == parsed
+
+
+def test_layout_that_is_kept_is_not_found_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sbcauth.digest.credentials._kept", {})
+    monkeypatch.setattr("sbcauth.digest.credentials._MOST_LAYOUTS", 1)
+    keep_layout(_USUAL)
+    keep_layout(_USUAL.replace("algorithm=MD5, ", ""))  # there is no room for it
+    looked_at: list[str] = []
+
+    def watched(around: str) -> None:
+        looked_at.append(around)
+
+    monkeypatch.setattr("sbcauth.digest.credentials.layout_of", watched)
+    for count in ("00000001", "0000002a"):
+        again = usual_credentials(_USUAL.replace("00000001", count).replace("1001", "1002"))
+        assert again is not None
+        assert (again.username, again.nc) == ("1002", count)
+    assert looked_at == []
+    assert usual_credentials(_USUAL.replace("algorithm=MD5, ", "")) is None
+    assert len(looked_at) == 1

@@ -1,5 +1,7 @@
 """Digest: the RFCs' own vectors, and a digest that never saw our code."""
 
+import hashlib
+
 import pytest
 import sip
 from hypothesis import given
@@ -166,3 +168,15 @@ def test_request_without_a_body_has_an_empty_one_to_auth_int() -> None:
     h_a1 = ha1("MD5", "u", "r", "p")
     right = expected_response(h_a1, ha2(credentials, "REGISTER"), credentials)
     assert response_is_right(h_a1, "REGISTER", credentials._replace(response=right))
+
+
+def test_response_is_over_the_bytes_that_were_sent_whatever_they_are() -> None:
+    def md5(data: bytes) -> str:
+        return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+    h_a2 = md5(b"REGISTER:sip:r").encode()
+    response = md5(b"%s:n:00000001:c\xff:auth:%s" % (b"0" * 32, h_a2))
+    field = f'Digest username="u", realm="r", nonce="n", uri="sip:r", response="{response}"'
+    credentials = parse_credentials(f'{field}, qop=auth, nc=00000001, cnonce="c\udcff"')
+    assert response_is_right("0" * 32, "REGISTER", credentials)
+    assert not response_is_right("0" * 32, "REGISTER", credentials._replace(cnonce="c"))
