@@ -25,7 +25,7 @@ count, too, of 0: so one look tells that nothing is held against a pair. What st
 kept there is bounded: a source by its limit, and all of them in an IP Group by MOST_FAILURES.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from sbcauth.exceptions import EngineAway, Unavailable
@@ -330,9 +330,12 @@ def _attempts_in(record: int, limit: AttemptLimit, now: int) -> int:
 
 def of_all_strangers(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
     """Return the key of the count of all strangers' failures in an IP Group in this window."""
-    return digest(
-        "all", f"{claimant.ip_group} {limit.attempt_window} {now // limit.attempt_window}"
-    )
+    return _all_of(claimant.ip_group, limit.attempt_window, now // limit.attempt_window)
+
+
+@lru_cache(256)
+def _all_of(ip_group: str, window: int, number: int) -> str:
+    return digest("all", f"{ip_group} {window} {number}")
 
 
 def _see(seen: int) -> tuple[int, int]:

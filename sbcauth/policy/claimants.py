@@ -7,6 +7,7 @@ stranger's address never sees the nonces sent there, so he cannot have the stran
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import blake2s
 from typing import NamedTuple, Optional
 
@@ -73,6 +74,7 @@ class Claimant(NamedTuple):
                 return digest(scope, f"{self.ip_group}\0*\0{self.username}")
 
 
+@lru_cache(256)  # one request asks for it several times
 def pair_key(ip_group: str, place: str, username: str) -> str:
     """Return the key of a pair, which is that of its Claimant."""
     return digest(Scope.PAIR, f"{ip_group}\0{place}\0{username}")

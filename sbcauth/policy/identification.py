@@ -66,9 +66,10 @@ class Identification:
         """Accept a sender that has proved to be of an account, and remember its phone."""
         self._confirm(claim)
         decision = self.accept(claim, account.local_user, leaves_trace=account.leaves_trace)
-        if isinstance(decision, Accept) and not decision.is_repeat:
-            return decision._replace(is_first=self._get_to_know(claim, account))
-        return decision
+        if not isinstance(decision, Accept) or decision.is_repeat:
+            return decision
+        is_first = self._get_to_know(claim, account)
+        return Accept(*decision[:5], is_first, *decision[6:])  # what _replace does, sooner
 
     def _confirm(self, claim: Claim) -> None:
         """Have all nodes agree, before anything is used up: else that would tell what was right.
@@ -90,15 +91,14 @@ class Identification:
             pair = (claimant.pair or claimant).key
             sure_until = self._attempts.sure_until(pair, gate.limit, now)
             ha1, leaves_trace = account.ha1, account.leaves_trace
-            phone = KnownPhone(sure_until, pair, account.local_user, ha1, leaves_trace)
-            self._remember(claim, phone)
+            self._remember(claim, (sure_until, pair, account.local_user, ha1, leaves_trace))
         return is_first
 
-    def _remember(self, claim: Claim, phone: KnownPhone) -> None:
-        """Remember a phone, with the Contact that it registers now."""
-        gate, request = claim.gate, claim.request
-        contact = request.usual_contact() if phone.leaves_trace and gate.renews else ""
-        gate.remember(claim.origin.source, claim.credentials, phone._replace(contact=contact))
+    def _remember(self, claim: Claim, phone: tuple[int, str, str, str, bool]) -> None:
+        """Remember all of a KnownPhone but its Contact, with the one that it registers now."""
+        gate, request, leaves_trace = claim.gate, claim.request, phone[4]
+        contact = request.usual_contact() if leaves_trace and gate.renews else ""
+        gate.remember(claim.origin.source, claim.credentials, KnownPhone(*phone, contact))
 
     def ask(self, claim: Claim) -> Decision:
         """Have an external server measure the response, unless no answer could make it good."""
@@ -186,7 +186,7 @@ class Identification:
             if contact == phone.contact:
                 how = gate.renewed
             else:
-                self._remember(claim, phone)
+                self._remember(claim, phone[:5])
         return tuple.__new__(  # what NamedTuple does, without its own function
             Accept, (gate.name, credentials.username, claimed, *how)
         )
