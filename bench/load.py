@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from bench.phones import CALL_ID_LENGTH, Conversation, Start
+from bench.phones import CALL_ID_LENGTH, Conversation, Datagrams, Start
 
 _PATIENCE = 2.0
 _PAUSE = 0.0005
@@ -95,8 +95,7 @@ class Line:
 
     def _begin(self, start: Start, due: float) -> None:
         self._active[start.call_id] = due, start.address, start.conversation
-        for datagram in next(start.conversation):
-            self._send(datagram, start.address)
+        self._say(start.call_id, next(start.conversation), start.address)
 
     def _receive(self, pause: float | None = None) -> None:
         """Take one datagram and go on with its conversation.
@@ -112,7 +111,7 @@ class Line:
                 if pause is None or time.perf_counter() > give_up:
                     raise LostError(f"{len(self._active)} requests were not answered") from None
                 time.sleep(pause)
-        if reply[8:9] != b"1":
+        if not reply.startswith(b"SIP/2.0 1"):
             self._go_on(reply)
 
     def _go_on(self, reply: bytes) -> None:
@@ -127,6 +126,9 @@ class Line:
             datagrams = end.value
             self._latencies.append(time.perf_counter() - due)
             del self._active[call_id]
+        self._say(call_id, datagrams, address)
+
+    def _say(self, call_id: bytes, datagrams: Datagrams, address: int) -> None:
         for datagram in datagrams:
             self._send(datagram, address)
 

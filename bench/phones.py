@@ -7,7 +7,7 @@ returns is sent without waiting, as an ACK is. It knows nothing of sockets and t
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 from itertools import count
 from typing import NamedTuple
@@ -24,6 +24,7 @@ _FIRST_ADDRESS = int(IPv4Address("127.1.0.0"))
 _REGISTRAR = f"sip:{REALM}".encode()
 _NOBODY = f"sip:nobody@{REALM}".encode()
 _CNONCE = b"0a4f113b"
+_OFFER = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
 BODY = (
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
     b"m=audio 4000 RTP/AVP 0\r\n" + b"a=candidate:1 1 UDP 1 127.0.0.1 4000 typ host\r\n" * 60
@@ -56,14 +57,16 @@ def password(user: int) -> str:
 class Phones:
     """Phones, each with an address of its own, at one port; methods make their conversations.
 
-    `users` says, in turn, whose phone speaks.
+    `users` says, in turn, whose phone speaks. Call-IDs count up from `first`.
     """
 
-    def __init__(self, port: int, server_port: int, *, algorithm: str = "MD5") -> None:
+    def __init__(
+        self, port: int, server_port: int, *, algorithm: str = "MD5", first: int = 1
+    ) -> None:
         self._port = port
         self._server = f"sip:127.0.0.1:{server_port}".encode()
         self._algorithm = algorithm
-        self._serial = count(1)
+        self._serial = count(first)
 
     def register(
         self, users: Iterable[int], wrong: Callable[[int], bool] = lambda _: False
@@ -72,6 +75,18 @@ class Phones:
         for user in users:
             phone = self._phone(user)
             yield phone.start(_register(phone, "wrong" if wrong(user) else password(user)))
+
+    def count_up(self, users: Iterable[int], times: int = 4) -> Iterator[Start]:
+        """REGISTER, 401, and then REGISTER, 200 by nc 1, 2, 3 … of one nonce (RFC 7616, 3.4)."""
+        for user in users:
+            phone = self._phone(user)
+            yield phone.start(_count_up(phone, password(user), times))
+
+    def call(self, users: Iterable[int]) -> Iterator[Start]:
+        """INVITE, challenge, ACK, INVITE, 180, 200, ACK, BYE, 200: to oneself, as registered."""
+        for user in users:
+            phone = self._phone(user)
+            yield phone.start(_call(phone, password(user)))
 
     def knock(self, users: Iterable[int]) -> Iterator[Start]:
         """REGISTER, 401, and no more."""
@@ -132,8 +147,9 @@ class _Phone(NamedTuple):
         credentials: bytes = b"",
         body: bytes = b"",
         to_tag: bytes = b"",
+        to: bytes = b"",
     ) -> bytes:
-        to = self.name if method == b"REGISTER" else b"nobody"
+        to = to or (self.name if method == b"REGISTER" else b"nobody")
         return (
             b"%b %b SIP/2.0\r\n"
             b"Via: SIP/2.0/UDP %b;rport;branch=z9hG4bK%b%d\r\n"
@@ -165,6 +181,38 @@ class _Phone(NamedTuple):
             b"Content-Length: 0\r\n\r\n"
         ) % (uri, self.host, self.call_id, cseq, self.name, self.call_id, to, self.call_id, cseq)
 
+    def within(
+        self, method: bytes, target: bytes, cseq: int, to: bytes, routes: Sequence[bytes]
+    ) -> bytes:
+        """Return a request within the call, by the routes that it was answered with."""
+        route = b"".join(b"Route: %b\r\n" % each for each in routes)
+        return (
+            b"%b %b SIP/2.0\r\n"
+            b"Via: SIP/2.0/UDP %b;rport;branch=z9hG4bK%b%b%d\r\n"
+            b"Max-Forwards: 70\r\n%b"
+            b"From: <sip:%b@bench.example>;tag=f%b\r\n"
+            b"To: %b\r\n"
+            b"Call-ID: %b\r\n"
+            b"CSeq: %d %b\r\n"
+            b"Content-Length: 0\r\n\r\n"
+        ) % (
+            method, target, self.host, self.call_id, method, cseq, route, self.name, self.call_id,
+            to, self.call_id, cseq, method,
+        )  # fmt: skip
+
+    def answer(self, request: bytes, status: bytes, body: bytes = b"") -> bytes:
+        """Return the called phone's answer."""
+        copied = b"".join(
+            b"%b: %b\r\n" % (name, each)
+            for name in (b"Via", b"Record-Route", b"From", b"Call-ID", b"CSeq")
+            for each in _fields(request, name)
+        )
+        to = _field(request, b"To")
+        to += b"" if b";tag=" in to else b";tag=t" + self.call_id
+        return b"SIP/2.0 %b\r\n%bTo: %b\r\nContact: <sip:%b@%b>\r\nContent-Length: %d\r\n\r\n%b" % (
+            status, copied, to, self.name, self.host, len(body), body,
+        )  # fmt: skip
+
     def credentials(
         self,
         reply: bytes,
@@ -173,6 +221,7 @@ class _Phone(NamedTuple):
         secret: str,
         qop: bytes = b"auth",
         body: bytes = b"",
+        nc: int = 1,
     ) -> bytes:
         """Return the field that answers the challenge in `reply` (RFC 7616, 3.4)."""
         start = reply.index(b'nonce="') + 7
@@ -184,12 +233,13 @@ class _Phone(NamedTuple):
         if qop == b"auth-int":
             a2 += b":" + h(body).hexdigest().encode()
         a2 = h(a2).hexdigest().encode()
-        response = h(b"%b:%b:00000001:%b:%b:%b" % (a1, nonce, _CNONCE, qop, a2)).hexdigest()
+        response = h(b"%b:%b:%08x:%b:%b:%b" % (a1, nonce, nc, _CNONCE, qop, a2)).hexdigest()
         return (
             b'%b: Digest username="%b", realm="bench.example", nonce="%b", uri="%b", '
-            b'response="%b", algorithm=%b, cnonce="%b", qop=%b, nc=00000001\r\n'
+            b'response="%b", algorithm=%b, cnonce="%b", qop=%b, nc=%08x\r\n'
         ) % (
             field, self.name, nonce, uri, response.encode(), self.algorithm.encode(), _CNONCE, qop,
+            nc,
         )  # fmt: skip
 
 
@@ -200,6 +250,60 @@ def _register(phone: _Phone, secret: str) -> Conversation:
     reply = yield (phone.request(b"REGISTER", _REGISTRAR, 2, credentials),)
     _expect(reply, *((b"401", b"403") if secret == "wrong" else (b"200",)))
     return ()
+
+
+def _count_up(phone: _Phone, secret: str, times: int) -> Conversation:
+    challenge = yield (phone.request(b"REGISTER", _REGISTRAR, 1),)
+    _expect(challenge, b"401")
+    for nc in range(1, times + 1):
+        credentials = phone.credentials(challenge, b"REGISTER", _REGISTRAR, secret, nc=nc)
+        reply = yield (phone.request(b"REGISTER", _REGISTRAR, 1 + nc, credentials),)
+        _expect(reply, b"200")
+    return ()
+
+
+def _call(phone: _Phone, secret: str) -> Conversation:
+    """Call the own address of record: one socket is caller and called phone."""
+    uri = b"sip:%b@bench.example" % phone.name
+    reply = yield (phone.request(b"INVITE", uri, 1, body=_OFFER, to=phone.name),)
+    _expect(reply, b"401", b"407")
+    ack = phone.ack(uri, 1, reply)
+    credentials = phone.credentials(reply, b"INVITE", uri, secret, body=_OFFER)
+    invite = phone.request(b"INVITE", uri, 2, credentials, _OFFER, to=phone.name)
+    ringing = yield ack, invite
+    _expect_request(ringing, b"INVITE")
+    answer = phone.answer(ringing, b"200 OK", _OFFER)
+    reply = yield phone.answer(ringing, b"180 Ringing"), answer
+    _expect(reply, b"200")
+    target, routes = _field(reply, b"Contact"), _fields(reply, b"Record-Route")[::-1]
+    target = target[target.index(b"<") + 1 : target.index(b">")]
+    to = _field(reply, b"To")
+    acknowledged = yield (phone.within(b"ACK", target, 2, to, routes),)
+    _expect_request(acknowledged, b"ACK")
+    bye = yield (phone.within(b"BYE", target, 3, to, routes),)
+    _expect_request(bye, b"BYE")
+    reply = yield (phone.answer(bye, b"200 OK"),)
+    _expect(reply, b"200")
+    return ()
+
+
+def _expect_request(request: bytes, method: bytes) -> None:
+    if not request.startswith(method + b" "):
+        raise UnexpectedReplyError(request.decode(errors="replace"))
+
+
+def _fields(message: bytes, name: bytes) -> list[bytes]:
+    """Return the values of all header fields `name`."""
+    start = b"\r\n" + name.lower() + b":"
+    lower, found, at = message.lower(), [], 0
+    while (at := lower.find(start, at)) >= 0:
+        at += len(start)
+        found.append(message[at : message.index(b"\r\n", at)].strip())
+    return found
+
+
+def _field(message: bytes, name: bytes) -> bytes:
+    return _fields(message, name)[0]
 
 
 def _leave_waiting(phone: _Phone, secret: str) -> Conversation:

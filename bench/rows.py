@@ -10,6 +10,8 @@ from bench.radius import waiting_for_radius
 from bench.reloading import reloading
 from bench.report import Result
 from bench.servers import CONFIG, Native, Ours, Server, Unprotected, many_groups
+from bench.shipped import as_shipped
+from bench.worst import botnet, storm
 
 USERS = 10_000
 _SUSTAINED = 50.0  # ms that one in a hundred may take
@@ -183,6 +185,9 @@ def wrong_passwords(settings: Settings) -> Result:
 
 
 ROWS: dict[str, Callable[[Settings], Result]] = {
+    "as-shipped": as_shipped,
+    "storm": storm,
+    "botnet": botnet,
     "registration": challenge_and_verify,
     "number-of-users": user_count,
     "number-of-ip-groups": ip_group_count,

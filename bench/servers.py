@@ -148,6 +148,10 @@ class Server:
         """Return what each UDP worker keeps to itself, in KiB."""
         return [_private(pid) for pid in self.worker_pids]
 
+    def proportional_memory(self) -> int:
+        """Return what all of its processes take, shared pages counted once (PSS), in KiB."""
+        return sum(_proportional(pid) for pid in self.pids)
+
     def used_shared_memory(self) -> int:
         """Return how much of Kamailio's shared memory is in use, in bytes."""
         used: int = self.rpc("core.shmmem", "b")["used"]
@@ -248,6 +252,15 @@ class Native(Server):
         )
 
 
+class Plain(Native):
+    """Kamailio's `auth` and `auth_db` as their documentation shows them, and no more."""
+
+    def prepare(self) -> None:
+        """Write kamailio.cfg and fill `subscriber`."""
+        super().prepare()
+        (self.folder / "kamailio.cfg").write_text((_PEERS / "plain.cfg").read_text())
+
+
 class Unprotected(Server):
     """The same route without authentication."""
 
@@ -306,6 +319,11 @@ def _private(pid: int) -> int:
         elif own and line.startswith("Private_"):
             found += int(line.split()[1])
     return found
+
+
+def _proportional(pid: int) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
 
 
 _MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ ...(.) ")
