@@ -29,6 +29,7 @@ from sbcauth.users.sealing import Seals
 _LISTEN = re.compile(r"(udp|tcp|tls|ws|wss):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
 _BELOW = {"ws": "tcp", "wss": "tls"}
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
+_DEBIANS_OWN = " (Debian's own service by `systemctl disable --now kamailio`)"
 _NOTIFIED = 4
 """So many other nodes kamailio.cfg has a line for; they know of the rest."""
 _PR_SET_PDEATHSIG = 1
@@ -151,8 +152,9 @@ def _be_the_only_one(file: Path, runtime: Path, listen: list[str]) -> None:
         refuse_a_second(file)
     for address in map(Listen.parse, listen):
         if owner := owner_of(address):
+            how = _DEBIANS_OWN if owner.user == "kamailio" else ""
             raise NotStarted(
-                f"{address} is used by {owner}: end that, or listen elsewhere by "
+                f"{address} is used by {owner}: end that{how}, or listen elsewhere by "
                 f"`sbcauth run --listen {address.transport}:ADDRESS:PORT`"
             )
 

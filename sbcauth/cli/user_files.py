@@ -95,7 +95,7 @@ def import_kamailio(
 ) -> None:
     """Add the users of Kamailio's own module auth_db, all or none.
 
-    Example: sbcauth user import-kamailio /etc/kamailio/kamailio.sqlite --dry-run
+    Example: sbcauth user import-kamailio kamailio.sqlite --dry-run
     """
     config = load(context.obj, os.environ)
     group = only_ip_group_of_users(config.ip_groups)

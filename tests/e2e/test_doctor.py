@@ -48,7 +48,7 @@ def test_running_server_is_well(start_server) -> None:
         *("Python", "configuration", "User Info", "permissions"),
         *("nonce keys", "sealing keys", "server"),
     }
-    assert ("ok", "User Info", f"{server.folder}/sbcauth.db: 1 users") in found
+    assert ("ok", "User Info", f"{server.folder}/sbcauth.db: 1 user") in found
 
 
 def test_changed_configuration_that_is_not_in_force_is_told(start_server) -> None:

@@ -17,9 +17,11 @@ def kamailio(environment: Mapping[str, str]) -> Iterator[Finding]:
         return
     there = modules.installed()
     for module in modules.missing(there):
-        grade = Grade.WARNING if module.definition else Grade.ERROR
-        only = f" (only for {module.definition} in kamailio.cfg)" if module.definition else ""
-        yield Finding(grade, "module", f"{module}{only}")
+        if module.definition:  # nothing is wrong, and no cause of a trouble is to be sought there
+            text = f"{module.definition} in kamailio.cfg would need {module.package}"
+            yield Finding(Grade.OK, "module", f"{module.module} is not installed: {text}")
+        else:
+            yield Finding(Grade.ERROR, "module", str(module))
     folder = modules.folder()
     if folder and "app_python3.so" in there:
         yield _python(folder / "app_python3.so")

@@ -30,7 +30,8 @@ def database(config: Config) -> Iterator[Finding]:
     except Unavailable as error:
         yield Finding(Grade.ERROR, "User Info", str(error))
         return
-    yield Finding(Grade.OK, "User Info", f"{name_of(config.database)}: {users} users")
+    there = "1 user" if users == 1 else f"{users} users"
+    yield Finding(Grade.OK, "User Info", f"{name_of(config.database)}: {there}")
     if is_copy:
         yield _copy(config)
 
