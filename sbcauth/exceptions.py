@@ -5,6 +5,7 @@ SbcAuthError
 │   └── BadCredentials    the credentials cannot be read (400)
 ├── Retransmission        the request has come before, and is being answered
 ├── Unavailable           a database or server does not answer; 503 with Retry-After
+│   ├── DriverMissing     its driver is not installed
 │   └── EngineAway        the engine of the cluster does not
 ├── LockedOut             another node has locked the claimant out meanwhile
 ├── ConfigError           the YAML is at fault; one `Mistake` per mistake
@@ -51,6 +52,10 @@ class Unavailable(SbcAuthError):
     def __init__(self, message: str, retry_after: int = 5) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class DriverMissing(Unavailable):
+    """The driver of a database is not installed."""
 
 
 class EngineAway(Unavailable):

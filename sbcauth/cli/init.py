@@ -11,6 +11,7 @@ import typer
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.files import create
 from sbcauth.installation import starter
+from sbcauth.users.database_url import without_password
 
 _HERE = Path("sbcauth.yaml")
 _STATE = Path("/var/lib/sbcauth")
@@ -34,6 +35,19 @@ def _host(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    if text and not re.fullmatch(r"(sqlite:///|postgres(ql)?://)[!-~]+", text):
+        raise typer.BadParameter("is neither sqlite:///PATH nor postgresql://USER@HOST/DATABASE")
+    if without_password(text) != text and "${" not in text:
+        raise typer.BadParameter("has a password, which the file would show: write ${file:PATH}")
+    return text
+
+
+def _escaped(text: str) -> str:
+    """Return a text as re.sub takes it for a replacement."""
+    return text.replace("\\", r"\\")
+
+
 def init(
     context: typer.Context,
     realm: Annotated[
@@ -43,6 +57,10 @@ def init(
     phones: Annotated[
         str, typer.Option(callback=_network, help="Where the phones are: address or prefix.")
     ] = "127.0.0.0/8",
+    database: Annotated[
+        str,
+        typer.Option(callback=_database, help="Where users are; in SQLite, if nothing is said."),
+    ] = "",
 ) -> None:
     """Write a first configuration with comments, where there is none.
 
@@ -51,14 +69,14 @@ def init(
     Example: sbcauth init --realm sip.example.org --phones 192.0.2.0/24
     """
     file: Path = (context.parent and context.parent.params["config_file"]) or _HERE
-    database = "sqlite:///sbcauth.db"
-    if file.resolve().is_relative_to("/etc"):
-        database = f"sqlite:///{_STATE / 'users.db'}"
+    url = database or "sqlite:///sbcauth.db"
+    if not database and file.resolve().is_relative_to("/etc"):
+        url = f"sqlite:///{_STATE / 'users.db'}"
     text = starter().read_text("utf-8")
     for old, new in (
         (r"(?m)^# yaml-language-server.*\n#\n", ""),
         (r"(?m)^realm: \S+", f"realm: {realm}"),
-        (r"(?m)^database: \S+  # .*", f"database: {database}"),
+        (r"(?m)^database: \S+  # .*", f"database: {_escaped(url)}"),
         (r"(?m)^(      - address: )127\.0\.0\.0/8\b.*", rf"\g<1>{phones}"),
     ):
         text = re.sub(old, new, text, count=1)

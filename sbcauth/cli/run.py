@@ -15,7 +15,7 @@ import typer
 from sbcauth.cli.options import MetricsAddress
 from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config.load import Config, load
-from sbcauth.exceptions import SbcAuthError, Unavailable
+from sbcauth.exceptions import DriverMissing, SbcAuthError, Unavailable
 from sbcauth.files import make_folder
 from sbcauth.installation import kamailio_cfg, script
 from sbcauth.monitoring import modules
@@ -163,6 +163,8 @@ def _make_users(config: Config) -> None:
     """Make User Info where there is none; PostgreSQL may be away, and come back later."""
     try:
         open_for_writing(config.database, Seals(config.ha1_key_file)).close()
+    except DriverMissing:
+        raise
     except Unavailable as error:
         if not is_postgresql(config.database):
             raise

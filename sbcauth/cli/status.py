@@ -85,7 +85,7 @@ def _print(found: Status, before: Status | None) -> None:
     contacts = counted(found.registered_contacts, "contact")
     print(f"registered: {counted(found.registered_users, 'user')} with {contacts}")
     print(f"failed attempts: {found.failed_attempts}")
-    shared = in_words(found.cluster) if found.cluster else ()
+    shared = (*(in_words(found.cluster) if found.cluster else ()), *_users_copy(found))
     for line in (*shared, *_lockouts(found), *_external(found), *_measured(found)):
         print(line)
     if found.outcomes_lost:
@@ -103,6 +103,14 @@ def _with_rates(found: Status, before: Status) -> Iterator[tuple[object, ...]]:
     for each in found.outcomes:
         more = each.times - earlier.get((each.ip_group, each.reason), 0)
         yield (*each, f"{more / seconds:.1f}")
+
+
+def _users_copy(found: Status) -> Iterator[str]:
+    if found.users_copy:
+        server, revision, seen_at, error = found.users_copy
+        seen = datetime.fromtimestamp(seen_at).astimezone().isoformat() if seen_at else "never"
+        state = f"copied from {server}" if server else f"as last seen: {error}"
+        yield f"User Info: {state}; revision {revision}, seen {seen}"
 
 
 def _lockouts(found: Status) -> Iterator[str]:

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sbcauth.cluster.settings import ClusterSettings
-from sbcauth.monitoring import counts, registrations
+from sbcauth.monitoring import counts, registrations, users_copy
 from sbcauth.monitoring.cluster import ClusterState, cluster_state
 from sbcauth.monitoring.counts import ExternalAnswers, Lockouts, Outcome
 from sbcauth.monitoring.in_force import InForce, running
 from sbcauth.monitoring.measures import Totals
 from sbcauth.monitoring.rpc import Rpc, RpcError
+from sbcauth.monitoring.users_copy import CopyState
 from sbcauth.policy.shared_state import Table
 
 TABLES = {
@@ -39,7 +40,8 @@ class Status(NamedTuple):
     `measured` is there where its metrics are switched on. `failed_attempts` are those that were
     counted, one for each wrong answer; `entries` what the tables hold now. `outcomes_lost` have
     been decided and counted, but the log did not take them.
-    `registered_users` have `registered_contacts` between them.
+    `registered_users` have `registered_contacts` between them. `users_copy` is there where users
+    are copied from PostgreSQL.
     """
 
     version: str
@@ -60,6 +62,7 @@ class Status(NamedTuple):
     registered_users: int = 0
     registered_contacts: int = 0
     cluster: ClusterState | None = None
+    users_copy: CopyState | None = None
 
 
 def status(rpc: Rpc, cluster: ClusterSettings | None = None) -> Status:
@@ -101,6 +104,7 @@ def status(rpc: Rpc, cluster: ClusterSettings | None = None) -> Status:
         registered_users=users,
         registered_contacts=contacts,
         cluster=cluster_state(cluster),
+        users_copy=users_copy.running(rpc),
     )
 
 

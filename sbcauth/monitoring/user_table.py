@@ -3,7 +3,7 @@
 import sys
 
 from sbcauth.config.load import Config
-from sbcauth.exceptions import Unavailable
+from sbcauth.exceptions import DriverMissing, Unavailable
 from sbcauth.users.database_url import is_postgresql, sqlite_url
 from sbcauth.users.table import UserTable
 
@@ -15,6 +15,8 @@ def table_to_read(config: Config) -> UserTable:
     """
     try:
         return UserTable(config.database, config.ha1_key_file)
+    except DriverMissing:
+        raise
     except Unavailable as error:
         if not is_postgresql(config.database) or not config.users_file.exists():
             raise

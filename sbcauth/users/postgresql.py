@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 import peewee
 
-from sbcauth.exceptions import Unavailable
+from sbcauth.exceptions import DriverMissing, Unavailable
 from sbcauth.installation import schema_postgresql_sql
 from sbcauth.users.database_url import name_of
 from sbcauth.users.migrations import POSTGRESQL_MIGRATIONS, SCHEMA_VERSION
@@ -25,11 +25,10 @@ try:
     from psycopg.abc import PQGen
     from psycopg.conninfo import conninfo_to_dict
 except ImportError as error:
-    _LIBPQ = "libpq" in str(error) or "pq wrapper" in str(error)
-    raise Unavailable(
-        "PostgreSQL needs libpq: apt install libpq5"
-        if _LIBPQ
-        else "PostgreSQL needs psycopg: pip install 'sbcauth[postgresql]'"
+    raise DriverMissing(
+        "PostgreSQL needs psycopg: pip install 'sbcauth[postgresql]'"
+        if error.name == "psycopg"
+        else "PostgreSQL needs libpq: apt install libpq5"
     ) from error
 
 PATIENCE = 10.0

@@ -1,5 +1,6 @@
 """Users in PostgreSQL, on the wire: seen at once, served as last seen, and well again."""
 
+import json
 import re
 import sqlite3
 import stat
@@ -105,7 +106,11 @@ def test_change_is_seen_and_the_copy_is_its_owners_alone(
         ha1s = [ha1 for (ha1,) in database.execute("SELECT ha1 FROM ha1")]
     assert len(ha1s) == 3
     assert all(ha1.startswith("v1:") for ha1 in ha1s)
-    assert "copy of User Info" in server.administer("doctor")
+    assert "has every change" in server.administer("doctor")
+    copied = json.loads(server.administer("status", "--json"))["users_copy"]
+    assert copied["server"] == f"127.0.0.1:{postgresql.port}"
+    assert copied["error"] == ""
+    assert time.time() - copied["seen_at"] < SOON
 
 
 def test_row_that_something_else_changes_is_seen(
@@ -141,6 +146,7 @@ def test_phones_are_served_as_last_seen(
         assert registers(server, "1001", "secret")
         assert not registers(server, "1001", "wrong")
         cannot_write(server, "disable", "1001")
+        assert "as last seen: postgresql://" in server.administer("status")
         listed = server.sbcauth("user", "list")
         assert listed.returncode == 0
         assert "1001" in listed.stdout

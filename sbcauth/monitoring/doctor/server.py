@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sbcauth.config.load import Config
 from sbcauth.config.versions import values, version
-from sbcauth.monitoring import counts
+from sbcauth.monitoring import counts, users_copy
 from sbcauth.monitoring.doctor.finding import Finding, Grade
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import Listen, owner_of
@@ -45,10 +45,24 @@ def server(config: Config, rpc: Rpc) -> Iterator[Finding]:
     if lost := counts.value(rpc, counts.LOST):
         text = f"{lost} outcomes were not written: {config.log_to} (log_to) did not take them"
         yield Finding(Grade.WARNING, "log", text)
+    if config.database_copy:
+        yield from _copying(rpc)
     yield from _tables(rpc)
     for text in left_open(_routing(pid)):
         yield Finding(Grade.WARNING, "server", text)
     yield Finding(Grade.OK, "server", f"runs for {uptime} s, process {pid}")
+
+
+def _copying(rpc: Rpc) -> Iterator[Finding]:
+    """See whether the server has a process that copies users, and a database to copy from."""
+    state = users_copy.running(rpc)
+    if state is None:
+        how = "`sbcauth kamailio-snippet --postgresql`"
+        text = f"kamailio.cfg has no process that copies users: {how}"
+        yield Finding(Grade.ERROR, "copy of User Info", text)
+    elif state.error:
+        text = f"{state.error}; phones are served as last seen"
+        yield Finding(Grade.ERROR, "copy of User Info", text)
 
 
 def left_open(routing: str) -> Iterator[str]:

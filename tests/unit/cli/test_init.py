@@ -62,3 +62,21 @@ def test_database_of_a_service_is_where_it_may_write() -> None:
         assert "\ndatabase: sqlite:////var/lib/sbcauth/users.db\n" in file.read_text()
     finally:
         file.unlink(missing_ok=True)
+
+
+def test_users_may_be_in_postgresql(tmp_path: Path) -> None:
+    url = "postgresql://sbcauth:${file:database.password}@10.0.0.1,10.0.0.2/sbcauth"
+    (tmp_path / "database.password").write_text("p@ss\n")
+    assert init(tmp_path, "--database", url)[0] == 0
+    config = load(tmp_path / "sbcauth.yaml", {})
+    assert config.database == url.replace("${file:database.password}", "p%40ss")
+    assert config.database_copy == tmp_path / "users-copy.db"
+    assert config.ha1_key_file == tmp_path / "sbcauth.seal"
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://u:secret@h/d", "sqlite:///a b"])
+def test_database_that_cannot_be_one_is_wrong_usage(url: str, tmp_path: Path) -> None:
+    code, printed = init(tmp_path, "--database", url)
+    assert code == 2
+    assert "secret" not in printed
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -320,6 +322,35 @@ def test_plain_ha1_is_named_and_everything_is_sealed_anew(
     postgresql.execute("UPDATE ha1 SET ha1 = repeat('0', 32) WHERE algorithm = 'MD5'")
     with pytest.raises(Unavailable, match="1001 in Phones, 1002 in Phones"):
         reseal(table)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("psycopg", "pip install 'sbcauth[postgresql]'"), ("psycopg.pq", "apt install libpq5")],
+)
+def test_driver_that_is_missing_is_named(module: str, said: str, tmp_path: Path) -> None:
+    config = tmp_path / "sbcauth.yaml"
+    config.write_text("realm: r\ndatabase: postgresql://h/d\nip_groups: []\n")
+    without = f"import sys; sys.modules[{module!r}] = None; from sbcauth.cli import app; app()"
+    for command in (["user", "list"], ["run"]):
+        done = subprocess.run(
+            [sys.executable, "-c", without, "--config", str(config), *command],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert said in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_users_in_sqlite_load_no_driver(tmp_path: Path) -> None:
+    program = "import sys, sbcauth.users.table; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "peewee" in done.stdout.split()
+    assert "psycopg" not in done.stdout.split()
 
 
 # URLs
