@@ -35,9 +35,10 @@ def _servers(settings: Settings, engine: str) -> list[Server]:
         Ours(settings.folder / "alone", _USERS, settings.workers, name="alone")
     ]
     for number, nonces in enumerate(("node", "engine"), start=1):
-        lines = f"cluster: {{node: {number}, engine: '{engine}/{number}', nonces: {nonces}}}\n"
+        keys = f"node: {number}, engine: '{engine}/{number}', nonces: {nonces}, engine_timeout: 1s"
+        lines = f"cluster: {{{keys}}}\n"
         servers.append(
-            Ours(
+            _Node(
                 settings.folder / nonces,
                 _USERS,
                 settings.workers,
@@ -46,6 +47,14 @@ def _servers(settings: Settings, engine: str) -> list[Server]:
             )
         )
     return servers
+
+
+class _Node(Ours):
+    """Our server as a node, with the process that follows the news."""
+
+    def command(self) -> list[str]:
+        """Return what `sbcauth run` would run."""
+        return self.options(self.folder / "kamailio.cfg", "WITH_ENGINE")
 
 
 def _wrong(phones: Phones, users: Iterable[int]) -> Iterator[Start]:

@@ -20,7 +20,7 @@ from sbcauth.cluster.link import Link
 from sbcauth.exceptions import EngineAway
 from sbcauth.policy.shared_state import SharedState
 
-_PATIENCE = 1.0
+_PATIENCE = 2.0
 """Seconds for one question; nobody waits for this process."""
 _BLOCK = 500
 """Milliseconds to wait for news in one go."""
