@@ -1,19 +1,21 @@
 """What the page is made of: where the server is, who may log in, and what was seen lately."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 
 from argon2 import PasswordHasher
 from jinja2 import Environment
 
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config.load import Config, load
 from sbcauth.console.accounts import Accounts, accounts_file
 from sbcauth.console.logins import Logins
 from sbcauth.console.sessions import Sessions
 from sbcauth.console.watch import Watch
 from sbcauth.console.words import templates
+from sbcauth.exceptions import ConfigError
 from sbcauth.monitoring.log_line import Record
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.monitoring.servers import server_of
@@ -50,12 +52,23 @@ class Console:
         self.sessions = Sessions(self.accounts)
         self.logins = Logins(self.accounts)
         self.templates: Environment = templates()
-        self.watch = Watch(self.server, clock)
+        self.watch = Watch(self.server, self.cluster, clock)
         self._users = Lock()
+        self._cluster: ClusterSettings | None = None
+        self._cluster_at = 0
 
     def config(self) -> Config:
         """Return the configuration as it stands in the file; raises ConfigError."""
         return load(self.file, self.environment)
+
+    def cluster(self) -> ClusterSettings | None:
+        """Return what the file says of a cluster, read again when it has changed."""
+        with suppress(ConfigError, OSError):
+            changed_at = self.file.stat().st_mtime_ns
+            if changed_at != self._cluster_at:
+                self._cluster = self.config().cluster
+                self._cluster_at = changed_at
+        return self._cluster
 
     def server(self) -> Rpc:
         """Return the running server."""

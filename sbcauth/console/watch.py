@@ -10,6 +10,7 @@ from datetime import datetime
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
+from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.lockouts import Lockout, lockouts
 from sbcauth.monitoring.recent import recent
@@ -54,8 +55,14 @@ class Seen(NamedTuple):
 class Watch:
     """Looks at a server, in a thread of its own, from `start` to `stop`."""
 
-    def __init__(self, server: Callable[[], Rpc], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        server: Callable[[], Rpc],
+        cluster: Callable[[], ClusterSettings | None],
+        clock: Callable[[], float],
+    ) -> None:
         self._server = server
+        self._cluster = cluster
         self._clock = clock
         self._minutes: deque[Minute] = deque(maxlen=MINUTES + 1)
         self._before: Status | None = None
@@ -102,7 +109,7 @@ class Watch:
 
     def _ask(self, now: float) -> Seen:
         server = self._server()
-        found = status(server)
+        found = status(server, self._cluster())
         try:
             locked_out: list[Lockout] | None = lockouts(server, now)
         except RpcError:

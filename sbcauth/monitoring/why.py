@@ -162,6 +162,7 @@ def advice(
             if unanswered == _UNANSWERED and not found and user:
                 found[_NEVER_ANSWERS] = None
             continue
+        unanswered = 0
         if (not known or _still_holds(each, facts)) and (said := _advice(each, user, facts)):
             found[said] = None
     return list(found)

@@ -8,6 +8,7 @@ from sbcauth.console.pictures import by_group, hour
 from sbcauth.console.visit import Visit
 from sbcauth.console.watch import Counts, Watch
 from sbcauth.console.words import kind
+from sbcauth.monitoring.cluster import in_words
 
 _MOST_SHOWN = 50
 
@@ -29,9 +30,11 @@ def live(watch: Watch) -> dict[str, Any]:
     rates = dict.fromkeys(sums, 0.0)
     for (_, reason), rate in watch.seen.rates.items():
         rates[kind(reason)] += rate
+    status = watch.seen.status
     refused = [each for each in watch.seen.outcomes if kind(each) == "refused"]
     return {
         "seen": watch.seen,
+        "nodes": [*in_words(status.cluster)] if status and status.cluster else [],
         "since": max(watch.since, minutes[0].at),
         "sums": sums,
         "rates": rates,

@@ -190,7 +190,7 @@ def lift(visit: Visit) -> Response:
         for each in lockouts(server, visit.now, Wanted(ip_group=wanted.ip_group))
         if wanted.source in (None, each.source) and wanted.username in (None, each.username)
     ]
-    clear(server, found)
+    clear(server, found, visit.console.cluster())
     for each in found:
         visit.log(
             "lockout-clear", user=each.username, ip_group=each.ip_group, locked_out_at=each.source

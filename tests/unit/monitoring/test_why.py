@@ -162,6 +162,9 @@ def test_phone_that_never_answers_is_noticed() -> None:
     challenge = log_line(request(), Challenge(401, (), Reason.CHALLENGED, "Phones")).line
     assert advice([only(challenge)] * 2, "1001") == []
     assert "never answers" in advice([only(challenge)] * 3, "1001")[0]
+    forbidden = only(challenge)._replace(reason="locked-out", username="1001")
+    answers = [only(challenge), forbidden] * 3
+    assert advice(answers, "1001", Facts(), known=True) == []
     accepted = only(challenge)._replace(reason="accepted")
     assert advice([only(challenge), accepted, only(challenge)], "1001") == []
 
