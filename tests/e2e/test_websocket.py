@@ -35,10 +35,10 @@ Sec-WebSocket-Version: 13
 def serve(start_server):
     """Start a server with a WebSocket on its TCP port, and the two users."""
 
-    def start(origins="[]", **options):
+    def start(origins="[]", algorithms="[MD5]", **options):
         port = free_port()
-        server = start_server(CONFIG.format(origins=origins), port=port,
-                              listen=[f"ws:127.0.0.1:{port}"], **options)  # fmt: skip
+        config = f"{CONFIG.format(origins=origins)}    auth_algorithms: {algorithms}\n"
+        server = start_server(config, port=port, listen=[f"ws:127.0.0.1:{port}"], **options)
         for user, password in USERS.items():
             server.add_user(user, password, "Phones")
         return server
@@ -55,9 +55,10 @@ def shake_hands(server, origin="", protocol="sip"):
         return connection.recv(1000).decode().splitlines()[0]
 
 
+@pytest.mark.parametrize("algorithms", ["[MD5]", "[SHA-256, MD5]"])
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_library_registers_from_node(library, serve):
-    server = serve()
+def test_library_registers_from_node(library, serve, algorithms):
+    server = serve(algorithms=algorithms)
     url = f"ws://127.0.0.1:{server.port}"
     command = ["node", HERE / "register.js", library, url, "1001", REALM, USERS["1001"]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
