@@ -326,3 +326,18 @@ def test_layout_that_is_kept_is_not_found_out_again(monkeypatch: pytest.MonkeyPa
     assert looked_at == []
     assert usual_credentials(_USUAL.replace("algorithm=MD5, ", "")) is None
     assert len(looked_at) == 1
+
+
+def test_longest_credentials_are_read_and_those_that_are_a_character_longer_are_not() -> None:
+    room = MAX_CREDENTIALS - len(BOB.format('response="0a", x=""'))
+    longest = BOB.format(f'response="0a", x="{"a" * room}"')
+    assert len(longest) == MAX_CREDENTIALS
+    assert parse_credentials(longest).opaque == "5ccc069c403ebaf9f0171e9517f40e41"
+    with pytest.raises(BadCredentials, match="longer than"):
+        parse_credentials(BOB.format(f'response="0a", x="{"a" * (room + 1)}"'))
+
+
+def test_quote_that_is_not_closed_and_a_short_count_are_not_usual() -> None:
+    assert usual_credentials(_USUAL) is not None
+    assert usual_credentials(f'{_USUAL}, opaque="a') is None
+    assert usual_credentials(_USUAL.replace("nc=00000001", "nc=1")) is None
