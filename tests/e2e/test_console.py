@@ -31,7 +31,7 @@ ip_groups:
 """
 USERS = {"1001": "secret-of-1001", "1002": "secret-of-1002"}
 PASSWORD = "correct horse battery"
-PATIENCE = 20_000
+PATIENCE = 60_000
 """Milliseconds that a page may take to show what has happened."""
 AXE = REPOSITORY / "tests" / "peers" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = ("/", "/users", "/users/add", "/user?name=1002", "/refusals", "/explain",
@@ -45,16 +45,16 @@ def console_of(server: Server, *options: str, port: int) -> Iterator[subprocess.
         command = [str(SBCAUTH), "--config", str(server.config_file), "console", *options]
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
-        assert wait_for(lambda: listens(port)), (server.folder / "console.log").read_text()
+        assert wait_for(lambda: listens(port), 60), (server.folder / "console.log").read_text()
         yield process
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def listens(port: int) -> bool:
     try:
-        httpx.get(f"http://127.0.0.1:{port}/login", timeout=2)
+        httpx.get(f"http://127.0.0.1:{port}/login", timeout=10)
     except httpx.RemoteProtocolError:
         return True
     except httpx.HTTPError:
@@ -137,7 +137,7 @@ def test_user_that_is_added_registers_with_the_password_that_is_shown(
         with Phone(server, "1003", password) as phone:
             return phone.authenticate("REGISTER").status == 200
 
-    assert wait_for(registers)
+    assert wait_for(registers, 60)
     page.goto(page.url.partition("/users")[0] + "/users")
     page.get_by_label("User name begins with").press_sequentially("1003")
     expect(page.locator("#found tbody tr")).to_have_count(1, timeout=PATIENCE)
@@ -147,7 +147,7 @@ def test_user_that_is_added_registers_with_the_password_that_is_shown(
         text = page.locator("#found").inner_text()
         return "accepted" in text and "127.0.0.1:" in text
 
-    assert wait_for(shows)
+    assert wait_for(shows, 60)
 
 
 def test_mistake_is_marked_at_its_line_as_one_types_and_not_reloaded(
