@@ -77,7 +77,10 @@ class Chroot:
                 process.wait()
 
     def install(self, *packages: str) -> None:
-        """Install packages, by name or by file."""
-        options = "--yes --quiet --no-install-recommends"
+        """Install packages, by name or by file; dpkg's questions are answered by their defaults.
+
+        That is, a configuration that was changed here is kept where the package has a new one.
+        """
+        options = "--yes --quiet --no-install-recommends -o Dpkg::Options::=--force-confold"
         install = f"DEBIAN_FRONTEND=noninteractive apt-get {options} install {' '.join(packages)}"
         self.run(f"apt-get --quiet update && {install} </dev/null")

@@ -144,7 +144,7 @@ def served(machine: Chroot, log: Path) -> Iterator[Any]:
         exec runuser -u {unit["User"]} -- env {variables} {command}
     """
     with machine.running(start, log) as process:
-        server = SimpleNamespace(port=port)
+        server = SimpleNamespace(address="127.0.0.1", port=port)
         assert wait_for(lambda: process.poll() is not None or answers(server), 60), log.read_text()
         assert process.poll() is None, log.read_text()
         yield server
