@@ -160,8 +160,8 @@ def test_bad_configuration_is_refused_by_every_command(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], "sbcauth: No such command 'nonsense'; see sbcauth --help"),
-        (["user", "nonsense"], "sbcauth user: No such command 'nonsense'; see sbcauth user --help"),
+        (["xyzzy"], "sbcauth: No such command 'xyzzy'; see sbcauth --help"),
+        (["user", "xyzzy"], "sbcauth user: No such command 'xyzzy'; see sbcauth user --help"),
         (["user", "show"], "sbcauth user show: Missing argument "),
         (["user", "show", "1001", "--jsn"], "sbcauth user show: No such option: --jsn"),
         (["user", "add", "1001", "--password", "x"], "sbcauth user add: No such option: --passw"),
