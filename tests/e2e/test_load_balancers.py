@@ -1,11 +1,13 @@
-"""Nodes behind a load balancer: a real Kamailio with its dispatcher, by Call-ID."""
+"""Nodes behind a load balancer: a real Kamailio with its dispatcher, by Call-ID and in turn."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from secrets import token_hex
+from types import SimpleNamespace
 
+import counting_nodes
 import pytest
 from dialogs import Call
-from dispatcher import BY_CALL_ID, Dispatcher
+from dispatcher import BY_CALL_ID, ROUND_ROBIN, Dispatcher
 from kamailio import free_port, wait_for
 from log_of_kamailio import check_log
 from nodes import Cluster
@@ -114,3 +116,24 @@ def test_nobody_else_says_from_where_a_request_is(cluster, phone, by_balancer):
         liar.send(request)
         assert liar.response().challenges[0].realm == "example.com"
     assert where(cluster, liar.call_id)[1] == {"Phones"}
+
+
+def test_phones_whose_requests_are_spread_answer_one_challenge_more(tmp_path):
+    """Round robin: each request comes to the next node, which takes the engine's nonces."""
+    in_turn = ("127.0.0.8", free_port())
+    config = counting_nodes.CONFIG + f"    edge_proxies: [{in_turn[0]}]\n"
+    settings = "engine_timeout: 1s"  # the machine of the tests may be busy
+    with ExitStack() as stack:
+        engine = counting_nodes.start_engine(stack, tmp_path / "engine")
+        nodes = counting_nodes.three(stack, tmp_path, engine.url, settings=settings, config=config)
+        uris = [f"sip:{node.address}:{node.port}" for node in nodes]
+        stack.enter_context(Dispatcher(tmp_path, in_turn, uris, ROUND_ROBIN))
+        for node in nodes:  # the first question may come before a node has found the engine
+            probe = stack.enter_context(closing(counting_nodes.Roaming()))
+            assert wait_for(lambda probe=probe, node=node: probe.register(node)[-1] == 200)
+        phone = stack.enter_context(closing(counting_nodes.Roaming()))
+        balancer = SimpleNamespace(address=in_turn[0], port=in_turn[1])
+        assert phone.register(balancer) == [401, 401, 200]
+        for _ in range(6):
+            assert phone.register(balancer) == [200]
+        assert all(node.outcomes(phone.call_id) for node in nodes)
