@@ -1,8 +1,8 @@
 """Nodes behind a load balancer: a real Kamailio with its dispatcher, by Call-ID and in turn."""
 
 from contextlib import ExitStack, closing
+from functools import partial
 from secrets import token_hex
-from types import SimpleNamespace
 
 import counting_nodes
 import pytest
@@ -130,10 +130,14 @@ def test_phones_whose_requests_are_spread_answer_one_challenge_more(tmp_path):
         stack.enter_context(Dispatcher(tmp_path, in_turn, uris, ROUND_ROBIN))
         for node in nodes:  # the first question may come before a node has found the engine
             probe = stack.enter_context(closing(counting_nodes.Roaming()))
-            assert wait_for(lambda probe=probe, node=node: probe.register(node)[-1] == 200)
+            assert wait_for(partial(gets_in, probe, node))
         phone = stack.enter_context(closing(counting_nodes.Roaming()))
-        balancer = SimpleNamespace(address=in_turn[0], port=in_turn[1])
+        balancer = counting_nodes.Place(*in_turn)
         assert phone.register(balancer) == [401, 401, 200]
         for _ in range(6):
             assert phone.register(balancer) == [200]
         assert all(node.outcomes(phone.call_id) for node in nodes)
+
+
+def gets_in(phone, place):
+    return phone.register(place)[-1] == 200

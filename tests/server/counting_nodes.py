@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 import sip
 from engine import Engine
@@ -66,6 +66,13 @@ def three(stack: ExitStack, folder: Path, engine: str, **how: Any) -> list[Serve
     return [first, *(node(stack, folder, n, engine, keys=first.folder, **how) for n in (2, 3))]
 
 
+class Place(NamedTuple):
+    """Where something listens that is no node."""
+
+    address: str
+    port: int
+
+
 class Roaming:
     """A phone that sends each request to whichever node it is told to, from one UDP socket."""
 
@@ -104,14 +111,14 @@ class Roaming:
             branch=f"z9hG4bK{token_hex(8)}", from_tag="1", headers=headers,
         )  # fmt: skip
 
-    def send(self, to: Server, raw: bytes) -> None:
+    def send(self, to: Server | Place, raw: bytes) -> None:
         self.socket.sendto(raw, (to.address, to.port))
 
     def receive(self, seconds: float = 10.0) -> Response:
         self.socket.settimeout(seconds)
         return sip.parse_response(self.socket.recv(65535))
 
-    def ask(self, to: Server, raw: bytes, seconds: float = 10.0) -> Response:
+    def ask(self, to: Server | Place, raw: bytes, seconds: float = 10.0) -> Response:
         """Send a request, again where no answer comes, and return the answer."""
         deadline = time.monotonic() + seconds
         while True:
@@ -122,12 +129,12 @@ class Roaming:
                 if time.monotonic() > deadline:
                     raise
 
-    def challenge_from(self, to: Server) -> Challenge:
+    def challenge_from(self, to: Server | Place) -> Challenge:
         response = self.ask(to, self.build())
         assert response.status == 401, response
         return response.challenges[0]
 
-    def register(self, to: Server, tries: int = 4) -> list[int]:
+    def register(self, to: Server | Place, tries: int = 4) -> list[int]:
         """Register as a phone does, with the nonce that it has; return all answers' status."""
         seen = []
         for _ in range(tries):
