@@ -3,6 +3,8 @@
 .PHONY: help setup run run-cluster test test-debian13 test-package check coverage mutants fuzz soak bench deb man lock clean
 SHELL := /bin/sh
 PYTEST := .venv/bin/pytest
+# Where it is set, each of the thousand commands that the tests run compiles the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
