@@ -177,21 +177,23 @@ class Far:
         self.name = f"sbc{os.getpid()}"
         cable, end = f"n{os.getpid()}", f"f{os.getpid()}"
         self._end = end
+        # `ip netns exec` wants to mount things, which it cannot do in a chroot
+        self.inside = f"nsenter --net=/run/netns/{self.name}"
         stack.callback(_run, f"ip netns del {self.name}")
         _run(f"ip netns add {self.name}")
         _run(f"ip link add {cable} type veth peer name {end} netns {self.name}")
         _run(f"ip address add {self.near}/30 dev {cable}")
         _run(f"ip link set {cable} up")
-        _run(f"ip netns exec {self.name} ip address add {self.there}/30 dev {end}")
+        _run(f"{self.inside} ip address add {self.there}/30 dev {end}")
         self.mend()
 
     def cut(self) -> None:
         """Pull the cable out: nothing comes through, and nobody says so."""
-        _run(f"ip netns exec {self.name} ip link set {self._end} down")
+        _run(f"{self.inside} ip link set {self._end} down")
 
     def mend(self) -> None:
         """Put the cable in."""
-        _run(f"ip netns exec {self.name} ip link set {self._end} up")
+        _run(f"{self.inside} ip link set {self._end} up")
 
 
 class FarEngine(Engine):
@@ -199,7 +201,7 @@ class FarEngine(Engine):
 
     def __init__(self, folder: Path, far: Far) -> None:
         super().__init__(folder, ["protected-mode no"], port=16379, address=far.there)
-        self.prefix = ["ip", "netns", "exec", far.name]
+        self.prefix = far.inside.split()
 
 
 def _run(command: str) -> None:
