@@ -11,6 +11,7 @@ SbcAuthError
 ├── ConfigError           the YAML is at fault; one `Mistake` per mistake
 └── UserInfoError         the User Info table cannot take the change
     ├── NoSuchUser
+    │   └── SeveralUsers  it is not said which one
     └── UserExists
 
 Any other exception is a bug: the request gets 500 and never passes.
@@ -98,6 +99,10 @@ class UserInfoError(SbcAuthError):
 
 class NoSuchUser(UserInfoError):
     """No row of the User Info table fits."""
+
+
+class SeveralUsers(NoSuchUser):
+    """Several rows of the User Info table fit, and one is meant."""
 
 
 class UserExists(UserInfoError):

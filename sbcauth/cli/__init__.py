@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sbcauth import __version__
-from sbcauth.cli import config, lockout, nonce_key, registered, user
+from sbcauth.cli import config, console_token, lockout, nonce_key, registered, user
 from sbcauth.cli.console import accounts, console
 from sbcauth.cli.doctor import doctor
 from sbcauth.cli.explain import explain
@@ -38,6 +38,7 @@ _typer.add_typer(lockout.commands, name="lockout")
 _typer.add_typer(registered.commands, name="registered")
 _typer.add_typer(nonce_key.commands, name="nonce-key")
 _typer.add_typer(accounts, name="console-user")
+_typer.add_typer(console_token.commands, name="console-token")
 _typer.command()(init)
 _typer.command()(run)
 _typer.command()(reload)

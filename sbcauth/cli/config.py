@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -11,12 +10,11 @@ import yaml
 from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.options import AsJSON
 from sbcauth.cli.output import counted, print_json
-from sbcauth.config.load import Config, load
+from sbcauth.config.load import load
 from sbcauth.config.show import effective, json_schema
-from sbcauth.exceptions import ConfigError, Mistake
-from sbcauth.monitoring.user_table import table_to_read
-from sbcauth.users.database_url import is_postgresql
-from sbcauth.users.membership import orphans
+from sbcauth.monitoring.config_check import check as check_file
+from sbcauth.monitoring.config_check import unfit_users
+from sbcauth.monitoring.plain import plain
 
 commands = typer.Typer(
     cls=WithWholeSentences, help="Check and show the configuration.", no_args_is_help=True
@@ -35,7 +33,7 @@ def check(context: typer.Context, as_json: AsJSON = False) -> None:
     config = load(context.obj, os.environ)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    unfit = _orphans(config)
+    unfit = unfit_users(config)
     for orphan in unfit:
         print(orphan, file=sys.stderr)
     if unfit:
@@ -70,32 +68,7 @@ def schema() -> None:
 
 def _check_as_json(file: Path) -> None:
     """Print all that is found, and exit 1 where it is a mistake."""
-    mistakes: list[Mistake] = []
-    warnings: Sequence[Mistake] = ()
-    unfit: list[str] = []
-    groups: list[str] = []
-    try:
-        config = load(file, os.environ)
-    except ConfigError as error:
-        mistakes = error.mistakes
-    else:
-        groups = [group.name for group in config.ip_groups]
-        warnings, unfit = config.warnings, _orphans(config)
-    print_json(
-        {
-            "file": str(file),
-            "ip_groups": groups,
-            "mistakes": [each._asdict() for each in mistakes],
-            "warnings": [each._asdict() for each in warnings],
-            "users": unfit,
-        }
-    )
-    if mistakes or unfit:
+    found = check_file(file, os.environ)
+    print_json(plain(found))
+    if found.mistakes or found.users:
         raise typer.Exit(1)
-
-
-def _orphans(config: Config) -> list[str]:
-    if not is_postgresql(config.database) and not config.users_file.exists():
-        return []
-    with table_to_read(config) as table:
-        return list(orphans(table, config.ip_groups))

@@ -19,7 +19,7 @@ from sbcauth.monitoring.channels import Stdout, channel
 from sbcauth.monitoring.log_line import Record
 
 if TYPE_CHECKING:
-    from sbcauth.console.accounts import Accounts
+    from sbcauth.console.accounts import Accounts, Role
 
 accounts = typer.Typer(
     cls=WithWholeSentences, help="Manage who may log in to the console.", no_args_is_help=True
@@ -35,11 +35,20 @@ class NotInstalled(SbcAuthError):
     """The packages of the console are not installed."""
 
 
-def _have_packages() -> None:
+def have_packages() -> None:
     """Raise NotInstalled where the extra `console` is not installed: the rest works without."""
     for package in ("argon2", "jinja2", "starlette", "uvicorn"):
         if find_spec(package) is None:
             raise NotInstalled(f"the console needs {package}: pip install 'sbcauth[console]'")
+
+
+def role_named(name: str) -> "Role":
+    """Return the role of this name; the packages of the console must be there."""
+    from sbcauth.console.accounts import Role
+
+    if name not in {*Role}:
+        raise typer.BadParameter(f"{name!a} is none: look, change", param_hint="--role")
+    return Role(name)
 
 
 def console(
@@ -61,7 +70,7 @@ def console(
 
     Example: sbcauth console --listen 127.0.0.1:8060
     """
-    _have_packages()
+    have_packages()
     from sbcauth.console.app import application
     from sbcauth.console.console import Console
     from sbcauth.console.server import listen_at, serve
@@ -93,13 +102,9 @@ def add(
 
     Example: sbcauth console-user add alice --role change
     """
-    table = _accounts(context)
-    from sbcauth.console.accounts import Role
-
-    if role not in {*Role}:
-        raise typer.BadParameter(f"{role!a} is none: look, change", param_hint="--role")
+    table, may = _accounts(context), role_named(role)
     password = new_password(name, password_stdin, generate)
-    table.add(name, Role(role), password)
+    table.add(name, may, password)
     print_generated(password, generate)
     print(f"added {name}, who may {role}")
 
@@ -146,7 +151,7 @@ def password_(
 
 
 def _accounts(context: typer.Context) -> "Accounts":
-    _have_packages()
+    have_packages()
     from sbcauth.console.accounts import Accounts, accounts_file
 
     return Accounts(accounts_file(load(context.obj, os.environ)))

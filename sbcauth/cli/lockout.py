@@ -1,9 +1,7 @@
 """`sbcauth lockout`: who is locked out now, and letting them in again."""
 
 import time
-from datetime import UTC, datetime
-from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,7 +10,7 @@ from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.options import AsJSON, Socket, cluster_of, rpc
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.monitoring.lockouts import Lockout, Wanted, clear_all, lockouts
+from sbcauth.monitoring.lockouts import Wanted, clear_all, lockouts, may_be_source, public_lockout
 from sbcauth.monitoring.lockouts import clear as clear_these
 
 commands = typer.Typer(
@@ -23,16 +21,9 @@ commands = typer.Typer(
 
 
 def source_or_prefix(text: str | None) -> str | None:
-    """Refuse what is no source: nobody would be found under a mistyped address.
-
-    Besides addresses and prefixes, the list has `*`, and `nonce:…` for one known by its nonces.
-    """
-    if text is None or text == "*" or text.startswith("nonce:"):
-        return text
-    try:
-        ip_network(text, strict=False)
-    except ValueError:
-        raise typer.BadParameter(f"{text!a} is no address or prefix") from None
+    """Refuse what is no source: nobody would be found under a mistyped address."""
+    if text is not None and not may_be_source(text):
+        raise typer.BadParameter(f"{text!a} is no address or prefix")
     return text
 
 
@@ -107,16 +98,3 @@ def clear(
     clear_these(server, found, cluster)
     for each in found:
         print(f"cleared {each.username} from {each.source} in {each.ip_group}")
-
-
-def public_lockout(lockout: Lockout, now: float) -> dict[str, Any]:
-    """Return a lockout as JSON shows it."""
-    until = datetime.fromtimestamp(lockout.until, UTC)
-    return {
-        "what": lockout.what,
-        "ip_group": lockout.ip_group,
-        "username": lockout.username,
-        "source": lockout.source,
-        "until": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "seconds_left": int(lockout.until - now),
-    }

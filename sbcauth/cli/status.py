@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from sbcauth.cli.options import AsJSON, Socket, cluster_of, rpc
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.monitoring.cluster import in_words
 from sbcauth.monitoring.measures import Times
+from sbcauth.monitoring.plain import plain
 from sbcauth.monitoring.prometheus import text
 from sbcauth.monitoring.status import Status
 from sbcauth.monitoring.status import status as ask
@@ -45,7 +46,7 @@ def status(
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         if as_json:
-            print_json(_plain(found))
+            print_json(plain(found))
         elif as_prometheus:
             print(text(found), end="")
         else:
@@ -58,16 +59,6 @@ def status(
             time.sleep(_EVERY)
         except KeyboardInterrupt:
             return
-
-
-def _plain(found: Any) -> Any:
-    """Return what JSON has for it: an object for each of ours, a list for many."""
-    if isinstance(found, tuple):
-        fields = found._asdict() if hasattr(found, "_asdict") else None
-        if fields is None:
-            return [_plain(each) for each in found]
-        return {name: _plain(value) for name, value in fields.items()}
-    return found
 
 
 def _print(found: Status, before: Status | None) -> None:

@@ -1,7 +1,6 @@
 """`sbcauth user`: the people who may register and call."""
 
 import os
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -24,13 +23,7 @@ from sbcauth.cli.user_options import (
     user_table,
 )
 from sbcauth.config.load import load
-from sbcauth.policy.ip_groups import IPGroup
-from sbcauth.users.membership import (
-    ip_group_of_users_named,
-    move_user,
-    only_ip_group_of_users,
-    several_ip_groups,
-)
+from sbcauth.users.membership import ip_group_of_new_user, ip_group_of_users_named, move_user
 from sbcauth.users.resealing import reseal as reseal_
 from sbcauth.users.table import UserTable
 
@@ -57,7 +50,7 @@ def add(
     Example: sbcauth user add 1001 --ip-group Phones
     """
     config = load(context.obj, os.environ)
-    group = _ip_group(config.ip_groups, ip_group)
+    group = ip_group_of_new_user(config.ip_groups, ip_group)
     password = new_password(username, password_stdin, generate)
     with UserTable(config.database, config.ha1_key_file) as table:
         row = table.add(
@@ -216,12 +209,3 @@ def _set_enabled(
     row = table.find(username, ip_group, realm)
     table.set_enabled(row, enabled)
     print(f"{'enabled' if enabled else 'disabled'} {username} in {row.ip_group}")
-
-
-def _ip_group(ip_groups: Sequence[IPGroup], name: str | None) -> IPGroup:
-    """Return the IP Group that a new user goes to; the only one of type user is the default."""
-    if name is not None:
-        return ip_group_of_users_named(ip_groups, name)
-    if group := only_ip_group_of_users(ip_groups):
-        return group
-    raise several_ip_groups(ip_groups)

@@ -9,13 +9,12 @@ import typer
 
 from sbcauth.cli import completion
 from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes
-from sbcauth.cli.lockout import public_lockout
 from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json
 from sbcauth.cli.user_options import valid_name
 from sbcauth.config.load import load
 from sbcauth.config.schema import LogDetail
-from sbcauth.monitoring.lockouts import Lockout
+from sbcauth.monitoring.lockouts import Lockout, public_lockout
 from sbcauth.monitoring.registrations import Registration
 from sbcauth.monitoring.user_report import report
 from sbcauth.monitoring.why import Facts, Outcome, Search

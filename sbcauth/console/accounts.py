@@ -3,25 +3,26 @@
 They are no users of User Info: whoever looks after the server has one.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2s
 from pathlib import Path
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from sbcauth.config.load import Config
+from sbcauth.console.entries import Entries
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.files import write_whole
 
 SHORTEST = 10
 """The shortest password, in characters."""
 LONGEST = 256
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+"""What accounts and tokens may be named."""
 _MOST = 200
 
 
@@ -59,37 +60,13 @@ class Accounts:
     """The accounts in a file; it is read again when it has changed."""
 
     def __init__(self, path: Path, hasher: PasswordHasher | None = None) -> None:
-        self.path = path
         self._hasher = hasher or PasswordHasher()
         self._nobody = self._hasher.hash("nobody")
-        self._read_at = (0, 0)
-        self._accounts: Mapping[str, Account] = {}
+        self._entries = Entries(path, "accounts", _account, AccountError)
 
     def all(self) -> Mapping[str, Account]:
         """Return all accounts by name; raises AccountError where the file cannot be read."""
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            self._accounts, self._read_at = {}, (0, 0)
-            return self._accounts
-        except OSError as error:
-            raise AccountError(f"{self.path}: {error.strerror}") from error
-        if (found.st_mtime_ns, found.st_ino) != self._read_at:
-            self._accounts = self._read()
-            self._read_at = (found.st_mtime_ns, found.st_ino)
-        return self._accounts
-
-    def _read(self) -> Mapping[str, Account]:
-        try:
-            entries = json.loads(self.path.read_text("utf-8"))
-            return {
-                name: Account(name, Role(entry["role"]), str(entry["hash"]))
-                for name, entry in entries.items()
-            }
-        except OSError as error:
-            raise AccountError(f"{self.path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise AccountError(f"{self.path}: is no file of accounts") from None
+        return self._entries.all()
 
     def verify(self, name: str, password: str) -> Account | None:
         """Return the account, where the password is right; no account costs the same work."""
@@ -102,7 +79,7 @@ class Accounts:
 
     def add(self, name: str, role: Role, password: str) -> None:
         """Add an account; raises AccountError where the name is taken or will not do."""
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise AccountError(f"{name!a} is no name of 1 to 32 letters, digits, `.`, `_` and `-`")
         accounts = dict(self.all())
         if name in accounts:
@@ -135,5 +112,10 @@ class Accounts:
         return self._hasher.hash(password)
 
     def _write(self, accounts: Mapping[str, Account]) -> None:
-        entries = {name: {"role": each.role, "hash": each.hash} for name, each in accounts.items()}
-        write_whole(self.path, json.dumps(entries, indent=1) + "\n")
+        self._entries.write(
+            {name: {"role": each.role, "hash": each.hash} for name, each in accounts.items()}
+        )
+
+
+def _account(name: str, entry: Any) -> Account:
+    return Account(name, Role(entry["role"]), str(entry["hash"]))

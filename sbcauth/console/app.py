@@ -5,16 +5,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from sbcauth.console.api import routes as api
 from sbcauth.console.console import Console
 from sbcauth.console.guard import Guard
 from sbcauth.console.live import Live
 from sbcauth.console.pages import configuration, explain, ip_groups, login, now, refusals, users
+from sbcauth.console.problems import is_of_api, problem
 from sbcauth.console.visit import change, page, public
 
 _STATIC = Path(__file__).with_name("static")
@@ -55,6 +58,7 @@ def application(console: Console, names: Iterable[str] = ()) -> ASGIApp:
             methods=post,
         ),
         Route("/configuration/reload", change(console, configuration.reload), methods=post),
+        *api.routes(console),
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
     errors = {404: _not_found, 405: _not_found, 500: _bug}
@@ -62,9 +66,16 @@ def application(console: Console, names: Iterable[str] = ()) -> ASGIApp:
     return Guard(app, names, console.clock, tls=console.tls)
 
 
-def _not_found(_: Request, __: Exception) -> Response:
+def _not_found(request: Request, error: Exception) -> Response:
+    if is_of_api(request.url.path):
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        headers = error.headers if isinstance(error, HTTPException) else None
+        return problem(status, "There is no such path, or method of it.", headers)
     return PlainTextResponse("There is no such page.\n", 404)
 
 
-def _bug(_: Request, __: Exception) -> Response:
-    return PlainTextResponse("This is a bug; the console's log has its trace.\n", 500)
+def _bug(request: Request, __: Exception) -> Response:
+    words = "This is a bug; the console's log has its trace."
+    if is_of_api(request.url.path):
+        return problem(500, words)
+    return PlainTextResponse(f"{words}\n", 500)

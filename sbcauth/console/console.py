@@ -13,6 +13,7 @@ from sbcauth.config.load import Config, load
 from sbcauth.console.accounts import Accounts, accounts_file
 from sbcauth.console.logins import Logins
 from sbcauth.console.sessions import Sessions
+from sbcauth.console.tokens import Tokens, tokens_file
 from sbcauth.console.watch import Watch
 from sbcauth.console.words import templates
 from sbcauth.exceptions import ConfigError
@@ -20,6 +21,9 @@ from sbcauth.monitoring.log_line import Record
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.monitoring.servers import server_of
 from sbcauth.users.table import UserTable
+
+_REQUESTS = 100
+"""So many requests with a token are judged at once; each takes some microseconds."""
 
 
 class Console:
@@ -50,7 +54,9 @@ class Console:
         self._socket = socket
         self.accounts = Accounts(accounts_file(self.config()), hasher)
         self.sessions = Sessions(self.accounts)
-        self.logins = Logins(self.accounts)
+        self.logins = Logins("console", self.accounts.verify)
+        self.tokens = Tokens(tokens_file(self.config()), clock)
+        self.token_logins = Logins("console-token", self.tokens.verify, _REQUESTS)
         self.templates: Environment = templates()
         self.watch = Watch(self.server, self.cluster, clock)
         self._users = Lock()

@@ -5,12 +5,14 @@ script but our own runs, nothing is cached, and no source has more than its shar
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sbcauth.console.problems import is_of_api, problem
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -66,11 +68,9 @@ class Guard:
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         hosts = Headers(scope=scope).getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            return PlainTextResponse(
-                "This is not a name of the console: --name NAME makes it one.\n", 421
-            )
+            return _answer(scope, 421, "This is not a name of the console: --name makes it one.")
         if self._is_too_fast(scope["client"][0] if scope.get("client") else ""):
-            return PlainTextResponse("Too many requests.\n", 429, {"Retry-After": str(_STRETCH)})
+            return _answer(scope, 429, "Too many requests.", {"Retry-After": str(_STRETCH)})
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -93,3 +93,11 @@ class Guard:
             self._requests.clear()
         self._requests[source] += 1
         return self._requests[source] > MOST_REQUESTS
+
+
+def _answer(
+    scope: Scope, status: int, text: str, headers: Mapping[str, str] | None = None
+) -> ASGIApp:
+    if is_of_api(scope["path"]):
+        return problem(status, text, headers)
+    return PlainTextResponse(f"{text}\n", status, headers)

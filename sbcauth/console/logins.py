@@ -1,11 +1,13 @@
-"""Logging in: the attempts are limited as those of phones are, and by the same code."""
+"""Logging in, by password or token: the attempts are limited as those of phones are.
+
+By the same code, too.
+"""
 
 from collections.abc import Callable
 from hashlib import blake2s
 from threading import BoundedSemaphore, Lock
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from sbcauth.console.accounts import Account, Accounts
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.attempts import Attempts
@@ -26,6 +28,7 @@ _WAITING = 4
 """So many logins wait for the hash of another, which takes 64 MB and a tenth of a second."""
 
 T = TypeVar("T")
+Who = TypeVar("Who")
 
 
 class LockedOut(Exception):
@@ -54,32 +57,38 @@ class _Bounded(LocalState):
             del self._values[next(iter(self._values))]
 
 
-class Logins:
-    """Judges logins, one after the other."""
+class Logins(Generic[Who]):
+    """Judges logins of one `kind`, one after the other.
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    `verify` returns who has this name and this secret; `waiting` may wait for it.
+    """
+
+    def __init__(
+        self, kind: str, verify: Callable[[str, str], Who | None], waiting: int = _WAITING
+    ) -> None:
+        self._kind = kind
+        self._verify = verify
         self._attempts = Attempts(_Bounded())
-        self._places = BoundedSemaphore(_WAITING)
+        self._places = BoundedSemaphore(waiting)
         self._one = Lock()
 
-    def log_in(self, name: str, password: str, source: str, now: float) -> Account | None:
-        """Return the account, where name and password are right.
+    def log_in(self, name: str, secret: str, source: str, now: float) -> Who | None:
+        """Return whose name and secret they are, where both are right.
 
         Raises LockedOut, and Unavailable where too many are waiting.
         """
-        claimant = Claimant("console", source, name)
+        claimant = Claimant(self._kind, source, name)
         if not self._places.acquire(blocking=False):
             raise Unavailable("too many logins at once")
         try:
             with self._one:
                 if self._attempts.locked_out(claimant, LIMIT, int(now)):
                     raise LockedOut
-                account = self._accounts.verify(name, password)
-                if account:
+                found = self._verify(name, secret)
+                if found:
                     self._attempts.succeed(claimant, LIMIT, int(now))
-                    return account
-                evidence = blake2s(password.encode("utf-8", "replace")).hexdigest()
+                    return found
+                evidence = blake2s(secret.encode("utf-8", "replace")).hexdigest()
                 self._attempts.fail(claimant, evidence, LIMIT, int(now))
                 return None
         finally:

@@ -5,7 +5,7 @@ for the database or the server; what the network brings is read, bounded and che
 """
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -32,9 +32,10 @@ _MOST_FIELDS = 50
 class Refused(Exception):
     """The request is answered so, and goes no further."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers
 
 
 @dataclass
@@ -170,21 +171,29 @@ async def _form(request: Request, longest: int) -> dict[str, str]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise Refused(415, "That is no form.")
+    try:
+        pairs = parse_qsl(
+            (await read_body(request, longest)).decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError:
+        raise Refused(400, "The form cannot be read.") from None
+    return dict(reversed(pairs))
+
+
+async def read_body(request: Request, longest: int) -> bytes:
+    """Return the body of a request; refuses what is longer than so many bytes, or too slow."""
     body = bytearray()
     try:
         with anyio.fail_after(_PATIENCE):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > longest:
-                    raise Refused(413, f"The form is longer than {longest} bytes.")
-        pairs = parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=_MOST_FIELDS,
-        )
+                    raise Refused(413, f"It is longer than {longest} bytes.")
     except TimeoutError:
-        raise Refused(408, "The form was too slow.") from None
-    except (ValueError, ClientDisconnect):
-        raise Refused(400, "The form cannot be read.") from None
-    return dict(reversed(pairs))
+        raise Refused(408, "It was too slow.") from None
+    except ClientDisconnect:
+        raise Refused(400, "It is not complete.") from None
+    return bytes(body)

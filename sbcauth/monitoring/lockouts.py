@@ -7,8 +7,9 @@ dump a table of more than about a thousand, for its answer must fit a datagram.
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from ipaddress import ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
@@ -54,6 +55,32 @@ class Wanted(NamedTuple):
 
 
 ANYBODY = Wanted()
+
+
+def may_be_source(text: str) -> bool:
+    """Tell whether a lockout may have this source, or one within this prefix.
+
+    Besides addresses and prefixes there are `*`, and `nonce:…` for one known by its nonces.
+    """
+    if text == "*" or text.startswith("nonce:"):
+        return True
+    try:
+        return bool(ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
+def public_lockout(lockout: Lockout, now: float) -> dict[str, Any]:
+    """Return a lockout as JSON shows it."""
+    until = datetime.fromtimestamp(lockout.until, UTC)
+    return {
+        "what": lockout.what,
+        "ip_group": lockout.ip_group,
+        "username": lockout.username,
+        "source": lockout.source,
+        "until": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "seconds_left": int(lockout.until - now),
+    }
 
 
 def lockouts(rpc: Rpc, now: float, wanted: Wanted = ANYBODY) -> list[Lockout]:

@@ -1,6 +1,6 @@
 """Users and their IP Groups: which one is meant, who may be in it, and who is in none any more."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 from sbcauth.exceptions import UserInfoError
@@ -70,6 +70,18 @@ def only_ip_group_of_users(ip_groups: Iterable[IPGroup]) -> IPGroup | None:
     """Return the IP Group of type user where there is only one: it need not be named."""
     of_users = [group for group in ip_groups if group.type is IPGroupType.USER]
     return of_users[0] if len(of_users) == 1 else None
+
+
+def ip_group_of_new_user(ip_groups: Sequence[IPGroup], name: str | None) -> IPGroup:
+    """Return the IP Group that a new user goes to; the only one of type user is the default.
+
+    Raises UserInfoError.
+    """
+    if name is not None:
+        return ip_group_of_users_named(ip_groups, name)
+    if group := only_ip_group_of_users(ip_groups):
+        return group
+    raise several_ip_groups(ip_groups)
 
 
 def move_user(table: UserTable, row: UserInfo, group: IPGroup) -> None:

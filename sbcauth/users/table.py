@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
-from sbcauth.exceptions import NoSuchUser, UserExists
+from sbcauth.exceptions import NoSuchUser, SeveralUsers, UserExists
 from sbcauth.policy.accounts import User
 from sbcauth.users import identities as identity_table
 from sbcauth.users.database import UserInfo
@@ -82,14 +82,14 @@ class UserTable(Session):
     def find(
         self, username: str, ip_group: str | None = None, realm: str | None = None
     ) -> UserInfo:
-        """Return the one user that is meant. Raises NoSuchUser where none or several fit."""
+        """Return the one user that is meant. Raises NoSuchUser, or SeveralUsers where many fit."""
         fitting = list(self.all(ip_group, username, realm))
         if not fitting:
             where = f" in the IP Group {ip_group}" if ip_group else ""
             raise NoSuchUser(f"no user {username}{where}; sbcauth user list shows them all")
         if len(fitting) > 1:
             ways = "; ".join(f"--ip-group {row.ip_group} --realm {row.realm}" for row in fitting)
-            raise NoSuchUser(f"several users are named {username}: say which ({ways})")
+            raise SeveralUsers(f"several users are named {username}: say which ({ways})")
         return fitting[0]
 
     def all(

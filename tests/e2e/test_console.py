@@ -1,6 +1,9 @@
 """The console in a real browser, of a real server with real phones."""
 
+import argparse
+import json
 import re
+import shlex
 import socket
 import ssl
 import subprocess
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 from kamailio import SBCAUTH, Server, free_port, wait_for
 from phone import Phone
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -256,3 +260,75 @@ def test_elsewhere_it_takes_tls_and_serves_it(server: Server, url: str, tls_conf
             assert answer.status_code == 303
             assert client.get("/users").status_code == 200
             assert re.match("__Host-sbcauth=.*Secure", answer.headers["set-cookie"])
+
+
+def played(line: str, url: str, folder: Path) -> httpx.Response:
+    """Return the answer to a line of curl in the page, with the files that it names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-H", required=True)
+    parser.add_argument("-X", default="GET")
+    parser.add_argument("--json")
+    parser.add_argument("url")
+    given = parser.parse_args(shlex.split(line)[1:])
+    body = (folder / given.json[1:]).read_text() if given.json else None
+    header = dict([(folder / given.H[1:]).read_text().strip().split(": ", 1)])
+    if body:
+        header["Content-Type"] = "application/json"
+    address = given.url.replace("http://127.0.0.1:8060", url)
+    return httpx.request(given.X, address, headers=header, content=body, timeout=60)
+
+
+def test_program_adds_a_user_sees_why_it_is_refused_and_lifts_its_lockout(
+    server: Server, url: str, tmp_path: Path
+) -> None:
+    """By the lines of curl in the page, and what answers is as the OpenAPI document has it."""
+    printed = server.administer("console-token", "add", "provisioning", "--role", "change")
+    token = printed.partition("token: ")[2].partition("\n")[0]
+    (tmp_path / "header").write_text(f"Authorization: Bearer {token}\n")
+    text = (REPOSITORY / "docs" / "console.md").read_text()
+    password = re.findall(r'`\{"password": "([^"]*)"\}`', text)[0]
+    (tmp_path / "user.json").write_text(json.dumps({"password": password}))
+    find, put, why, lift = re.findall(r"^curl .*$", text, re.MULTILINE)
+    assert "1001" in played(find, url, tmp_path).text
+    put = put.replace("1003", "1005")
+    assert [played(put, url, tmp_path).status_code for _ in range(2)] == [201, 200]
+
+    def registers(secret: str) -> bool:
+        with Phone(server, "1005", secret, address="127.0.0.5") as phone:
+            return phone.authenticate("REGISTER").status == 200
+
+    assert wait_for(lambda: registers(password), 60)
+    why, lift = (line.replace("1003", "1005") for line in (why, lift))
+    for guess in ("wrong 1", "wrong 2", "wrong 3"):
+        assert not registers(guess)
+
+    def is_explained() -> bool:
+        found = played(why, url, tmp_path).json()
+        reasons = {each["reason"] for each in found["outcomes"]}
+        return bool(found["lockouts"]) and reasons >= {"accepted", "wrong-credentials"}
+
+    assert wait_for(is_explained, 60)
+    found = played(why, url, tmp_path).json()
+    assert found["registered"][0]["source"].startswith("127.0.0.5:")
+    lifted = played(lift, url, tmp_path).json()["lifted"]
+    assert [each["username"] for each in lifted] == ["1005"]
+    assert played(lift, url, tmp_path).json()["lifted"] == []
+    assert wait_for(lambda: registers(password), 60)
+
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=60) as client:
+        document = client.get("/openapi.json").json()
+        for path, methods in document["paths"].items():
+            if "get" in methods:
+                answer = client.get(path.replace("{username}", "1005"))
+                assert answer.status_code == 200, answer.text
+                kind = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+                Draft202012Validator({**document, **kind}).validate(answer.json())
+        assert client.post("/reload").json()["changes"] == []
+        assert client.delete("/registered/1005").json() == {"dropped": ["sip:1005@example.com"]}
+        assert client.delete("/users/1005").status_code == 204
+        server.administer("console-token", "remove", "provisioning")
+        assert client.get("/users").status_code == 401
+    log = (server.folder / "console.log").read_text()
+    assert "change=user-add by=token:provisioning source=127.0.0.1 user=1005" in log
+    assert token not in log

@@ -1,6 +1,7 @@
 """Deterministic hypothesis for all unit tests, and a phone that most of them talk with."""
 
 import pytest
+from console_api import changing, looking
 from console_web import admin, clock, console, eye, log, stranger, users
 from conversation import Phone, serve
 from databases import kind, postgresql, postgresql_server
@@ -8,11 +9,13 @@ from hypothesis import settings
 
 __all__ = [  # fixtures
     "admin",
+    "changing",
     "clock",
     "console",
     "eye",
     "kind",
     "log",
+    "looking",
     "postgresql",
     "postgresql_server",
     "stranger",

@@ -63,7 +63,7 @@ PACKAGES = {
     "markupsafe": {"console"},
     "peewee": {"users"},
     "psycopg": {"users"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "console"},
     "pyrad": {"radius"},
     "redis": {"cluster"},
     "rich": {"cli"},

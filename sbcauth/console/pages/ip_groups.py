@@ -38,12 +38,12 @@ def ip_groups(visit: Visit) -> Response:
         order=groups.in_order()[:_MOST_RULES],
         most=_MOST_RULES,
         address=address,
-        whose=_whose(groups, address) if address else None,
+        whose=whose(groups, address) if address else None,
         shown=_shown,
     )
 
 
-def _whose(groups: IPGroups, text: str) -> Whose:
+def whose(groups: IPGroups, text: str) -> Whose:
     """Return whose `ADDRESS`, `ADDRESS:PORT` or `tls:ADDRESS:PORT` is."""
     try:
         transport, address, port = "udp", str(ip_address(text.strip("[]"))), "5060"

@@ -795,3 +795,25 @@ def test_users_are_listed_by_beginning_page_and_number(run: Run) -> None:
     ]
     assert page.stderr == "there are more: --skip 25 shows them\n"
     assert run("user", "list", "--skip", "26", "--limit", "5").stderr == ""
+
+
+def test_token_of_the_console_is_printed_once_listed_and_removed(run: Run, config: Path) -> None:
+    done = run("console-token", "add", "provisioning", "--role", "change", "--days", "30")
+    token = done.stdout.partition("token: ")[2].partition("\n")[0]
+    assert re.fullmatch(r"provisioning~[\w-]{43}", token)
+    assert done.stdout.endswith("added provisioning, which may change\n")
+    run("console-token", "add", "graphs")
+    (file,) = config.parent.glob("*.console-tokens")
+    assert token.partition("~")[2] not in file.read_text()
+    listed = json.loads(run("console-token", "list", "--json").stdout)
+    assert [(each["name"], each["role"]) for each in listed] == [
+        ("provisioning", "change"),
+        ("graphs", "look"),
+    ]
+    assert listed[0]["expires"].endswith("Z")
+    assert listed[1]["expires"] is None
+    assert "never" in run("console-token", "list").stdout
+    assert run("console-token", "add", "graphs").returncode == 1
+    assert run("console-token", "add", "more", "--role", "root").returncode == 2
+    assert run("console-token", "remove", "graphs").stdout == "removed graphs\n"
+    assert "no token" in run("console-token", "remove", "graphs").stderr
