@@ -37,6 +37,7 @@ USERS = {"1001": "secret-of-1001", "1002": "secret-of-1002"}
 PASSWORD = "correct horse battery"
 PATIENCE = 60_000
 """Milliseconds that a page may take to show what has happened."""
+expect.set_options(timeout=PATIENCE)
 AXE = REPOSITORY / "tests" / "peers" / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = ("/", "/users", "/users/add", "/user?name=1002", "/refusals", "/explain",
          "/ip-groups?address=127.0.0.1", "/configuration")  # fmt: skip
@@ -158,6 +159,7 @@ def test_mistake_is_marked_at_its_line_as_one_types_and_not_reloaded(
     server: Server, page: Page
 ) -> None:
     page.get_by_role("link", name="Configuration").click()
+    page.wait_for_url("**/configuration", timeout=PATIENCE)  # loaded, with its script
     text = page.get_by_label("The configuration")
     before = text.input_value()
     text.fill(before.replace("type: user", "type: usr", 1))
@@ -228,6 +230,7 @@ def test_page_is_never_wider_than_the_screen(browser: Browser, url: str, width: 
 def test_pages_work_by_keyboard(page: Page) -> None:
     page.get_by_role("link", name="Users").focus()
     page.keyboard.press("Enter")
+    page.wait_for_url("**/users", timeout=PATIENCE)  # loaded, with its script
     expect(page.get_by_role("heading", name="Users")).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type("1001")
