@@ -14,7 +14,7 @@ from sbcauth.monitoring.users_copy import CopyState
 from sbcauth.policy.shared_state import Table
 
 TABLES = {
-    "locked_out_or_of_late": Table.LOCKOUTS,
+    "lockout_entries": Table.LOCKOUTS,
     "attempt_entries": Table.ATTEMPTS,
     "nonce_counts_used": Table.NONCE_COUNTS,
     "trusted_pairs": Table.TRUSTED,
