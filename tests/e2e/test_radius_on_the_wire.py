@@ -43,6 +43,7 @@ def group(number: int, name: str, ports: list[int], *keys: str, secret: str = SE
 {servers}"""
 
 
+ADDRESSES = (f"127.0.3.{host}" for host in range(1, 255))  # each locked out once, at most
 QUICK = ("timeout: 300ms", "tries: 1", "dead_time: 0")
 CONFIG = f"""
 realm: example.com
@@ -152,7 +153,7 @@ def test_replay_is_refused_without_asking(user, radius):
 
 
 def test_three_rejects_are_403_and_lock_out(user, radius):
-    phone = user(address="127.0.3.1")
+    phone = user(address=next(ADDRESSES))
     answers = [phone.register(password="wrong").status for _ in range(3)]
     assert answers == [401, 401, 403]
     before = radius.verdicts("1001")
@@ -166,13 +167,19 @@ def test_unknown_user_is_as_a_wrong_password(user, server):
     assert server.reasons(phone.call_id) == ["challenged", "asked", "wrong-credentials"]
 
 
-def test_several_guesses_at_once_are_counted_one_by_one(user, radius):
+def test_several_guesses_at_once_are_counted_one_by_one(user, server, radius):
     """Three are asked about, the right one among them or not; the others are to come again."""
+    address = next(ADDRESSES)
+    phones = [user(address=address) for _ in range(6)]
+
+    def turned_away() -> int:
+        return sum("unavailable" in server.reasons(phone.call_id) for phone in phones)
+
     radius.pause()
-    phones = [user(address="127.0.4.1") for _ in range(6)]
     try:
         for phone in phones:
             asks(phone, password=None if phone is phones[-1] else "wrong")
+        assert wait_for(lambda: turned_away() == 3)  # before there is a verdict on any
     finally:
         radius.resume()
     statuses = sorted(phone.response(phone.last_branch).status for phone in phones)
