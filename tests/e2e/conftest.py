@@ -88,9 +88,25 @@ def tls_config(tmp_path: Path) -> Path:
 _log_sizes: dict[Server, int] = {}
 
 
-def pytest_runtest_setup() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if getattr(item, "execution_count", 1) > 1:  # a rerun of pytest-rerunfailures
+        _finish_fixtures_of_module(item)
     _log_sizes.clear()
     _log_sizes.update({server: server.log_size() for server in kamailio.running})
+
+
+def _finish_fixtures_of_module(item: pytest.Item) -> None:
+    """Have a rerun set up its module's fixtures anew.
+
+    What the run before has left in a server (lockouts, registrations, used nonces) must not make
+    the second run fail.
+    """
+    assert isinstance(item, pytest.Function)
+    for definitions in item._fixtureinfo.name2fixturedefs.values():
+        for definition in definitions:
+            if definition.scope == "module":
+                definition.finish(item._request)  # type: ignore[arg-type]  # only its node is used
 
 
 @pytest.hookimpl(hookwrapper=True)
