@@ -1,15 +1,15 @@
 """What every end-to-end test has: a running server, phones, and the log when it fails."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import kamailio
 import pytest
 from certificates import make_tls_config
-from kamailio import Server
+from kamailio import Server, StartServer
 from log_of_kamailio import check_log
-from phone import Endpoint, Phone
+from phone import Endpoint, MakeEndpoint, MakePhone, Phone
 from real_programs import baresip, sipp
 
 __all__ = ["baresip", "sipp"]  # fixtures of all modules
@@ -46,7 +46,7 @@ def server(
 
 
 @pytest.fixture
-def start_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
+def start_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[StartServer]:
     """Start further servers, for this test alone; arguments are those of Server.
 
     A server that is not to be `well` may have a bug, and any error, in its log.
@@ -66,14 +66,14 @@ def start_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cal
 
 
 @pytest.fixture
-def phone(server: Server) -> Iterator[Callable[..., Phone]]:
+def phone(server: Server) -> Iterator[MakePhone]:
     """Make phones of the server; arguments are those of Phone."""
     with ExitStack() as stack:
         yield lambda *who, **how: stack.enter_context(Phone(server, *who, **how))
 
 
 @pytest.fixture
-def endpoint(server: Server) -> Iterator[Callable[..., Endpoint]]:
+def endpoint(server: Server) -> Iterator[MakeEndpoint]:
     """Make bare sockets that talk to the server; arguments are those of Endpoint."""
     with ExitStack() as stack:
         yield lambda *where, **how: stack.enter_context(Endpoint(server, *where, **how))

@@ -16,7 +16,7 @@ import pytest
 from kamailio import Server, free_port, wait_for
 from log_of_kamailio import unexpected_errors
 from memory import rpc, shared
-from phone import Dialog, Phone
+from phone import Dialog, MakePhone, Phone
 from wire import Message, Socket
 
 SEED = int(os.environ.get("SBCAUTH_ATTACKS_SEED", "3261"))
@@ -281,7 +281,9 @@ def hear(arrivals: Arrivals, places: dict[str, Socket], callee: Phone) -> None:
         arrivals.judge("callee", Message(raw))
 
 
-def test_nothing_arrives_that_no_word_sends(server, phone, places):
+def test_nothing_arrives_that_no_word_sends(
+    server: Server, phone: MakePhone, places: dict[str, Socket]
+) -> None:
     print(f"seed {SEED}")
     caller, callee = phone("1001", expires=3600), phone("1002", expires=3600)
     assert caller.register().status == callee.register().status == 200

@@ -6,9 +6,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 import sip
+from kamailio import Server
+from phone import MakePhone, Phone
+from sip import Response
 
 WORKERS = 8
 LOCKOUT = 4
@@ -57,23 +61,23 @@ _hosts = count(1)
 
 
 @pytest.fixture
-def phone(phone):
+def phone(phone: MakePhone) -> MakePhone:
     """Make phones of which none stays registered: a user has many of them here."""
     return partial(phone, expires=0)
 
 
 @pytest.fixture
-def source():
+def source() -> str:
     """A source address that no other test uses."""
     return f"127.0.1.{next(_hosts)}"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def disabled_user(server):
+def disabled_user(server: Server) -> None:
     server.administer("user", "disable", "disabled", "--ip-group", "Phones")
 
 
-def guess(phone, times, **how):
+def guess(phone: Phone, times: int, **how: Any) -> list[int]:
     """Answer `times` challenges with a wrong password; returns the statuses."""
     reply = phone.request("REGISTER")
     statuses = []
@@ -85,26 +89,28 @@ def guess(phone, times, **how):
     return statuses
 
 
-def test_third_wrong_password_is_forbidden_and_locks_out_the_right_one_too(phone, source, server):
-    phone = phone("1001", "secret", address=source)
-    challenge = phone.request("REGISTER")
-    assert guess(phone, 3) == [401, 401, 403]
-    assert phone.request("REGISTER", answering=challenge).status == 403
-    assert server.reasons(phone.call_id)[2:] == ["wrong-credentials"] * 3 + ["locked-out"]
+def test_third_wrong_password_is_forbidden_and_locks_out_the_right_one_too(
+    phone: MakePhone, source: str, server: Server
+) -> None:
+    desk = phone("1001", "secret", address=source)
+    challenge = desk.request("REGISTER")
+    assert guess(desk, 3) == [401, 401, 403]
+    assert desk.request("REGISTER", answering=challenge).status == 403
+    assert server.reasons(desk.call_id)[2:] == ["wrong-credentials"] * 3 + ["locked-out"]
 
 
-def test_lockout_ends(phone, source):
-    phone = phone("1001", "secret", address=source)
-    assert guess(phone, 3)[-1] == 403
+def test_lockout_ends(phone: MakePhone, source: str) -> None:
+    desk = phone("1001", "secret", address=source)
+    assert guess(desk, 3)[-1] == 403
     locked_out_at = time.monotonic()
-    assert phone.register().status == 403
+    assert desk.register().status == 403
     time.sleep(max(0.0, locked_out_at + LOCKOUT + 0.2 - time.monotonic()))
-    assert phone.register().status == 200
-    assert guess(phone, 3) == [401, 401, 403]
+    assert desk.register().status == 200
+    assert guess(desk, 3) == [401, 401, 403]
 
 
 @pytest.mark.parametrize("round_", range(4))
-def test_every_worker_counts(phone, source, round_):
+def test_every_worker_counts(phone: MakePhone, source: str, round_: int) -> None:
     """Each attempt comes from a socket of its own, so that different workers get them."""
     phones = [phone("1001", "secret", address=source) for _ in range(24)]
     with ThreadPoolExecutor(24) as pool:
@@ -113,99 +119,113 @@ def test_every_worker_counts(phone, source, round_):
 
 
 @pytest.mark.parametrize(("group_host", "attempts"), [("127.5.0.1", 5), ("127.6.0.1", 1)])
-def test_ip_group_has_its_own_number_of_attempts(phone, group_host, attempts):
+def test_ip_group_has_its_own_number_of_attempts(
+    phone: MakePhone, group_host: str, attempts: int
+) -> None:
     statuses = guess(phone("1001", "secret", address=group_host), 8)
     assert statuses == [401] * (attempts - 1) + [403]
 
 
-def test_other_users_and_other_sources_are_not_affected(phone, source):
+def test_other_users_and_other_sources_are_not_affected(phone: MakePhone, source: str) -> None:
     assert guess(phone("1001", "secret", address=source), 3)[-1] == 403
     assert phone("1002", "other secret", address=source).register().status == 200
     assert phone("1001", "secret", address="127.0.9.1").register().status == 200
     assert phone("1001", "secret", address=source).register().status == 403
 
 
-def test_right_password_clears_the_attempts(phone, source):
-    phone = phone("1001", "secret", address=source)
+def test_right_password_clears_the_attempts(phone: MakePhone, source: str) -> None:
+    desk = phone("1001", "secret", address=source)
     for _ in range(3):
-        assert guess(phone, 2) == [401, 401]
-        assert phone.register().status == 200
+        assert guess(desk, 2) == [401, 401]
+        assert desk.register().status == 200
 
 
-def test_attempts_at_calls_and_registrations_are_counted_together(phone, source):
-    phone = phone("1001", "secret", address=source)
-    assert guess(phone, 2) == [401, 401]
-    assert phone.authenticate("INVITE", "sip:1002@example.com", password="x").status == 403
+def test_attempts_at_calls_and_registrations_are_counted_together(
+    phone: MakePhone, source: str
+) -> None:
+    desk = phone("1001", "secret", address=source)
+    assert guess(desk, 2) == [401, 401]
+    assert desk.authenticate("INVITE", "sip:1002@example.com", password="x").status == 403
 
 
-def test_the_same_authorization_again_is_no_other_attempt(phone, source):
-    phone = phone("1001", "secret", address=source)
-    (challenge,) = phone.request("REGISTER").challenges
-    field = sip.answer(challenge, "REGISTER", phone.registrar, "1001", "wrong")
-    statuses = [phone.request("REGISTER", headers=[field]).status for _ in range(6)]
+def test_the_same_authorization_again_is_no_other_attempt(phone: MakePhone, source: str) -> None:
+    desk = phone("1001", "secret", address=source)
+    (challenge,) = desk.request("REGISTER").challenges
+    field = sip.answer(challenge, "REGISTER", desk.registrar, "1001", "wrong")
+    statuses = [desk.request("REGISTER", headers=[field]).status for _ in range(6)]
     assert statuses == [401] * 6
-    assert phone.register().status == 200
+    assert desk.register().status == 200
 
 
-def test_retransmissions_of_a_wrong_answer_are_not_counted(phone, source, server):
-    phone = phone("1001", "secret", address=source)
-    challenge = phone.request("REGISTER")
-    wrong = phone.request("REGISTER", answering=challenge, password="wrong")
+def test_retransmissions_of_a_wrong_answer_are_not_counted(
+    phone: MakePhone, source: str, server: Server
+) -> None:
+    desk = phone("1001", "secret", address=source)
+    challenge = desk.request("REGISTER")
+    wrong = desk.request("REGISTER", answering=challenge, password="wrong")
     assert wrong.status == 401
-    again = [phone.resend() for _ in range(5)]
+    again = [desk.resend() for _ in range(5)]
     assert [reply.status for reply in again] == [401] * 5
     assert {reply.header("to") for reply in again} == {wrong.header("to")}  # RFC 3261, 8.2.7
-    accepted = phone.request("REGISTER", answering=wrong)
+    accepted = desk.request("REGISTER", answering=wrong)
     assert accepted.status == 200
-    assert [phone.resend() for _ in range(5)] == [accepted] * 5
+    assert [desk.resend() for _ in range(5)] == [accepted] * 5
     reasons = ["challenged", *["wrong-credentials"] * 6, "accepted"]
-    assert server.reasons(phone.call_id) == reasons
+    assert server.reasons(desk.call_id) == reasons
 
 
-def test_retransmissions_of_the_last_attempt_are_refused_likewise(phone, source):
-    phone = phone("1001", "secret", address=source)
-    assert guess(phone, 3) == [401, 401, 403]
-    assert [phone.resend().status for _ in range(5)] == [403] * 5
+def test_retransmissions_of_the_last_attempt_are_refused_likewise(
+    phone: MakePhone, source: str
+) -> None:
+    desk = phone("1001", "secret", address=source)
+    assert guess(desk, 3) == [401, 401, 403]
+    assert [desk.resend().status for _ in range(5)] == [403] * 5
 
 
-def test_retransmissions_of_a_refused_invite_are_refused_likewise(phone, source, server):
-    phone = phone("1001", "secret", address=source)
-    challenge = phone.request("INVITE", "sip:1002@example.com")
-    phone.send(phone.build("INVITE", "sip:1002@example.com", answering=challenge, password="wrong"))
-    replies = [phone.response(phone.last_branch)]
+def test_retransmissions_of_a_refused_invite_are_refused_likewise(
+    phone: MakePhone, source: str, server: Server
+) -> None:
+    desk = phone("1001", "secret", address=source)
+    challenge = desk.request("INVITE", "sip:1002@example.com")
+    desk.send(desk.build("INVITE", "sip:1002@example.com", answering=challenge, password="wrong"))
+    replies = [desk.response(desk.last_branch)]
     for _ in range(3):
-        replies.append(phone.resend())
+        replies.append(desk.resend())
     assert [reply.status for reply in replies] == [401] * 4
     assert len({reply.header("to") for reply in replies}) == 1
-    phone.acknowledge(replies[0])
-    assert phone.hears_nothing()
-    assert server.reasons(phone.call_id) == ["challenged", *["wrong-credentials"] * 4]
-    assert phone.register().status == 200
+    desk.acknowledge(replies[0])
+    assert desk.hears_nothing()
+    assert server.reasons(desk.call_id) == ["challenged", *["wrong-credentials"] * 4]
+    assert desk.register().status == 200
 
 
 @pytest.mark.parametrize("password", [None, "wrong"])
-def test_cancel_of_a_refused_invite_is_answered(phone, source, password):
-    phone = phone("1001", "secret", address=source)
-    invite = phone.build("INVITE", "sip:1002@example.com")
+def test_cancel_of_a_refused_invite_is_answered(
+    phone: MakePhone, source: str, password: str | None
+) -> None:
+    desk = phone("1001", "secret", address=source)
+    invite = desk.build("INVITE", "sip:1002@example.com")
     if password:
-        challenge = phone.request("INVITE", "sip:1002@example.com")
-        invite = phone.build(
+        challenge = desk.request("INVITE", "sip:1002@example.com")
+        invite = desk.build(
             "INVITE", "sip:1002@example.com", answering=challenge, password=password
         )
-    phone.send(invite)
-    assert phone.response(phone.last_branch).status == 401
+    desk.send(invite)
+    assert desk.response(desk.last_branch).status == 401
     cancel = re.sub(rb"(\r\nCSeq: \d+) INVITE", rb"\1 CANCEL", invite)
-    phone.send(re.sub(rb"^INVITE", b"CANCEL", cancel))
-    assert phone.response(phone.last_branch).status == 481
+    desk.send(re.sub(rb"^INVITE", b"CANCEL", cancel))
+    assert desk.response(desk.last_branch).status == 481
 
 
-def test_missing_credentials_are_never_counted(phone, source):
-    phone = phone("1001", "secret", address=source)
-    assert [phone.request("REGISTER").status for _ in range(10)] == [401] * 10
-    assert phone.register().status == 200
+def test_missing_credentials_are_never_counted(phone: MakePhone, source: str) -> None:
+    desk = phone("1001", "secret", address=source)
+    assert [desk.request("REGISTER").status for _ in range(10)] == [401] * 10
+    assert desk.register().status == 200
 
 
-def test_failure_with_a_strangers_nonce_is_not_held_against_the_source(phone, source):
+def test_failure_with_a_strangers_nonce_is_not_held_against_the_source(
+    phone: MakePhone, source: str
+) -> None:
     """Who forges a source address never sees the nonces that are sent there."""
     attacker, victim = phone("1001", "x", address="127.0.9.2"), phone(address=source)
     for _ in range(6):
@@ -215,8 +235,10 @@ def test_failure_with_a_strangers_nonce_is_not_held_against_the_source(phone, so
     assert victim.register().status == 200
 
 
-def test_unknown_and_disabled_users_look_like_a_wrong_password(phone, source, server):
-    def play(username, password):
+def test_unknown_and_disabled_users_look_like_a_wrong_password(
+    phone: MakePhone, source: str, server: Server
+) -> None:
+    def play(username: str, password: str) -> tuple[Phone, list[WireImage]]:
         each = phone(username, password, address=source)
         first = each.request("REGISTER")
         replies = [first]
@@ -235,7 +257,10 @@ def test_unknown_and_disabled_users_look_like_a_wrong_password(phone, source, se
     assert server.reasons(disabled.call_id)[1:] == ["disabled-user"] * 3
 
 
-def wire_image(reply, phone):
+WireImage = tuple[int, str, list[tuple[str, str]], bytes]
+
+
+def wire_image(reply: Response, phone: Phone) -> WireImage:
     """Return what anybody sees of a reply, without what is new or the phone's own each time."""
     headers = []
     for name, value in reply.headers:
@@ -246,16 +271,18 @@ def wire_image(reply, phone):
     return reply.status, reply.phrase, headers, reply.body
 
 
-def test_unknown_users_are_locked_out_like_others(phone, source):
-    phone = phone("nobody", "x", address=source)
-    assert guess(phone, 3) == [401, 401, 403]
-    assert phone.register().status == 403
+def test_unknown_users_are_locked_out_like_others(phone: MakePhone, source: str) -> None:
+    desk = phone("nobody", "x", address=source)
+    assert guess(desk, 3) == [401, 401, 403]
+    assert desk.register().status == 403
 
 
 # SPEC 4: limits of strangers
 
 
-def test_source_that_tries_many_users_is_locked_out_and_a_trusted_phone_is_not(phone, server):
+def test_source_that_tries_many_users_is_locked_out_and_a_trusted_phone_is_not(
+    phone: MakePhone, server: Server
+) -> None:
     known = phone("1001", "secret", address="127.7.0.1")
     assert known.register().status == 200
     statuses = [
@@ -273,7 +300,9 @@ def test_source_that_tries_many_users_is_locked_out_and_a_trusted_phone_is_not(p
     assert stranger.register().status == 200
 
 
-def test_user_tried_from_many_sources_is_locked_out_but_where_it_is_known(phone, server):
+def test_user_tried_from_many_sources_is_locked_out_but_where_it_is_known(
+    phone: MakePhone, server: Server
+) -> None:
     known = phone("1003", "secret", address="127.7.1.1")
     assert known.register().status == 200
     statuses = [
@@ -289,12 +318,12 @@ def test_user_tried_from_many_sources_is_locked_out_but_where_it_is_known(phone,
     assert elsewhere.register().status == 200
 
 
-def test_trusted_source_may_fail_on(phone):
+def test_trusted_source_may_fail_on(phone: MakePhone) -> None:
     assert guess(phone("1001", "secret", address="127.7.9.1"), 12) == [401] * 12
     assert phone("1001", "secret", address="127.7.9.1").register().status == 200
 
 
-def test_lockout_is_longer_the_second_time(phone, source):
+def test_lockout_is_longer_the_second_time(phone: MakePhone, source: str) -> None:
     locked = phone("1001", "secret", address=source)
     assert guess(locked, 3)[-1] == 403
     time.sleep(LOCKOUT + 0.5)
@@ -306,7 +335,7 @@ def test_lockout_is_longer_the_second_time(phone, source):
 
 
 @pytest.fixture
-def left_behind(phone, source, server):
+def left_behind(phone: MakePhone, source: str, server: Server) -> Phone:
     """A phone whose user's password has been changed."""
     name = f"left{source.rpartition('.')[2]}"
     server.add_user(name, "before")
@@ -317,19 +346,25 @@ def left_behind(phone, source, server):
     return left_behind
 
 
-def test_phone_with_the_password_before_is_refused_as_any_other(left_behind, server):
+def test_phone_with_the_password_before_is_refused_as_any_other(
+    left_behind: Phone, server: Server
+) -> None:
     assert [left_behind.register().status for _ in range(6)] == [401, 401] + [403] * 4
     reasons = [each for each in server.reasons(left_behind.call_id)[2:] if each != "challenged"]
     assert reasons == ["old-password"] * 3 + ["locked-out"] * 3
 
 
-def test_phone_with_the_password_before_gets_in_when_it_has_the_new_one(left_behind, phone, source):
+def test_phone_with_the_password_before_gets_in_when_it_has_the_new_one(
+    left_behind: Phone, phone: MakePhone, source: str
+) -> None:
     assert [left_behind.register().status for _ in range(3)][-1] == 403
     assert phone(left_behind.username, "after", address=source).register().status == 200
     assert left_behind.register().status == 401
 
 
-def test_password_before_buys_no_guess_more(left_behind, phone, source):
+def test_password_before_buys_no_guess_more(
+    left_behind: Phone, phone: MakePhone, source: str
+) -> None:
     assert [left_behind.register().status for _ in range(3)][-1] == 403
     assert phone(left_behind.username, "neither", address=source).register().status == 403
     assert phone(left_behind.username, "after", address=source).register().status == 403

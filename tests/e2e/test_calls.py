@@ -1,8 +1,11 @@
 """Calls from end to end: between registered phones, from and to a trunk, and what ends them."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from kamailio import free_port, wait_for
-from phone import Dialog, Phone
+from kamailio import Server, StartServer, free_port, wait_for
+from phone import Dialog, MakeEndpoint, MakePhone, Phone
 
 TRUNK = ("127.30.0.1", free_port())
 FIRST, SECOND = ("127.30.0.2", free_port()), ("127.30.0.3", free_port())
@@ -40,7 +43,7 @@ CALLEE = "sip:1002@example.com"
 
 
 @pytest.fixture(params=[("udp", "udp"), ("tcp", "tcp"), ("udp", "tcp"), ("tcp", "udp")])
-def pair(phone, request):
+def pair(phone: MakePhone, request: pytest.FixtureRequest) -> Iterator[tuple[Phone, Phone]]:
     """Two registered phones, over every pair of transports."""
     caller = phone("1001", "secret of 1001", transport=request.param[0])
     callee = phone("1002", "secret of 1002", transport=request.param[1])
@@ -51,20 +54,20 @@ def pair(phone, request):
         each.register()
 
 
-def invite(caller, **how):
+def invite(caller: Phone, **how: Any) -> None:
     """Send an INVITE that answers its challenge."""
     challenge = caller.request("INVITE", CALLEE, **how)
     assert challenge.status == 407
     caller.send(caller.build("INVITE", CALLEE, answering=challenge, **how))
 
 
-def provisional(caller, status):
+def provisional(caller: Phone, status: int) -> None:
     """Wait for a provisional response."""
     while caller.response(caller.last_branch, provisional=True).status != status:
         pass
 
 
-def answered(caller, callee):
+def answered(caller: Phone, callee: Phone) -> tuple[Dialog, Dialog]:
     """Ring, and pick up; returns both sides of the call."""
     kind = ["Content-Type: application/sdp"]
     invite(caller, body=SDP, headers=kind)
@@ -82,7 +85,9 @@ def answered(caller, callee):
     return sides
 
 
-def test_call_between_two_registered_phones_until_the_caller_hangs_up(pair):
+def test_call_between_two_registered_phones_until_the_caller_hangs_up(
+    pair: tuple[Phone, Phone],
+) -> None:
     caller, callee = pair
     ours, _ = answered(caller, callee)
     ours.send("BYE")
@@ -90,7 +95,9 @@ def test_call_between_two_registered_phones_until_the_caller_hangs_up(pair):
     assert caller.response().status == 200
 
 
-def test_call_between_two_registered_phones_until_the_callee_hangs_up(pair):
+def test_call_between_two_registered_phones_until_the_callee_hangs_up(
+    pair: tuple[Phone, Phone],
+) -> None:
     caller, callee = pair
     _, theirs = answered(caller, callee)
     theirs.send("BYE")
@@ -98,7 +105,7 @@ def test_call_between_two_registered_phones_until_the_callee_hangs_up(pair):
     assert callee.response().status == 200
 
 
-def test_caller_gives_up_while_it_rings(pair, server):
+def test_caller_gives_up_while_it_rings(pair: tuple[Phone, Phone], server: Server) -> None:
     caller, callee = pair
     invite(caller)
     ringing = callee.incoming("INVITE")
@@ -119,7 +126,7 @@ def test_caller_gives_up_while_it_rings(pair, server):
     assert "locked-out" not in server.reasons(caller.call_id)
 
 
-def test_callee_is_busy(pair):
+def test_callee_is_busy(pair: tuple[Phone, Phone]) -> None:
     caller, callee = pair
     invite(caller)
     callee.reply(callee.incoming("INVITE"), 486, "Busy Here")
@@ -129,18 +136,20 @@ def test_callee_is_busy(pair):
     assert callee.incoming("ACK").header("cseq") == f"{caller.cseq} ACK"
 
 
-def test_message_reaches_the_other_phone(pair):
+def test_message_reaches_the_other_phone(pair: tuple[Phone, Phone]) -> None:
     caller, callee = pair
     challenge = caller.request("MESSAGE", CALLEE)
-    how = {"body": b"h\xe9llo", "headers": ["Content-Type: text/plain"]}
-    caller.send(caller.build("MESSAGE", CALLEE, answering=challenge, **how))
+    kind = ["Content-Type: text/plain"]
+    caller.send(
+        caller.build("MESSAGE", CALLEE, answering=challenge, body=b"h\xe9llo", headers=kind)
+    )
     message = callee.incoming("MESSAGE")
     assert message.body == b"h\xe9llo"
     callee.reply(message, 202, "Accepted")
     assert caller.response(caller.last_branch).status == 202
 
 
-def test_retransmitted_invite_is_relayed_once(phone):
+def test_retransmitted_invite_is_relayed_once(phone: MakePhone) -> None:
     caller, callee = phone("1001", "secret of 1001"), phone("1002", "secret of 1002")
     assert callee.register().status == 200
     invite(caller)
@@ -156,7 +165,9 @@ def test_retransmitted_invite_is_relayed_once(phone):
     assert callee.register().status == 200
 
 
-def test_call_to_somebody_who_is_not_registered_goes_to_the_trunk(phone, endpoint):
+def test_call_to_somebody_who_is_not_registered_goes_to_the_trunk(
+    phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
     caller, trunk = phone("1001", "secret of 1001"), endpoint(TRUNK[0], port=TRUNK[1])
     invite(caller)
     incoming = trunk.incoming("INVITE")
@@ -170,7 +181,7 @@ def test_call_to_somebody_who_is_not_registered_goes_to_the_trunk(phone, endpoin
     assert caller.response().status == 200
 
 
-def test_call_from_the_trunk_reaches_the_phone(phone, server):
+def test_call_from_the_trunk_reaches_the_phone(phone: MakePhone, server: Server) -> None:
     callee = phone("1002", "secret of 1002")
     assert callee.register().status == 200
     trunk = phone("carrier", "carrier secret", address=TRUNK[0], local_user="+49301234")
@@ -192,12 +203,14 @@ def test_call_from_the_trunk_reaches_the_phone(phone, server):
     assert callee.register().status == 200
 
 
-def test_trunk_with_a_wrong_password_reaches_nobody(phone):
+def test_trunk_with_a_wrong_password_reaches_nobody(phone: MakePhone) -> None:
     trunk = phone("carrier", "wrong", address=TRUNK[0])
     assert trunk.authenticate("INVITE", CALLEE).status == 407
 
 
-def test_next_server_of_the_proxy_set_is_tried_when_the_first_refuses(phone, endpoint):
+def test_next_server_of_the_proxy_set_is_tried_when_the_first_refuses(
+    phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
     caller = phone(address="127.31.0.1")
     first, second = endpoint(FIRST[0], port=FIRST[1]), endpoint(SECOND[0], port=SECOND[1])
     caller.send(caller.build("INVITE", CALLEE))
@@ -208,7 +221,9 @@ def test_next_server_of_the_proxy_set_is_tried_when_the_first_refuses(phone, end
     caller.acknowledge(reply)
 
 
-def test_next_server_of_the_proxy_set_is_tried_when_the_first_is_silent(phone, endpoint):
+def test_next_server_of_the_proxy_set_is_tried_when_the_first_is_silent(
+    phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
     caller = phone(address="127.31.0.2")
     second = endpoint(SECOND[0], port=SECOND[1])
     caller.send(caller.build("MESSAGE", CALLEE))
@@ -217,12 +232,14 @@ def test_next_server_of_the_proxy_set_is_tried_when_the_first_is_silent(phone, e
     assert caller.response(caller.last_branch).status == 200
 
 
-def test_within_no_dialog_there_is_nothing_to_hang_up(phone):
+def test_within_no_dialog_there_is_nothing_to_hang_up(phone: MakePhone) -> None:
     caller = phone("1001", "secret of 1001")
     assert caller.request("BYE", CALLEE, to_tag="none").status == 481
 
 
-def test_nobody_relays_through_the_server_by_a_route_of_its_own(phone, endpoint, server):
+def test_nobody_relays_through_the_server_by_a_route_of_its_own(
+    phone: MakePhone, endpoint: MakeEndpoint, server: Server
+) -> None:
     """A Route that a phone brings along does not lead past authentication and routing."""
     caller, victim = phone(address="127.31.0.3"), endpoint("127.32.0.1")
     route = [f"Route: <sip:127.0.0.1:{server.port};lr>", f"Route: <sip:{victim.host};lr>"]
@@ -235,7 +252,9 @@ def test_nobody_relays_through_the_server_by_a_route_of_its_own(phone, endpoint,
 
 @pytest.mark.parametrize("method", ["INVITE", "BYE", "REFER", "ACK"])
 @pytest.mark.parametrize("signature", ["", ";sig=0123456789abcdef01234567", ";sig="])
-def test_nobody_relays_by_making_up_a_dialog(phone, endpoint, server, method, signature):
+def test_nobody_relays_by_making_up_a_dialog(
+    phone: MakePhone, endpoint: MakeEndpoint, server: Server, method: str, signature: str
+) -> None:
     """A To tag and a Route do not lead past authentication, though nobody asks for it there."""
     caller, victim = phone(address="127.31.0.4"), endpoint("127.32.0.1")
     route = f"Route: <sip:127.0.0.1:{server.port};lr{signature}>"
@@ -245,7 +264,9 @@ def test_nobody_relays_by_making_up_a_dialog(phone, endpoint, server, method, si
     assert victim.hears_nothing(0.1)
 
 
-def test_signature_of_one_call_is_worth_nothing_in_another(phone, endpoint, server):
+def test_signature_of_one_call_is_worth_nothing_in_another(
+    phone: MakePhone, endpoint: MakeEndpoint, server: Server
+) -> None:
     caller, trunk = phone("1001", "secret of 1001"), endpoint(TRUNK[0], port=TRUNK[1])
     invite(caller)
     trunk.reply(trunk.incoming("INVITE"), 486, "Busy Here")
@@ -256,7 +277,7 @@ def test_signature_of_one_call_is_worth_nothing_in_another(phone, endpoint, serv
     assert thief.request("BYE", f"sip:{trunk.host}", to_tag="x", headers=[route]).status == 481
 
 
-def test_call_outlives_a_restart(start_server):
+def test_call_outlives_a_restart(start_server: StartServer) -> None:
     server = start_server(CONFIG.replace(str(TRUNK[1]), str(free_port())))
     server.add_user("1001", "secret of 1001")
     server.add_user("1002", "secret of 1002")
@@ -273,5 +294,5 @@ def test_call_outlives_a_restart(start_server):
         assert caller.response().status == 200
 
 
-def test_log_has_no_error_of_a_call(server):
+def test_log_has_no_error_of_a_call(server: Server) -> None:
     assert wait_for(lambda: "ERROR" not in server.log(), 0.1), server.log()

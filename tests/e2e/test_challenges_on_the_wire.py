@@ -1,9 +1,12 @@
 """SPEC 3, steps 5 and 7: what a challenge looks like, and which answers to it get in."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 import sip
+from kamailio import Server
+from phone import MakePhone
 
 
 def group(name: str, third: int, **settings: object) -> str:
@@ -42,12 +45,12 @@ NOT_UTF_8 = b"v=0\r\ns=\xff\xfe\x00 \xc3\x28\r\n"
 
 
 @pytest.fixture
-def phone_of(phone):
+def phone_of(phone: MakePhone) -> MakePhone:
     """Make a phone of an IP Group; none of them stays registered."""
     return lambda name, **how: phone(address=ADDRESSES[name], expires=0, **how)
 
 
-def test_register_without_credentials_gets_401_and_one_challenge(phone_of):
+def test_register_without_credentials_gets_401_and_one_challenge(phone_of: MakePhone) -> None:
     reply = phone_of("Defaults").request("REGISTER")
     assert (reply.status, reply.phrase) == (401, "Unauthorized")
     (challenge,) = reply.challenges
@@ -56,14 +59,14 @@ def test_register_without_credentials_gets_401_and_one_challenge(phone_of):
     assert "stale" not in reply.header("WWW-Authenticate").lower()
 
 
-def test_nonce_is_short_and_plain_and_never_the_same(phone_of):
+def test_nonce_is_short_and_plain_and_never_the_same(phone_of: MakePhone) -> None:
     phone = phone_of("Defaults")
     nonces = {phone.request("REGISTER").challenges[0].nonce for _ in range(20)}
     assert len(nonces) == 20
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{20,63}", nonce) for nonce in nonces)
 
 
-def test_phone_registers_after_one_challenge(phone_of, server):
+def test_phone_registers_after_one_challenge(phone_of: MakePhone, server: Server) -> None:
     phone = phone_of("Defaults")
     phone.expires = 60
     challenge = phone.request("REGISTER")
@@ -73,7 +76,9 @@ def test_phone_registers_after_one_challenge(phone_of, server):
     assert server.reasons(phone.call_id) == ["challenged", "accepted"]
 
 
-def test_accepted_registration_is_two_lines_and_nothing_for_an_operator_to_notice(phone_of, server):
+def test_accepted_registration_is_two_lines_and_nothing_for_an_operator_to_notice(
+    phone_of: MakePhone, server: Server
+) -> None:
     before = server.log_size()
     phone = phone_of("Defaults")
     assert phone.register().status == 200
@@ -82,19 +87,21 @@ def test_accepted_registration_is_two_lines_and_nothing_for_an_operator_to_notic
 
 
 @pytest.mark.parametrize("method", ["register", "REGISTEr", "invite", "InvitE", "message"])
-def test_method_in_another_case_is_challenged_all_the_same(phone_of, server, method):
+def test_method_in_another_case_is_challenged_all_the_same(
+    phone_of: MakePhone, server: Server, method: str
+) -> None:
     """Kamailio routes it whatever its case."""
     phone = phone_of("Defaults")
     assert phone.request(method).status == 401
     assert server.reasons(phone.call_id) == ["challenged"]
 
 
-def test_phone_registers_over_tcp(phone_of):
+def test_phone_registers_over_tcp(phone_of: MakePhone) -> None:
     assert phone_of("Defaults", transport="tcp").register().status == 200
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE", "MESSAGE"])
-def test_challenge_method_407_is_proxy_authentication(phone_of, method):
+def test_challenge_method_407_is_proxy_authentication(phone_of: MakePhone, method: str) -> None:
     phone = phone_of("Proxy")
     reply = phone.request(method)
     assert (reply.status, reply.phrase) == (407, "Proxy Authentication Required")
@@ -104,7 +111,9 @@ def test_challenge_method_407_is_proxy_authentication(phone_of, method):
     assert phone.request(method, answering=reply).status == expected
 
 
-def test_challenge_method_auto_is_401_for_register_and_407_for_the_rest(phone_of):
+def test_challenge_method_auto_is_401_for_register_and_407_for_the_rest(
+    phone_of: MakePhone,
+) -> None:
     phone = phone_of("Auto")
     assert phone.request("REGISTER").status == 401
     assert phone.request("INVITE").status == 407
@@ -114,7 +123,9 @@ def test_challenge_method_auto_is_401_for_register_and_407_for_the_rest(phone_of
 
 
 @pytest.mark.parametrize("group_name", ["Defaults", "Proxy"])
-def test_credentials_in_the_wrong_header_are_as_none(phone_of, server, group_name):
+def test_credentials_in_the_wrong_header_are_as_none(
+    phone_of: MakePhone, server: Server, group_name: str
+) -> None:
     phone = phone_of(group_name)
     (challenge,) = phone.request("REGISTER").challenges
     other = {"WWW-Authenticate": "Proxy-Authenticate"}.get(challenge.header, "WWW-Authenticate")
@@ -133,8 +144,8 @@ def test_credentials_in_the_wrong_header_are_as_none(phone_of, server, group_nam
     ],
 )
 def test_each_qop_is_offered_as_configured_and_every_offered_one_gets_in(
-    phone_of, group_name, offered
-):
+    phone_of: MakePhone, group_name: str, offered: tuple[str, ...]
+) -> None:
     phone = phone_of(group_name)
     reply = phone.request("REGISTER")
     assert reply.challenges[0].qop == offered
@@ -145,7 +156,9 @@ def test_each_qop_is_offered_as_configured_and_every_offered_one_gets_in(
 @pytest.mark.parametrize(
     ("group_name", "qop"), [("Defaults", "auth-int"), ("Int", "auth"), ("Both", ""), ("Int", "")]
 )
-def test_qop_that_was_not_offered_or_left_out_is_forbidden(phone_of, server, group_name, qop):
+def test_qop_that_was_not_offered_or_left_out_is_forbidden(
+    phone_of: MakePhone, server: Server, group_name: str, qop: str
+) -> None:
     phone = phone_of(group_name)
     assert phone.authenticate("REGISTER", qop=qop).status == 403
     assert server.reasons(phone.call_id)[-1] == "qop-not-offered"
@@ -157,7 +170,9 @@ def test_qop_that_was_not_offered_or_left_out_is_forbidden(phone_of, server, gro
     ids=["empty", "not-utf-8", "every-byte", "empty-lines", "30000-bytes", "50001-bytes"],
 )
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_auth_int_covers_the_very_bytes_of_the_body(phone_of, body, transport):
+def test_auth_int_covers_the_very_bytes_of_the_body(
+    phone_of: MakePhone, body: bytes, transport: str
+) -> None:
     phone = phone_of("Int", transport=transport)
     kind = "Content-Type: application/octet-stream"
     challenge = phone.request("MESSAGE", headers=[kind])
@@ -166,7 +181,7 @@ def test_auth_int_covers_the_very_bytes_of_the_body(phone_of, body, transport):
     assert phone.response(phone.last_branch).status == 404  # accepted; nobody to send it to
 
 
-def test_auth_int_refuses_a_body_that_was_changed(phone_of, server):
+def test_auth_int_refuses_a_body_that_was_changed(phone_of: MakePhone, server: Server) -> None:
     phone = phone_of("Int")
     kind = "Content-Type: application/octet-stream"
     challenge = phone.request("MESSAGE")
@@ -187,8 +202,8 @@ def test_auth_int_refuses_a_body_that_was_changed(phone_of, server):
     ],
 )
 def test_one_challenge_for_each_algorithm_in_the_order_given_and_any_is_answered(
-    phone_of, group_name, algorithms
-):
+    phone_of: MakePhone, group_name: str, algorithms: list[str]
+) -> None:
     phone = phone_of(group_name)
     challenges = phone.request("REGISTER").challenges
     assert [challenge.algorithm for challenge in challenges] == algorithms
@@ -197,7 +212,7 @@ def test_one_challenge_for_each_algorithm_in_the_order_given_and_any_is_answered
         assert phone.request("REGISTER", answering=challenge).status == 200
 
 
-def test_algorithm_that_was_not_offered_is_forbidden(phone_of, server):
+def test_algorithm_that_was_not_offered_is_forbidden(phone_of: MakePhone, server: Server) -> None:
     phone = phone_of("Defaults")
     (challenge,) = phone.request("REGISTER").challenges
     reply = phone.request("REGISTER", answering=challenge._replace(algorithm="SHA-256"))
@@ -205,7 +220,9 @@ def test_algorithm_that_was_not_offered_is_forbidden(phone_of, server):
     assert server.reasons(phone.call_id)[-1] == "algorithm-not-offered"
 
 
-def test_nonce_of_a_strong_challenge_is_worth_nothing_for_a_weaker_algorithm(phone_of, server):
+def test_nonce_of_a_strong_challenge_is_worth_nothing_for_a_weaker_algorithm(
+    phone_of: MakePhone, server: Server
+) -> None:
     phone = phone_of("StrongFirst")
     strongest = phone.request("REGISTER").challenges[0]
     reply = phone.request("REGISTER", answering=strongest._replace(algorithm="MD5"))
@@ -213,7 +230,9 @@ def test_nonce_of_a_strong_challenge_is_worth_nothing_for_a_weaker_algorithm(pho
     assert server.reasons(phone.call_id)[-1] == "mixed-challenges"
 
 
-def test_phone_may_answer_all_challenges_at_once_and_the_strongest_is_judged(phone_of):
+def test_phone_may_answer_all_challenges_at_once_and_the_strongest_is_judged(
+    phone_of: MakePhone,
+) -> None:
     phone = phone_of("StrongFirst")
     challenges = phone.request("REGISTER").challenges
     arguments = ("REGISTER", phone.registrar, "1001")
@@ -226,14 +245,14 @@ def test_phone_may_answer_all_challenges_at_once_and_the_strongest_is_judged(pho
     assert phone.request("REGISTER", headers=weak_right + strong_wrong).status == 401
 
 
-def test_ip_group_has_a_realm_of_its_own(phone_of):
+def test_ip_group_has_a_realm_of_its_own(phone_of: MakePhone) -> None:
     phone = phone_of("OwnRealm")
     reply = phone.request("REGISTER")
     assert reply.challenges[0].realm == "other.example"
     assert phone.request("REGISTER", answering=reply).status == 200
 
 
-def test_credentials_for_another_realm_are_as_none(phone_of, server):
+def test_credentials_for_another_realm_are_as_none(phone_of: MakePhone, server: Server) -> None:
     phone = phone_of("Defaults")
     (challenge,) = phone.request("REGISTER").challenges
     reply = phone.request("REGISTER", answering=challenge._replace(realm="elsewhere.example"))
@@ -255,7 +274,9 @@ def test_credentials_for_another_realm_are_as_none(phone_of, server):
         lambda field: field + ", " + "x" * 5000,
     ],
 )
-def test_malformed_credentials_get_400(phone_of, server, spoil):
+def test_malformed_credentials_get_400(
+    phone_of: MakePhone, server: Server, spoil: Callable[[str], str]
+) -> None:
     phone = phone_of("Defaults")
     (challenge,) = phone.request("REGISTER").challenges
     field = sip.answer(challenge, "REGISTER", phone.registrar, "1001", "secret")
@@ -263,26 +284,28 @@ def test_malformed_credentials_get_400(phone_of, server, spoil):
     assert server.reasons(phone.call_id)[-1] == "malformed-credentials"
 
 
-def test_basic_credentials_are_as_none(phone_of):
+def test_basic_credentials_are_as_none(phone_of: MakePhone) -> None:
     assert (
         phone_of("Defaults").request("REGISTER", headers=["Authorization: Basic eA=="]).status
         == 401
     )
 
 
-def test_digest_uri_is_hashed_as_the_phone_wrote_it(phone_of):
+def test_digest_uri_is_hashed_as_the_phone_wrote_it(phone_of: MakePhone) -> None:
     phone = phone_of("Defaults")
     assert phone.register(digest_uri="sip:127.0.0.1:5060;transport=UDP").status == 200
 
 
-def test_strict_digest_uri_must_be_the_request_uri(phone_of, server):
+def test_strict_digest_uri_must_be_the_request_uri(phone_of: MakePhone, server: Server) -> None:
     phone = phone_of("StrictURI")
     assert phone.register(digest_uri="sip:example.com:5060").status == 403
     assert server.reasons(phone.call_id)[-1] == "digest-uri-mismatch"
     assert phone.register().status == 200
 
 
-def test_log_line_says_who_and_from_where_and_holds_no_secret(phone_of, server):
+def test_log_line_says_who_and_from_where_and_holds_no_secret(
+    phone_of: MakePhone, server: Server
+) -> None:
     before = server.log_size()
     phone = phone_of("Defaults", transport="tcp")
     challenge = phone.request("REGISTER")

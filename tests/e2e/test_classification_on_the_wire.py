@@ -1,9 +1,11 @@
 """SPEC 3, step 2: which IP Group a request is from, by its source and its hosts."""
 
+from typing import Any
+
 import pytest
 import sip
-from kamailio import free_port
-from phone import Phone
+from kamailio import Server, StartServer, free_port
+from phone import MakePhone, Phone
 
 PORT = free_port()
 LISTEN = [f"udp:[::1]:{PORT}", f"tcp:[::1]:{PORT}"]
@@ -63,7 +65,7 @@ ip_groups:
 """
 
 
-def realm_for(phone, **how):
+def realm_for(phone: Phone, **how: Any) -> str:
     """Return the realm that a request is challenged with: every IP Group here has its own."""
     reply = phone.request("OPTIONS", **how)
     assert reply.status == 407
@@ -80,43 +82,47 @@ def realm_for(phone, **how):
         ("::1", "six"),
     ],
 )
-def test_proxy_set_and_the_most_specific_prefix_classify(phone, address, realm):
+def test_proxy_set_and_the_most_specific_prefix_classify(
+    phone: MakePhone, address: str, realm: str
+) -> None:
     assert realm_for(phone(address=address)) == realm
 
 
-def test_transport_of_a_rule_must_fit(phone):
+def test_transport_of_a_rule_must_fit(phone: MakePhone) -> None:
     assert realm_for(phone(address="127.10.20.2", transport="tcp")) == "tcp"
     assert realm_for(phone(address="127.10.20.2", transport="udp")) == "narrow"
 
 
-def test_host_patterns_of_a_rule_must_fit(phone):
-    phone = phone(address="127.10.0.2")
-    assert realm_for(phone, from_uri="sip:1001@north.Customer.example") == "from-host"
-    assert realm_for(phone, from_uri="sip:1001@customer.example") == "wide"
-    assert realm_for(phone, uri="sip:PBX.example") == "request-host"
+def test_host_patterns_of_a_rule_must_fit(phone: MakePhone) -> None:
+    desk = phone(address="127.10.0.2")
+    assert realm_for(desk, from_uri="sip:1001@north.Customer.example") == "from-host"
+    assert realm_for(desk, from_uri="sip:1001@customer.example") == "wide"
+    assert realm_for(desk, uri="sip:PBX.example") == "request-host"
 
 
 @pytest.mark.parametrize("address", ["127.10.20.66", "127.66.1.1", "127.99.0.1"])
-def test_denied_and_unknown_sources_are_forbidden(phone, server, address):
-    phone = phone(address=address)
+def test_denied_and_unknown_sources_are_forbidden(
+    phone: MakePhone, server: Server, address: str
+) -> None:
+    desk = phone(address=address)
     for method in ("OPTIONS", "REGISTER", "INVITE", "MESSAGE", "SUBSCRIBE"):
-        reply = phone.request(method)
+        reply = desk.request(method)
         assert (reply.status, reply.challenges) == (403, [])
-    assert set(server.reasons(phone.call_id)) == {"unclassified"}
+    assert set(server.reasons(desk.call_id)) == {"unclassified"}
 
 
-def test_credentials_do_not_help_an_unclassified_source(phone):
+def test_credentials_do_not_help_an_unclassified_source(phone: MakePhone) -> None:
     challenge = phone(address="127.10.0.3").request("OPTIONS")
     assert phone(address="127.99.0.2").request("OPTIONS", answering=challenge).status == 403
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_phone_authenticates_over_ipv6(phone, transport):
-    phone = phone("1001", "secret", address="::1", transport=transport)
-    assert phone.authenticate("OPTIONS").status == 200
+def test_phone_authenticates_over_ipv6(phone: MakePhone, transport: str) -> None:
+    desk = phone("1001", "secret", address="::1", transport=transport)
+    assert desk.authenticate("OPTIONS").status == 200
 
 
-def test_unclassified_requests_can_be_dropped_without_an_answer(start_server):
+def test_unclassified_requests_can_be_dropped_without_an_answer(start_server: StartServer) -> None:
     server = start_server("unclassified_requests: drop\n" + CONFIG.replace("::1", "::2"))
     with Phone(server, address="127.99.0.3") as phone:
         guess = sip.Challenge("WWW-Authenticate", "example.com", "nonce")

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def block() -> str:
 
 
 @pytest.fixture
-def played(tmp_path):
+def played(tmp_path: Path) -> Iterator[list[PlayedNode]]:
     """Run the page's block, at ports that are free."""
     base = next(port for port in iter(lambda: free_port() // 10 * 10, 0) if 10_000 < port < 60_000)
     text = block().replace("506", str(base // 10)).replace("6399", str(free_port()))
@@ -82,7 +83,7 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def test_three_nodes_of_the_page_are_one(played):
+def test_three_nodes_of_the_page_are_one(played: list[PlayedNode]) -> None:
     first, second, third = played
     with (
         Phone(first, "1001", "secret-of-1001", expires=600) as one,
@@ -116,7 +117,7 @@ def command(node: PlayedNode, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_make_runs_what_the_page_has():
+def test_make_runs_what_the_page_has() -> None:
     script = (REPOSITORY / "scripts" / "run_cluster.sh").read_text()
     assert "docs/cluster.md" in script
     taken = subprocess.run(

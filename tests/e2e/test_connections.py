@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
-from kamailio import free_port, wait_for
+from kamailio import StartServer, free_port, wait_for
 from phone import PATIENCE, Endpoint, Phone
 from repository import REPOSITORY
 
@@ -44,7 +46,9 @@ def is_open(endpoint: Endpoint) -> bool:
     return not readable
 
 
-def test_connection_without_a_word_ends_and_others_do_not(start_server, tls_config):
+def test_connection_without_a_word_ends_and_others_do_not(
+    start_server: StartServer, tls_config: Path
+) -> None:
     tls = free_port()
     server = start_server(
         CONFIG, listen=[f"tls:127.0.0.1:{tls}"], options=["--tls-config", str(tls_config)]
@@ -77,7 +81,7 @@ def test_connection_without_a_word_ends_and_others_do_not(start_server, tls_conf
             assert kept.register().status == 200
 
 
-BUSY = {
+BUSY: dict[str, Callable[[Phone], bytes]] = {
     "line breaks": lambda phone: b"\r\n\r\n",
     "requests without credentials": lambda phone: phone.build("REGISTER"),
     "keep-alives": lambda phone: phone.build("OPTIONS"),
@@ -86,7 +90,9 @@ BUSY = {
 """What somebody who never shows a word sends all the time."""
 
 
-def test_connection_without_a_word_ends_however_busy_it_is(start_server, tls_config):
+def test_connection_without_a_word_ends_however_busy_it_is(
+    start_server: StartServer, tls_config: Path
+) -> None:
     tls = free_port()
     server = start_server(
         CONFIG, listen=[f"tls:127.0.0.1:{tls}"], options=["--tls-config", str(tls_config)]
@@ -138,7 +144,9 @@ def goes_on(phone: Phone, sent: bytes) -> bool:
         phone.socket.settimeout(PATIENCE)
 
 
-def test_one_source_has_a_share_of_the_connections_without_a_word(start_server):
+def test_one_source_has_a_share_of_the_connections_without_a_word(
+    start_server: StartServer,
+) -> None:
     server = start_server(CONFIG.replace("5s", "60s"))
     server.add_user("1001", "secret")
     with ExitStack() as stack:
@@ -158,7 +166,7 @@ def test_one_source_has_a_share_of_the_connections_without_a_word(start_server):
 SHARE = 256
 
 
-def test_connection_that_we_opened_is_kept(start_server):
+def test_connection_that_we_opened_is_kept(start_server: StartServer) -> None:
     with socket.create_server(("127.0.0.2", 0)) as listening:
         port = listening.getsockname()[1]
         config = CONFIG.replace("[REGISTER, INVITE]", "[REGISTER, MESSAGE]\n    route_to: Carrier")
@@ -244,7 +252,7 @@ print(json.dumps([len(guilty), len(other), len(spared), packets]))
 """
 
 
-def test_kernel_bounds_the_connections_and_packets_of_an_address(tmp_path):
+def test_kernel_bounds_the_connections_and_packets_of_an_address(tmp_path: Path) -> None:
     """Loaded twice, as at a restart of the firewall, in a network namespace of its own."""
     rules = REPOSITORY / "contrib" / "nftables" / "sbcauth.nft"
     script = (

@@ -2,13 +2,15 @@
 
 import re
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import sip
 from dialogs import NOBODY, Call, Side, reached, uri_of
-from kamailio import free_port, wait_for
-from phone import Endpoint, Phone
+from kamailio import Server, StartServer, free_port, wait_for
+from phone import Endpoint, MakeEndpoint, MakePhone, Phone, Request
+from sip import Response
 
 TRUNK = ("127.30.0.1", free_port())
 OTHER_NODE = "127.30.1.9"
@@ -71,17 +73,17 @@ HOLD = (
 
 
 @pytest.fixture
-def trunk(endpoint) -> Endpoint:
+def trunk(endpoint: MakeEndpoint) -> Endpoint:
     return endpoint(TRUNK[0], port=TRUNK[1])
 
 
 @pytest.fixture
-def pbx(endpoint) -> Endpoint:
+def pbx(endpoint: MakeEndpoint) -> Endpoint:
     return endpoint(PBX[0], port=PBX[1])
 
 
 @pytest.fixture
-def phones(phone):
+def phones(phone: MakePhone) -> Iterator[Callable[..., tuple[Phone, Phone]]]:
     """Make a caller and a registered callee, over the transports of one's choice."""
     registered = []
 
@@ -98,7 +100,7 @@ def phones(phone):
         each.register()
 
 
-def exchange(side: Side, other: Side, method: str, **how: object):
+def exchange(side: Side, other: Side, method: str, **how: object) -> Request:
     """Have a request go from one side to the other, and its answer back; returns the request."""
     side.says(method, **how)
     request = other.hears(method)
@@ -122,7 +124,9 @@ PAIRS = [("udp", "udp"), ("tcp", "tcp"), ("udp", "tcp"), ("tcp", "udp")]
 
 
 @pytest.mark.parametrize("transports", PAIRS)
-def test_call_between_phones_with_all_that_is_done_in_one(phones, transports):
+def test_call_between_phones_with_all_that_is_done_in_one(
+    phones: Callable[..., tuple[Phone, Phone]], transports: tuple[str, str]
+) -> None:
     call = Call.between(*phones(*transports), CALLEE)
     for side, other in (call.sides(), call.sides()[::-1]):
         for method in ("INFO", "MESSAGE", "OPTIONS", "UPDATE", "FOO"):
@@ -132,7 +136,7 @@ def test_call_between_phones_with_all_that_is_done_in_one(phones, transports):
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_ipv6(phones, transport):
+def test_ipv6(phones: Callable[..., tuple[Phone, Phone]], transport: str) -> None:
     call = Call.between(*phones(transport, transport, address="::1", home=V6), CALLEE)
     for side, other in (call.sides(), call.sides()[::-1]):
         exchange(side, other, "INFO")
@@ -140,7 +144,9 @@ def test_ipv6(phones, transport):
     exchange(call.caller, call.callee, "BYE")
 
 
-def test_route_of_two_transports_bears_the_token_twice(phones):
+def test_route_of_two_transports_bears_the_token_twice(
+    phones: Callable[..., tuple[Phone, Phone]],
+) -> None:
     call = Call.between(*phones("udp", "tcp"), CALLEE)
     assert len(call.caller.routes) == 2
     tokens = {re.findall("sb=([^;>]+)", route)[0] for route in call.caller.routes}
@@ -148,7 +154,7 @@ def test_route_of_two_transports_bears_the_token_twice(phones):
     exchange(call.callee, call.caller, "INFO")
 
 
-def test_sealed_fields_stay_short(phones):
+def test_sealed_fields_stay_short(phones: Callable[..., tuple[Phone, Phone]]) -> None:
     call = Call.between(*phones(), CALLEE)
     (route,) = call.caller.routes
     assert len(route) < 140
@@ -157,7 +163,9 @@ def test_sealed_fields_stay_short(phones):
     assert "1001" not in route
 
 
-def test_phone_behind_an_address_translator_is_reached_where_it_is(phones):
+def test_phone_behind_an_address_translator_is_reached_where_it_is(
+    phones: Callable[..., tuple[Phone, Phone]],
+) -> None:
     caller, callee = phones()
     hidden = "Contact: <sip:1002@10.1.2.3:5062;ob>"
     invite = reached(caller, callee, CALLEE)
@@ -181,7 +189,7 @@ def test_phone_behind_an_address_translator_is_reached_where_it_is(phones):
         "Contact: <sip:1002@{host}?Subject=x>",
     ],
 )
-def test_contact_in_any_spelling(phones, contact):
+def test_contact_in_any_spelling(phones: Callable[..., tuple[Phone, Phone]], contact: str) -> None:
     caller, callee = phones()
     invite = reached(caller, callee, CALLEE)
     callee.reply(invite, 200, contact=contact.format(host=callee.host))
@@ -193,7 +201,9 @@ def test_contact_in_any_spelling(phones, contact):
     exchange(call.caller, call.callee, "BYE")
 
 
-def test_equal_tags_are_told_apart_by_the_source(phones):
+def test_equal_tags_are_told_apart_by_the_source(
+    phones: Callable[..., tuple[Phone, Phone]],
+) -> None:
     caller, callee = phones()
     invite = reached(caller, callee, CALLEE)
     callee.reply(invite, 200, tag=caller.from_tag)
@@ -202,7 +212,7 @@ def test_equal_tags_are_told_apart_by_the_source(phones):
     exchange(call.caller, call.callee, "BYE")
 
 
-def strict(phone, **how: object) -> Phone:
+def strict(phone: MakePhone, **how: object) -> Phone:
     return phone("2001", "secret of 2001", realm="strict.example", address="127.40.0.1", **how)
 
 
@@ -224,21 +234,25 @@ def proved(side: Side, other: Side, method: str) -> None:
         assert not other.phone.incoming("ACK").header("proxy-authorization")
 
 
-def secret_field(challenge, side: Side) -> str:
+def secret_field(challenge: Response, side: Side) -> str:
     """Return credentials for our realm, which some phones put into every request."""
     secret = (side.phone.username, side.phone.password)
     return sip.answer(challenge.challenges[0], "ACK", side.target, *secret, nc=2)
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "REFER", "NOTIFY", "BYE"])
-def test_account_of_the_party_answers_where_the_method_is_listed(phone, trunk, method):
+def test_account_of_the_party_answers_where_the_method_is_listed(
+    phone: MakePhone, trunk: Endpoint, method: str
+) -> None:
     caller = strict(phone)
     call = Call.between(caller, trunk, NUMBER)
     proved(call.caller, call.callee, method)
 
 
 @pytest.mark.parametrize("method", ["INVITE", "REFER", "BYE"])
-def test_called_phone_answers_under_whatever_number_was_called(phone, server, method):
+def test_called_phone_answers_under_whatever_number_was_called(
+    phone: MakePhone, server: Server, method: str
+) -> None:
     """Its From is the To of the call: a number that is nobody's account, at another host."""
     callee = strict(phone)
     assert callee.register().status == 200
@@ -255,7 +269,7 @@ def test_called_phone_answers_under_whatever_number_was_called(phone, server, me
     assert callee.register().status == 200
 
 
-def test_credentials_stay_here_in_whatever_they_stand(phone, trunk):
+def test_credentials_stay_here_in_whatever_they_stand(phone: MakePhone, trunk: Endpoint) -> None:
     caller = phone("1001", "secret of 1001")
     call = Call.between(caller, trunk, NUMBER)
     challenge = caller.request("REGISTER")
@@ -271,7 +285,9 @@ def test_credentials_stay_here_in_whatever_they_stand(phone, trunk):
 
 
 @pytest.mark.parametrize("status", [401, 407])
-def test_challenge_that_asks_for_what_is_good_here_is_withheld(phones, phone, server, status):
+def test_challenge_that_asks_for_what_is_good_here_is_withheld(
+    phones: Callable[..., tuple[Phone, Phone]], phone: MakePhone, server: Server, status: int
+) -> None:
     """The relay attack of draft-state-sip-relay-attack-00."""
     caller, callee = phones()
     call = Call.between(caller, callee, CALLEE)
@@ -296,7 +312,9 @@ def test_challenge_that_asks_for_what_is_good_here_is_withheld(phones, phone, se
 ASSERTED = ("P-Asserted-Identity: <sip:boss@example.com>", "Remote-Party-ID: <sip:boss@x>")
 
 
-def test_who_a_phone_is_it_does_not_assert_itself(phones, trunk, phone):
+def test_who_a_phone_is_it_does_not_assert_itself(
+    phones: Callable[..., tuple[Phone, Phone]], trunk: Endpoint, phone: MakePhone
+) -> None:
     caller, callee = phones()
     invite = reached(caller, callee, CALLEE)
     callee.reply(invite, 180, "Ringing", headers=ASSERTED)
@@ -318,7 +336,9 @@ def test_who_a_phone_is_it_does_not_assert_itself(phones, trunk, phone):
     assert out.caller.hears("UPDATE").all("p-asserted-identity")
 
 
-def test_early_dialog_with_prack_and_update_from_both_sides(phones):
+def test_early_dialog_with_prack_and_update_from_both_sides(
+    phones: Callable[..., tuple[Phone, Phone]],
+) -> None:
     caller, callee = phones()
     invite = reached(caller, callee, CALLEE, headers=["Supported: 100rel"])
     for tag in ("one", "two", "three"):  # as behind a proxy that forks
@@ -340,7 +360,9 @@ def test_early_dialog_with_prack_and_update_from_both_sides(phones):
         exchange(call.caller, call.callee, "BYE")
 
 
-def test_call_that_forks_to_all_phones_of_a_user(phones, phone):
+def test_call_that_forks_to_all_phones_of_a_user(
+    phones: Callable[..., tuple[Phone, Phone]], phone: MakePhone
+) -> None:
     caller, one = phones()
     two = phone("1002", "secret of 1002", transport="tcp")
     assert two.register().status == 200
@@ -360,7 +382,9 @@ def test_call_that_forks_to_all_phones_of_a_user(phones, phone):
 
 
 @pytest.mark.parametrize("transports", PAIRS[:2])
-def test_2xx_that_comes_again_after_all_is_over(phones, transports):
+def test_2xx_that_comes_again_after_all_is_over(
+    phones: Callable[..., tuple[Phone, Phone]], transports: tuple[str, str]
+) -> None:
     caller, callee = phones(*transports)
     call = Call.between(caller, callee, CALLEE)
     time.sleep(6)  # the transaction has ended
@@ -371,7 +395,9 @@ def test_2xx_that_comes_again_after_all_is_over(phones, transports):
     assert callee.incoming("ACK")
 
 
-def test_subscription_whose_notify_comes_before_the_200(phones):
+def test_subscription_whose_notify_comes_before_the_200(
+    phones: Callable[..., tuple[Phone, Phone]],
+) -> None:
     caller, callee = phones()
     subscribe = reached(caller, callee, CALLEE, method="SUBSCRIBE", headers=["Event: dialog"])
     theirs = f"{subscribe.header('to')};tag=peer"
@@ -395,7 +421,9 @@ def test_subscription_whose_notify_comes_before_the_200(phones):
     exchange(call.callee, call.caller, "NOTIFY")
 
 
-def test_transfer_with_its_notifies(phones, trunk):
+def test_transfer_with_its_notifies(
+    phones: Callable[..., tuple[Phone, Phone]], trunk: Endpoint
+) -> None:
     caller, callee = phones()
     call = Call.between(caller, callee, CALLEE)
     consult = Call.between(caller, trunk, NUMBER)
@@ -412,8 +440,8 @@ def test_transfer_with_its_notifies(phones, trunk):
 
 
 def test_server_may_answer_from_and_be_reached_at_any_address_of_its_ip_group(
-    phone, trunk, endpoint
-):
+    phone: MakePhone, trunk: Endpoint, endpoint: MakeEndpoint
+) -> None:
     node = endpoint(OTHER_NODE)
     caller = phone("1001", "secret of 1001")
     invite = reached(caller, trunk, NUMBER)
@@ -429,7 +457,9 @@ def test_server_may_answer_from_and_be_reached_at_any_address_of_its_ip_group(
     assert caller.response(call.caller.branch).status == 200
 
 
-def test_contact_of_a_server_elsewhere_leads_back_to_the_server(phone, trunk, endpoint):
+def test_contact_of_a_server_elsewhere_leads_back_to_the_server(
+    phone: MakePhone, trunk: Endpoint, endpoint: MakeEndpoint
+) -> None:
     elsewhere = endpoint("127.77.0.1")
     caller = phone("1001", "secret of 1001")
     invite = reached(caller, trunk, NUMBER)
@@ -440,7 +470,9 @@ def test_contact_of_a_server_elsewhere_leads_back_to_the_server(phone, trunk, en
     assert elsewhere.hears_nothing(NOBODY)
 
 
-def test_server_s_own_record_route_is_followed_to_that_server(phone, trunk, endpoint):
+def test_server_s_own_record_route_is_followed_to_that_server(
+    phone: MakePhone, trunk: Endpoint, endpoint: MakeEndpoint
+) -> None:
     proxy = endpoint(OTHER_NODE)
     caller = phone("1001", "secret of 1001")
     invite = reached(caller, trunk, NUMBER)
@@ -453,7 +485,9 @@ def test_server_s_own_record_route_is_followed_to_that_server(phone, trunk, endp
     assert proxy.incoming("ACK").all("route") == [own]
 
 
-def test_call_from_a_server_whose_address_fits_a_rule(phones, phone):
+def test_call_from_a_server_whose_address_fits_a_rule(
+    phones: Callable[..., tuple[Phone, Phone]], phone: MakePhone
+) -> None:
     _, callee = phones()
     carrier = phone("carrier", "carrier secret", address=OTHER_NODE, local_user="+4930")
     call = Call.between(carrier, callee, CALLEE)
@@ -462,7 +496,9 @@ def test_call_from_a_server_whose_address_fits_a_rule(phones, phone):
     exchange(call.callee, call.caller, "BYE")
 
 
-def test_phone_that_moved_and_registered_anew_goes_on(phones, phone):
+def test_phone_that_moved_and_registered_anew_goes_on(
+    phones: Callable[..., tuple[Phone, Phone]], phone: MakePhone
+) -> None:
     caller, callee = phones()
     call = Call.between(caller, callee, CALLEE)
     moved = phone("1002", "secret of 1002", address="127.0.9.9")
@@ -479,7 +515,9 @@ def test_phone_that_moved_and_registered_anew_goes_on(phones, phone):
     assert moved.register().status == 200
 
 
-def test_phone_that_moved_and_did_not_register_proves_its_account(phones, phone):
+def test_phone_that_moved_and_did_not_register_proves_its_account(
+    phones: Callable[..., tuple[Phone, Phone]], phone: MakePhone
+) -> None:
     caller, callee = phones()
     call = Call.between(caller, callee, CALLEE)
     moved = phone("1001", "secret of 1001", address="127.99.0.9")  # of no IP Group
@@ -497,7 +535,7 @@ def test_phone_that_moved_and_did_not_register_proves_its_account(phones, phone)
     assert moved.response(call.caller.branch).status == 200
 
 
-def test_phone_reconnects_in_a_call_and_registers(phone, server):
+def test_phone_reconnects_in_a_call_and_registers(phone: MakePhone, server: Server) -> None:
     caller = phone("1001", "secret of 1001")
     callee = phone("1002", "secret of 1002", transport="tcp")
     assert callee.register().status == 200
@@ -515,7 +553,9 @@ def test_phone_reconnects_in_a_call_and_registers(phone, server):
     assert again.register().status == 200
 
 
-def test_caller_who_calls_from_another_port_than_it_registered_at(phones, phone):
+def test_caller_who_calls_from_another_port_than_it_registered_at(
+    phones: Callable[..., tuple[Phone, Phone]], phone: MakePhone
+) -> None:
     _, callee = phones()
     registered = phone("1001", "secret of 1001")
     assert registered.register().status == 200
@@ -526,7 +566,9 @@ def test_caller_who_calls_from_another_port_than_it_registered_at(phones, phone)
     exchange(call.callee, call.caller, "BYE")
 
 
-def test_bye_of_a_third_party_ends_nothing(phones, endpoint):
+def test_bye_of_a_third_party_ends_nothing(
+    phones: Callable[..., tuple[Phone, Phone]], endpoint: MakeEndpoint
+) -> None:
     call = Call.between(*phones(), CALLEE)
     stranger = endpoint("127.0.0.77")
     plain = call.caller.target.partition(";sb=")[0]
@@ -535,7 +577,9 @@ def test_bye_of_a_third_party_ends_nothing(phones, endpoint):
     exchange(call.callee, call.caller, "BYE")
 
 
-def test_ack_to_a_refusal_of_ours_ends_here_whatever_its_branch(phone, trunk):
+def test_ack_to_a_refusal_of_ours_ends_here_whatever_its_branch(
+    phone: MakePhone, trunk: Endpoint
+) -> None:
     call = Call.between(strict(phone), trunk, NUMBER)
     side = call.caller
     challenge = side.asks("INVITE")
@@ -550,7 +594,9 @@ def test_ack_to_a_refusal_of_ours_ends_here_whatever_its_branch(phone, trunk):
 
 
 @pytest.mark.parametrize("address", ["127.41.0.1", "127.42.0.1"])
-def test_who_is_not_asked_here_has_dialogs_without_strangers(phone, pbx, endpoint, address):
+def test_who_is_not_asked_here_has_dialogs_without_strangers(
+    phone: MakePhone, pbx: Endpoint, endpoint: MakeEndpoint, address: str
+) -> None:
     caller = phone("5001", address=address, realm="shadow.example")
     call = Call.between(caller, pbx, "sip:6001@example.com", challenged=False)
     realm = 'realm="shadow.example", nonce="n"'
@@ -572,7 +618,7 @@ def test_who_is_not_asked_here_has_dialogs_without_strangers(phone, pbx, endpoin
     exchange(call.callee, call.caller, "BYE")
 
 
-def test_call_outlives_a_restart_and_a_rotation_of_keys(start_server):
+def test_call_outlives_a_restart_and_a_rotation_of_keys(start_server: StartServer) -> None:
     server = start_server(CONFIG.replace(str(TRUNK[1]), "9").replace(str(PBX[1]), "9"))
     server.add_user("1001", "secret of 1001")
     server.add_user("1002", "secret of 1002")
@@ -598,7 +644,7 @@ def test_call_outlives_a_restart_and_a_rotation_of_keys(start_server):
         assert second.caller.asks("INFO").status == 481
 
 
-def test_reinvite_is_never_sent_twice(phones):
+def test_reinvite_is_never_sent_twice(phones: Callable[..., tuple[Phone, Phone]]) -> None:
     call = Call.between(*phones(), CALLEE)
     raw = call.caller.build("INVITE")
     for _ in range(3):
@@ -609,7 +655,7 @@ def test_reinvite_is_never_sent_twice(phones):
         call.callee.phone.incoming("INVITE", patience=0.3)
 
 
-def test_log_has_no_error_and_names_the_word(server):
+def test_log_has_no_error_and_names_the_word(server: Server) -> None:
     lines = server.log().splitlines()
     errors = [line for line in lines if "ERROR" in line and "tcp" not in line]
     assert errors == []

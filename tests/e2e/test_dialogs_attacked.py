@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from dialogs import NOBODY, Call
-from kamailio import free_port
-from phone import Endpoint, Phone
+from kamailio import Server, StartServer, free_port
+from phone import Endpoint, MakeEndpoint, MakePhone, Phone
 
 TRUNK = ("127.30.0.1", free_port())
 VICTIM = ("127.55.0.1", free_port())
@@ -42,17 +42,17 @@ TRANSPORTS = [("udp", "udp"), ("tcp", "udp"), ("udp", "tcp")]
 
 
 @pytest.fixture
-def victim(endpoint) -> Endpoint:
+def victim(endpoint: MakeEndpoint) -> Endpoint:
     return endpoint(VICTIM[0], port=VICTIM[1])
 
 
 @pytest.fixture
-def trunk(endpoint) -> Endpoint:
+def trunk(endpoint: MakeEndpoint) -> Endpoint:
     return endpoint(TRUNK[0], port=TRUNK[1])
 
 
 @pytest.fixture(params=TRANSPORTS)
-def call(phone, request) -> Iterator[Call]:
+def call(phone: MakePhone, request: pytest.FixtureRequest) -> Iterator[Call]:
     """A call between two phones."""
     caller = phone("1001", "secret of 1001", transport=request.param[0])
     callee = phone("1002", "secret of 1002", transport=request.param[1])
@@ -63,7 +63,7 @@ def call(phone, request) -> Iterator[Call]:
 
 
 @pytest.fixture
-def outgoing(phone, trunk) -> Call:
+def outgoing(phone: MakePhone, trunk: Endpoint) -> Call:
     """A call from a phone to the trunk."""
     return Call.between(phone("1001", "secret of 1001"), trunk, NUMBER)
 
@@ -83,7 +83,9 @@ def reaches(method: str, endpoint: Endpoint, call_id: str = "") -> bool:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_request_uri_leads_nowhere_but_to_the_other_party(call, victim, method):
+def test_request_uri_leads_nowhere_but_to_the_other_party(
+    call: Call, victim: Endpoint, method: str
+) -> None:
     for side in call.sides():
         for uri in (f"sip:x@{victim.host}", f"sip:+1900@{victim.host};transport=udp;lr"):
             side.says(method, uri=uri)
@@ -91,7 +93,9 @@ def test_request_uri_leads_nowhere_but_to_the_other_party(call, victim, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_another_route_after_ours_leads_nowhere(call, outgoing, victim, method):
+def test_another_route_after_ours_leads_nowhere(
+    call: Call, outgoing: Call, victim: Endpoint, method: str
+) -> None:
     for side in (*call.sides(), *outgoing.sides()):
         side.says(method, routes=[*side.routes, f"<sip:{victim.host};lr>"])
         side.says(method, routes=[*side.routes, f"<sip:{victim.host}>"])  # a strict router
@@ -99,7 +103,7 @@ def test_another_route_after_ours_leads_nowhere(call, outgoing, victim, method):
     assert victim.hears_nothing(NOBODY)
 
 
-def test_route_that_is_not_ours_with_our_token_leads_nowhere(call, victim):
+def test_route_that_is_not_ours_with_our_token_leads_nowhere(call: Call, victim: Endpoint) -> None:
     for side in call.sides():
         token = side.routes[0].replace("127.0.0.1", victim.address)
         side.says("INFO", routes=[token])
@@ -107,7 +111,9 @@ def test_route_that_is_not_ours_with_our_token_leads_nowhere(call, victim):
 
 
 @pytest.mark.parametrize("method", ["INVITE", "INFO", "REFER", "MESSAGE", "FOO"])
-def test_another_number_at_the_trunk_is_not_called_within_a_dialog(outgoing, trunk, method):
+def test_another_number_at_the_trunk_is_not_called_within_a_dialog(
+    outgoing: Call, trunk: Endpoint, method: str
+) -> None:
     """The account has to answer for a Request-URI that is no Contact of the trunk's."""
     for uri in (f"sip:+1900666@{trunk.host}", outgoing.caller.target.replace("sip:", "sip:+1900@")):
         answer = outgoing.caller.asks(method, uri=uri)
@@ -115,7 +121,9 @@ def test_another_number_at_the_trunk_is_not_called_within_a_dialog(outgoing, tru
     assert not reaches(method, trunk, outgoing.caller.call_id)
 
 
-def test_whoever_proves_his_account_gets_through_where_a_mark_was_lost(outgoing, trunk):
+def test_whoever_proves_his_account_gets_through_where_a_mark_was_lost(
+    outgoing: Call, trunk: Endpoint
+) -> None:
     uri = f"sip:{trunk.host}"
     challenge = outgoing.caller.asks("INFO", uri=uri)
     outgoing.caller.says("INFO", uri=uri, answering=challenge)
@@ -126,7 +134,7 @@ def test_whoever_proves_his_account_gets_through_where_a_mark_was_lost(outgoing,
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_another_call_id_is_no_dialog(call, method):
+def test_another_call_id_is_no_dialog(call: Call, method: str) -> None:
     for side, other in (call.sides(), call.sides()[::-1]):
         side.says(method, call_id="another")
         if method != "ACK":
@@ -135,7 +143,7 @@ def test_another_call_id_is_no_dialog(call, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_another_tag_of_the_caller_is_no_dialog(call, method):
+def test_another_tag_of_the_caller_is_no_dialog(call: Call, method: str) -> None:
     caller, callee = call.sides()
     for side, other, changed in (
         (caller, callee, {"local": f"{caller.local}x"}),
@@ -148,14 +156,18 @@ def test_another_tag_of_the_caller_is_no_dialog(call, method):
 
 
 @pytest.mark.parametrize("method", ["INVITE", "INFO", "REFER", "FOO"])
-def test_another_tag_of_the_trunk_is_not_proved(outgoing, trunk, method):
+def test_another_tag_of_the_trunk_is_not_proved(
+    outgoing: Call, trunk: Endpoint, method: str
+) -> None:
     assert outgoing.caller.asks(method, remote=f"{outgoing.caller.remote}x").status == 401
     assert not reaches(method, trunk, outgoing.caller.call_id)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.41.0.1", "127.99.0.1", TRUNK[0]])
 @pytest.mark.parametrize("method", ["INVITE", "INFO", "REFER", "FOO"])
-def test_stolen_route_and_mark_are_worth_nothing_elsewhere(call, endpoint, address, method):
+def test_stolen_route_and_mark_are_worth_nothing_elsewhere(
+    call: Call, endpoint: MakeEndpoint, address: str, method: str
+) -> None:
     """From a neighbour of the phones, another IP Group, nobody's, and the trunk's address."""
     thief = endpoint(address)
     for side, other in (call.sides(), call.sides()[::-1]):
@@ -165,7 +177,9 @@ def test_stolen_route_and_mark_are_worth_nothing_elsewhere(call, endpoint, addre
 
 @pytest.mark.parametrize("address", ["127.0.0.9", "127.41.0.1", "127.99.0.1"])
 @pytest.mark.parametrize("method", ["INVITE", "INFO", "REFER", "FOO", "ACK"])
-def test_stolen_route_to_the_trunk_is_worth_nothing(outgoing, endpoint, trunk, address, method):
+def test_stolen_route_to_the_trunk_is_worth_nothing(
+    outgoing: Call, endpoint: MakeEndpoint, trunk: Endpoint, address: str, method: str
+) -> None:
     thief = endpoint(address)
     caller, callee = outgoing.sides()
     if method != "ACK":
@@ -179,7 +193,9 @@ def test_stolen_route_to_the_trunk_is_worth_nothing(outgoing, endpoint, trunk, a
 
 @pytest.mark.parametrize("method", ["ACK", "BYE"])
 @pytest.mark.parametrize("address", ["127.0.0.9", "127.99.0.1"])
-def test_ack_and_bye_from_elsewhere_need_both_seals(call, endpoint, method, address):
+def test_ack_and_bye_from_elsewhere_need_both_seals(
+    call: Call, endpoint: MakeEndpoint, method: str, address: str
+) -> None:
     moved = endpoint(address)
     for side, other in (call.sides(), call.sides()[::-1]):
         plain = side.target.partition(";sb=")[0]
@@ -189,7 +205,9 @@ def test_ack_and_bye_from_elsewhere_need_both_seals(call, endpoint, method, addr
         assert reaches(method, other.phone)
 
 
-def test_neighbour_at_the_same_address_is_another_place(phone, endpoint):
+def test_neighbour_at_the_same_address_is_another_place(
+    phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
     caller, callee = phone("1001", "secret of 1001"), phone("1002", "secret of 1002")
     assert callee.register().status == 200
     call = Call.between(caller, callee, CALLEE)
@@ -200,7 +218,7 @@ def test_neighbour_at_the_same_address_is_another_place(phone, endpoint):
     assert not reaches("INFO", caller)
 
 
-def test_another_account_does_not_take_the_party_s_place(call, phone):
+def test_another_account_does_not_take_the_party_s_place(call: Call, phone: MakePhone) -> None:
     thief = phone("1003", "secret of 1003", address="127.0.0.5")
     side = call.caller
     challenge = side.asks("INFO", by=thief)
@@ -211,7 +229,9 @@ def test_another_account_does_not_take_the_party_s_place(call, phone):
 
 
 @pytest.mark.parametrize("method", ["INFO", "BYE", "FOO"])
-def test_route_and_mark_of_another_call_are_worth_nothing(call, phone, trunk, method):
+def test_route_and_mark_of_another_call_are_worth_nothing(
+    call: Call, phone: MakePhone, trunk: Endpoint, method: str
+) -> None:
     other = Call.between(phone("1003", "secret of 1003"), trunk, NUMBER)
     for side, theirs in ((call.caller, other.caller), (call.callee, other.callee)):
         assert side.asks(method, routes=theirs.routes).status == 481
@@ -220,20 +240,22 @@ def test_route_and_mark_of_another_call_are_worth_nothing(call, phone, trunk, me
     assert not reaches(method, other.caller.phone)
 
 
-def test_mark_on_another_uri_does_not_open(outgoing, trunk):
+def test_mark_on_another_uri_does_not_open(outgoing: Call, trunk: Endpoint) -> None:
     mark = outgoing.caller.target.partition(";sb=")[2]
     assert outgoing.caller.asks("INFO", uri=f"sip:+1900@{trunk.host};sb={mark}").status == 401
     assert not reaches("INFO", trunk, outgoing.caller.call_id)
 
 
-def test_marks_that_are_cut_off_lead_to_the_other_phone_alone(call, victim):
+def test_marks_that_are_cut_off_lead_to_the_other_phone_alone(call: Call, victim: Endpoint) -> None:
     for side, other in (call.sides(), call.sides()[::-1]):
         side.says("INFO", uri=f"sip:x@{victim.host}")
         assert other.hears("INFO").uri == f"sip:x@{victim.host}"
     assert victim.hears_nothing(NOBODY)
 
 
-def test_route_of_a_call_that_was_refused_leads_to_its_parties_alone(phone, trunk, victim):
+def test_route_of_a_call_that_was_refused_leads_to_its_parties_alone(
+    phone: MakePhone, trunk: Endpoint, victim: Endpoint
+) -> None:
     caller = phone("1001", "secret of 1001")
     challenge = caller.request("INVITE", NUMBER)
     caller.send(caller.build("INVITE", NUMBER, answering=challenge))
@@ -266,7 +288,9 @@ def late(call: Call, via: str, *, status: str = "200 OK", cseq: str = "INVITE") 
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def test_late_2xx_goes_nowhere_but_from_the_callee_to_the_caller(call, endpoint, victim):
+def test_late_2xx_goes_nowhere_but_from_the_callee_to_the_caller(
+    call: Call, endpoint: MakeEndpoint, victim: Endpoint
+) -> None:
     evil = f"SIP/2.0/UDP {victim.host};branch=z9hG4bKx"
     received = f"SIP/2.0/UDP {call.caller.phone.host};received={victim.address};rport={victim.port}"
     good = f"SIP/2.0/{call.caller.phone.via};branch=z9hG4bKx"
@@ -284,14 +308,14 @@ def test_late_2xx_goes_nowhere_but_from_the_callee_to_the_caller(call, endpoint,
     assert call.caller.phone.hears_nothing(NOBODY)
 
 
-def test_late_2xx_of_another_caller_s_tag_is_nobody_s(call):
+def test_late_2xx_of_another_caller_s_tag_is_nobody_s(call: Call) -> None:
     good = f"SIP/2.0/{call.caller.phone.via};branch=z9hG4bKx"
     other = late(call, good).replace(b"From: ", b"From: <sip:x>;tag=x\r\nX-From: ")
     call.callee.phone.send(other)
     assert call.caller.phone.hears_nothing(NOBODY)
 
 
-def errors(server, start: int) -> list[str]:
+def errors(server: Server, start: int) -> list[str]:
     """Return the lines of level ERROR; those on connections that tests have closed aside."""
     lines = server.log(start).splitlines()
     return [line for line in lines if "ERROR" in line and "tcp" not in line]
@@ -299,7 +323,9 @@ def errors(server, start: int) -> list[str]:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("address", ["127.0.0.9", "127.99.0.1"])
-def test_ack_outside_a_dialog_ends_here(phone, endpoint, server, transport, address):
+def test_ack_outside_a_dialog_ends_here(
+    phone: MakePhone, endpoint: MakeEndpoint, server: Server, transport: str, address: str
+) -> None:
     callee = phone("1002", "secret of 1002")
     assert callee.register().status == 200
     before = server.log_size()
@@ -312,7 +338,7 @@ def test_ack_outside_a_dialog_ends_here(phone, endpoint, server, transport, addr
     assert errors(server, before) == []
 
 
-def test_routes_that_are_none_are_an_unknown_dialog(phone, server):
+def test_routes_that_are_none_are_an_unknown_dialog(phone: MakePhone, server: Server) -> None:
     one = phone("1001", "secret of 1001")
     home = f"127.0.0.1:{server.port}"
     for route in (
@@ -329,7 +355,9 @@ def test_routes_that_are_none_are_an_unknown_dialog(phone, server):
             assert answer.status in (400, 481), (route, method, answer)
 
 
-def test_nobody_is_told_anything_where_the_unclassified_get_nothing(start_server):
+def test_nobody_is_told_anything_where_the_unclassified_get_nothing(
+    start_server: StartServer,
+) -> None:
     server = start_server(f"unclassified_requests: drop\n{CONFIG.replace(str(TRUNK[1]), '9')}")
     with Phone(server, address="127.99.0.1") as stranger, Phone(server) as known:
         stranger.send(stranger.build("BYE", CALLEE, to_tag="x"))
@@ -337,7 +365,7 @@ def test_nobody_is_told_anything_where_the_unclassified_get_nothing(start_server
         assert known.request("BYE", CALLEE, to_tag="x").status == 481
 
 
-def test_log_names_what_was_refused_and_has_no_error(server, phone):
+def test_log_names_what_was_refused_and_has_no_error(server: Server, phone: MakePhone) -> None:
     one = phone("1001", "secret of 1001")
     assert one.request("BYE", CALLEE, to_tag="x").status == 481
     assert server.reasons(one.call_id) == ["unknown-dialog"]

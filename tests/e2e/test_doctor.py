@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from kamailio import Server, free_port, wait_for
+from kamailio import Server, StartServer, free_port, wait_for
 
 from sbcauth.cli.run import command
 
@@ -39,7 +39,7 @@ def idle(tmp_path: Path) -> Server:
     return server
 
 
-def test_running_server_is_well(start_server) -> None:
+def test_running_server_is_well(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     server.add_user("1001", "secret")
     found = findings(server)
@@ -51,7 +51,7 @@ def test_running_server_is_well(start_server) -> None:
     assert ("ok", "User Info", f"{server.folder}/sbcauth.db: 1 user") in found
 
 
-def test_changed_configuration_that_is_not_in_force_is_told(start_server) -> None:
+def test_changed_configuration_that_is_not_in_force_is_told(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     config = server.config_file.read_text()
     server.config_file.write_text(f"{config}# a comment changes nothing\n")

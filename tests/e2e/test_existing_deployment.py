@@ -16,8 +16,8 @@ from deployment import Deployment
 from dialogs import Call
 from kamailio import SBCAUTH, free_port, wait_for
 from log_of_kamailio import check_log
-from phone import Dialog, Endpoint, Phone
-from real_programs import succeeds
+from phone import Dialog, Endpoint, MakeEndpoint, MakePhone, Phone
+from real_programs import Process, succeeds
 from repository import REPOSITORY
 
 from sbcauth.monitoring.rpc import Rpc
@@ -110,7 +110,7 @@ def test_phone_registers_and_is_refused(phone: Callable[..., Phone], transport: 
     assert known.register(password="wrong").status == 401
 
 
-def test_phone_calls_a_phone_and_both_hang_up(phone, server):
+def test_phone_calls_a_phone_and_both_hang_up(phone: MakePhone, server: Deployment) -> None:
     one, two = phone("1001", "secret1001"), phone("1002", "secret1002", transport="tcp")
     assert one.register().status == two.register().status == 200
     challenge = one.request("INVITE", two.uri)
@@ -128,7 +128,9 @@ def test_phone_calls_a_phone_and_both_hang_up(phone, server):
     assert two.response().status == 200
 
 
-def test_nothing_but_the_parties_is_within_a_dialog(phone, endpoint):
+def test_nothing_but_the_parties_is_within_a_dialog(
+    phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
     one, two = phone("1001", "secret1001"), phone("1002", "secret1002", transport="tcp")
     victim, stranger = endpoint("127.55.0.1"), endpoint("127.0.0.99")
     assert one.register().status == two.register().status == 200
@@ -149,7 +151,9 @@ def test_nothing_but_the_parties_is_within_a_dialog(phone, endpoint):
     assert two.response(call.callee.branch).status == 200
 
 
-def test_2xx_that_comes_again_late_reaches_the_caller_alone(phone, endpoint):
+def test_2xx_that_comes_again_late_reaches_the_caller_alone(
+    phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
     one, two = phone("1001", "secret1001"), phone("1002", "secret1002")
     assert two.register().status == 200
     call = Call.between(one, two, two.uri)
@@ -161,19 +165,21 @@ def test_2xx_that_comes_again_late_reaches_the_caller_alone(phone, endpoint):
     assert one.hears_nothing(0.2)
 
 
-def test_stranger_is_not_relayed(phone, server):
+def test_stranger_is_not_relayed(phone: MakePhone, server: Deployment) -> None:
     stranger = phone("1003", "guessed")
     assert stranger.register().status == 401
     assert stranger.authenticate("INVITE", "sip:1001@example.com").status == 407
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_sipp_registers(sipp, transport):
+def test_sipp_registers(sipp: Callable[..., Process], transport: str) -> None:
     users = [(f"load{number}", "everybody", "sharedsecret") for number in range(50)]
     succeeds(sipp("register", users, transport=transport, calls=50, rate=100))
 
 
-def test_baresip_calls_baresip(baresip, server):
+def test_baresip_calls_baresip(
+    baresip: Callable[..., Callable[[], str]], server: Deployment
+) -> None:
     callee = baresip("1002", "secret1002", more=";answermode=auto")
     assert wait_for(lambda: "200 OK" in callee()), callee()
     caller = baresip("1001", "secret1001", commands=["/dial sip:1002@example.com"])
@@ -183,13 +189,13 @@ def test_baresip_calls_baresip(baresip, server):
     assert "terminated" not in caller()
 
 
-def test_reload_of_the_script_changes_nothing(phone, server):
-    phone = phone("1001", "secret1001")
-    challenge = phone.request("REGISTER")
+def test_reload_of_the_script_changes_nothing(phone: MakePhone, server: Deployment) -> None:
+    desk = phone("1001", "secret1001")
+    challenge = desk.request("REGISTER")
     Rpc(server.rpc_socket).call("app_python.reload")
-    assert phone.request("REGISTER", answering=challenge).status == 200
+    assert desk.request("REGISTER", answering=challenge).status == 200
     for _ in range(20):
-        assert phone.register().status == 200
+        assert desk.register().status == 200
 
 
 def test_stock_deployment_serves_metrics(tmp_path: Path) -> None:
@@ -264,7 +270,9 @@ def test_page_shows_what_the_command_prints(tmp_path: Path) -> None:
     assert done.stdout.replace(str(REPOSITORY / "kemi"), "/opt/sbcauth/kemi") == block[2]
 
 
-def test_phone_is_reached_where_it_registered_from_whatever_its_contact_says(tmp_path):
+def test_phone_is_reached_where_it_registered_from_whatever_its_contact_says(
+    tmp_path: Path,
+) -> None:
     server = python(tmp_path)
     for name, password in USERS.items():
         server.add_user(name, password)

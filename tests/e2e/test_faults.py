@@ -9,14 +9,17 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kamailio import SBCAUTH, wait_for
+from kamailio import SBCAUTH, Server, StartServer, wait_for
 from memory import rpc
 from phone import Phone
 from repository import REPOSITORY
+from sip import Response
 
 from sbcauth.installation import kamailio_cfg
 
@@ -46,7 +49,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
 @pytest.fixture
-def server(start_server):
+def server(start_server: StartServer) -> Server:
     server = start_server(CONFIG)
     server.add_user("1001", "secret")
     server.add_user("1002", "secret")
@@ -54,18 +57,18 @@ def server(start_server):
     return server
 
 
-def answer(server, username="1001", **how):
+def answer(server: Server, username: str = "1001", **how: Any) -> tuple[Response, dict[str, str]]:
     """Return what a right password gets, and what the log says of it."""
     with Phone(server, username, expires=0, **how) as phone:
         reply = phone.register()
         return reply, server.outcomes(phone.call_id)[-1]
 
 
-def registers(server, username="1001"):
+def registers(server: Server, username: str = "1001") -> bool:
     return answer(server, username)[0].status == 200
 
 
-def is_unavailable(server, username="1001"):
+def is_unavailable(server: Server, username: str = "1001") -> bool:
     """Tell whether a right password gets 503, with when to come again, and why in the log."""
     reply, line = answer(server, username)
     if reply.status != 503:
@@ -76,16 +79,16 @@ def is_unavailable(server, username="1001"):
     return True
 
 
-def database(server):
+def database(server: Server) -> Path:
     return server.folder / "sbcauth.db"
 
 
-def sealing_keys(server):
+def sealing_keys(server: Server) -> Path:
     return server.folder / "sbcauth.seal"
 
 
 @contextmanager
-def locked(file, *, readers_too):
+def locked(file: Path, *, readers_too: bool) -> Iterator[None]:
     """Hold a lock as another program does that writes, or that wants the file for itself."""
     other = sqlite3.connect(file, isolation_level=None)
     try:
@@ -99,13 +102,15 @@ def locked(file, *, readers_too):
         other.close()
 
 
-def test_database_that_another_program_writes_to_is_read_all_the_while(server):
+def test_database_that_another_program_writes_to_is_read_all_the_while(server: Server) -> None:
     with locked(database(server), readers_too=False):
         for username in ("1001", "1002"):
             assert registers(server, username)
 
 
-def test_database_that_another_program_has_locked_means_503_until_it_lets_go(server):
+def test_database_that_another_program_has_locked_means_503_until_it_lets_go(
+    server: Server,
+) -> None:
     server.stop()  # so that nobody else has it open
     server.start()
     with locked(database(server), readers_too=True):
@@ -118,7 +123,7 @@ def test_database_that_another_program_has_locked_means_503_until_it_lets_go(ser
     assert wait_for(lambda: registers(server))
 
 
-def test_database_on_a_file_system_that_is_read_only_means_503(server):
+def test_database_on_a_file_system_that_is_read_only_means_503(server: Server) -> None:
     server.stop()
     mounted = server.folder / "mounted"
     mounted.mkdir()
@@ -142,7 +147,7 @@ def test_database_on_a_file_system_that_is_read_only_means_503(server):
         subprocess.run(["umount", mounted], check=True)
 
 
-def test_database_that_is_replaced_is_the_one_that_counts(server):
+def test_database_that_is_replaced_is_the_one_that_counts(server: Server) -> None:
     other = server.folder / "other.db"
     with sqlite3.connect(database(server)) as source, sqlite3.connect(other) as copy:
         source.backup(copy)
@@ -155,7 +160,9 @@ def test_database_that_is_replaced_is_the_one_that_counts(server):
     assert registers(server, "1002")
 
 
-def test_full_disk_fails_the_command_and_nothing_is_half_done(server, tmp_path):
+def test_full_disk_fails_the_command_and_nothing_is_half_done(
+    server: Server, tmp_path: Path
+) -> None:
     """A limit on the size of files does to a command what a full disk does."""
     users = tmp_path / "users.csv"
     rows = [f"n{number},n{number},secret,Phones" for number in range(5000)]
@@ -178,7 +185,7 @@ def test_full_disk_fails_the_command_and_nothing_is_half_done(server, tmp_path):
     assert wait_for(lambda: registers(server, "n4999"))
 
 
-def test_import_that_is_killed_leaves_the_table_as_it_was(server, tmp_path):
+def test_import_that_is_killed_leaves_the_table_as_it_was(server: Server, tmp_path: Path) -> None:
     users = tmp_path / "users.csv"
     rows = [f"n{number},n{number},secret,Phones" for number in range(100_000)]
     users.write_text("\n".join(["local_user,username,password,ip_group", *rows, ""]))
@@ -196,12 +203,12 @@ def test_import_that_is_killed_leaves_the_table_as_it_was(server, tmp_path):
 
 
 @pytest.fixture
-def clock(tmp_path, monkeypatch):
+def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Set the clock of the servers that the test starts, in seconds from the true one."""
     assert FAKETIME, "apt install faketime, as `make test` does"
     file = tmp_path / "clock"
 
-    def step(seconds):
+    def step(seconds: float) -> None:
         draft = tmp_path / "draft"
         draft.write_text(f"{seconds:+}")
         draft.rename(file)
@@ -215,7 +222,9 @@ def clock(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
-def test_clock_that_is_set_costs_a_phone_one_challenge_more(clock, start_server, seconds):
+def test_clock_that_is_set_costs_a_phone_one_challenge_more(
+    clock: Callable[[float], None], start_server: StartServer, seconds: int
+) -> None:
     server = start_server(CONFIG)
     server.add_user("1001", "secret")
     with Phone(server, expires=0) as phone:
@@ -229,7 +238,9 @@ def test_clock_that_is_set_costs_a_phone_one_challenge_more(clock, start_server,
     assert all(registers(server) for _ in range(8))
 
 
-def with_little_room(start_server, tmp_path, config, kib, **how):
+def with_little_room(
+    start_server: StartServer, tmp_path: Path, config: str, kib: int, **how: Any
+) -> Server:
     """Start a server that has no more than that left of its shared memory.
 
     So it is soon full, however fast the machine is.
@@ -248,7 +259,9 @@ def with_little_room(start_server, tmp_path, config, kib, **how):
     return server
 
 
-def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(start_server, tmp_path):
+def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     config = CONFIG.replace("window: 2", "window: 10")
     server = with_little_room(start_server, tmp_path, config, 150)
     with Phone(server) as stranger:
@@ -268,7 +281,9 @@ def test_full_table_means_503_and_never_a_pass_until_its_entries_have_ended(star
     assert wait_for(lambda: registers(server), 120)
 
 
-def test_memory_full_of_transactions_means_503_and_never_half_an_account(start_server, tmp_path):
+def test_memory_full_of_transactions_means_503_and_never_half_an_account(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     server = with_little_room(start_server, tmp_path, CONFIG, 600, well=False)
     torn = "unable to set pv [$avp(sbcauth_"  # Kamailio has no room for what the route is told
     statuses = set()
@@ -289,7 +304,9 @@ def test_memory_full_of_transactions_means_503_and_never_half_an_account(start_s
     assert wait_for(lambda: registers(server))
 
 
-def test_bug_means_500_and_the_next_request_is_served(start_server, tmp_path):
+def test_bug_means_500_and_the_next_request_is_served(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     cfg = tmp_path / "with_a_bug.cfg"
     product = '"load", SBCAUTH_SCRIPT)'
     text = (REPOSITORY / "kamailio.cfg").read_text()
@@ -309,17 +326,17 @@ def test_bug_means_500_and_the_next_request_is_served(start_server, tmp_path):
     assert all("ZeroDivisionError" in line for line in lines)
 
 
-def test_sighup_changes_nothing(server):
+def test_sighup_changes_nothing(server: Server) -> None:
     processes = server.processes()
     os.kill(server.pid, signal.SIGHUP)
     assert registers(server)
     assert server.processes() == processes
 
 
-def test_sigterm_in_the_middle_of_load_stops_it_in_time_and_loses_no_user(server):
+def test_sigterm_in_the_middle_of_load_stops_it_in_time_and_loses_no_user(server: Server) -> None:
     over = threading.Event()
 
-    def load():
+    def load() -> None:
         with Phone(server, expires=0) as phone:
             phone.patience = 3
             while not over.is_set():
@@ -343,7 +360,7 @@ def test_sigterm_in_the_middle_of_load_stops_it_in_time_and_loses_no_user(server
     assert registers(server, "1002")
 
 
-def test_registration_outlives_faults_of_the_database_reloads_and_signals(server):
+def test_registration_outlives_faults_of_the_database_reloads_and_signals(server: Server) -> None:
     """A fault of the database, a reload or a signal takes no contact away."""
     with Phone(server, "1002") as callee, Phone(server, "1001") as caller:
         assert callee.register().status == 200
@@ -363,7 +380,7 @@ def test_registration_outlives_faults_of_the_database_reloads_and_signals(server
 
 
 @pytest.mark.parametrize("page", ["faults.md", "threat-model.md"])
-def test_every_row_of_the_page_is_shown_by_a_test(page):
+def test_every_row_of_the_page_is_shown_by_a_test(page: str) -> None:
     rows = re.findall(
         r"^\| [^|\n]*[a-z].*$", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE
     )
@@ -377,7 +394,7 @@ def test_every_row_of_the_page_is_shown_by_a_test(page):
             assert f"def {name}(" in tests, name
 
 
-def test_sealing_keys_that_are_gone_mean_503_until_they_are_back(server):
+def test_sealing_keys_that_are_gone_mean_503_until_they_are_back(server: Server) -> None:
     aside = server.folder / "aside"
     sealing_keys(server).rename(aside)
     time.sleep(NOTICED)
@@ -391,7 +408,7 @@ def test_sealing_keys_that_are_gone_mean_503_until_they_are_back(server):
     assert wait_for(lambda: registers(server))
 
 
-def test_sealing_keys_that_may_not_be_read_mean_503(server):
+def test_sealing_keys_that_may_not_be_read_mean_503(server: Server) -> None:
     keys = sealing_keys(server).read_text()
     sealing_keys(server).unlink()
     sealing_keys(server).mkdir()  # root reads every file, but no folder as one
@@ -402,7 +419,7 @@ def test_sealing_keys_that_may_not_be_read_mean_503(server):
     assert wait_for(lambda: registers(server))
 
 
-def test_sealing_keys_that_are_others_mean_503(server):
+def test_sealing_keys_that_are_others_mean_503(server: Server) -> None:
     keys = sealing_keys(server).read_text()
     sealing_keys(server).write_text(f"0 {'ab' * 32}\n")
     time.sleep(NOTICED)
@@ -412,7 +429,7 @@ def test_sealing_keys_that_are_others_mean_503(server):
     assert wait_for(lambda: registers(server))
 
 
-def test_sealed_value_that_was_changed_means_503_for_its_user_alone(server):
+def test_sealed_value_that_was_changed_means_503_for_its_user_alone(server: Server) -> None:
     with sqlite3.connect(database(server)) as other:
         other.execute(
             "UPDATE ha1 SET ha1="
@@ -431,13 +448,13 @@ def test_sealed_value_that_was_changed_means_503_for_its_user_alone(server):
     assert wait_for(lambda: registers(server))
 
 
-def test_phones_register_while_users_are_sealed_anew(server):
+def test_phones_register_while_users_are_sealed_anew(server: Server) -> None:
     for _ in range(3):
         server.administer("user", "reseal", "--rotate")
         assert all(registers(server, username) for username in ("1001", "1002"))
 
 
-def test_sealing_keys_can_be_moved_and_no_phone_notices(server):
+def test_sealing_keys_can_be_moved_and_no_phone_notices(server: Server) -> None:
     elsewhere = server.folder / "elsewhere"
     elsewhere.mkdir()
     shutil.copy(sealing_keys(server), elsewhere / "ha1.seal")
@@ -453,7 +470,7 @@ def test_sealing_keys_can_be_moved_and_no_phone_notices(server):
         assert wait_for(lambda: phone.register().status == 200)
 
 
-def test_no_ha1_is_in_the_files_of_the_database(server):
+def test_no_ha1_is_in_the_files_of_the_database(server: Server) -> None:
     exported = server.administer("user", "export")
     ha1s = re.findall(r"\b(?:[0-9a-f]{32}|[0-9a-f]{64})\b", exported)
     assert len(ha1s) == 6

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from kamailio import SBCAUTH, Server, free_port, wait_for
+from kamailio import SBCAUTH, Server, StartServer, free_port, wait_for
 
 CONFIG = """\
 realm: example.com
@@ -57,7 +57,7 @@ def test_server_ends_with_its_terminal(tmp_path: Path) -> None:
 
 
 def test_reload_tells_of_a_variable_that_the_server_does_not_have(
-    start_server, monkeypatch: pytest.MonkeyPatch
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start_server(CONFIG)
     trunk = """\

@@ -1,10 +1,13 @@
 """Floods leave memory bounded: what strangers can have kept is little, and soon forgotten."""
 
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import pytest
-from kamailio import wait_for
+from kamailio import Server, wait_for
 from memory import entries, rpc, shared
+from phone import MakePhone, Phone
+from sip import Challenge, Response
 
 OPTIONS = ["--shared-memory", "512"]
 CONFIG = """
@@ -29,7 +32,7 @@ BYTES_AN_ENTRY = 200
 """What docs/threat-model.md promises that an entry takes, at most."""
 
 
-def flood(phone, requests):
+def flood(phone: Phone, requests: Iterable[bytes]) -> dict[int, int]:
     """Send requests, some at once; return how often each status was answered."""
     statuses: dict[int, int] = {}
     requests = iter(requests)
@@ -42,7 +45,9 @@ def flood(phone, requests):
     return statuses
 
 
-def guesses(phone, challenge, count, prefix):
+def guesses(
+    phone: Phone, challenge: Response | Challenge, count: int, prefix: str
+) -> Iterator[bytes]:
     """Return wrong answers to `challenge`, each of another user name."""
     return (
         phone.build("REGISTER", answering=challenge, username=f"{prefix}{number}", password="x")
@@ -50,48 +55,50 @@ def guesses(phone, challenge, count, prefix):
     )
 
 
-def settled(server):
+def settled(server: Server) -> int:
     """Return how many KiB of shared memory are in use when no transaction is."""
     assert wait_for(lambda: rpc(server).call("tm.stats")["current"] == 0)
     return shared(server)
 
 
-def test_flood_without_credentials_takes_no_shared_memory(server, phone):
-    phone = phone()
-    flood(phone, (phone.build("REGISTER") for _ in range(200)))
+def test_flood_without_credentials_takes_no_shared_memory(server: Server, phone: MakePhone) -> None:
+    desk = phone()
+    flood(desk, (desk.build("REGISTER") for _ in range(200)))
     before, kept = shared(server), entries(server)
-    assert flood(phone, (phone.build("REGISTER") for _ in range(4000))) == {401: 4000}
+    assert flood(desk, (desk.build("REGISTER") for _ in range(4000))) == {401: 4000}
     assert shared(server) - before < 64
     assert entries(server) == kept
 
 
-def test_flood_with_foreign_nonces_takes_no_shared_memory(server, phone):
-    phone = phone()
-    (challenge,) = phone.request("REGISTER").challenges
+def test_flood_with_foreign_nonces_takes_no_shared_memory(server: Server, phone: MakePhone) -> None:
+    desk = phone()
+    (challenge,) = desk.request("REGISTER").challenges
     foreign = challenge._replace(nonce="A" * 62)
-    flood(phone, guesses(phone, foreign, 200, "warm"))
+    flood(desk, guesses(desk, foreign, 200, "warm"))
     before, kept = settled(server), entries(server)
-    assert flood(phone, guesses(phone, foreign, 2000, "n")) == {401: 2000}
+    assert flood(desk, guesses(desk, foreign, 2000, "n")) == {401: 2000}
     assert entries(server) == kept
     assert shared(server) - before < 64
 
 
-def test_wrong_answers_have_no_transaction(server, phone):
-    phone = phone("1001", "secret", address="127.0.0.52")
+def test_wrong_answers_have_no_transaction(server: Server, phone: MakePhone) -> None:
+    desk = phone("1001", "secret", address="127.0.0.52")
     before = rpc(server).call("tm.stats")["total"]
-    challenge = phone.request("REGISTER")
+    challenge = desk.request("REGISTER")
     statuses = [
-        phone.request("REGISTER", answering=challenge, password=f"wrong{number}").status
+        desk.request("REGISTER", answering=challenge, password=f"wrong{number}").status
         for number in range(5)
     ]
     assert statuses == [401, 401, 403, 403, 403]
     assert rpc(server).call("tm.stats")["total"] == before
 
 
-def test_guesses_at_random_users_stop_being_counted_when_the_source_is_locked_out(server, phone):
-    phone = phone(address="127.0.0.50")
+def test_guesses_at_random_users_stop_being_counted_when_the_source_is_locked_out(
+    server: Server, phone: MakePhone
+) -> None:
+    desk = phone(address="127.0.0.50")
     before = entries(server)
-    statuses = flood(phone, guesses(phone, phone.request("REGISTER"), 1000, "g"))
+    statuses = flood(desk, guesses(desk, desk.request("REGISTER"), 1000, "g"))
     assert statuses[401] < 30
     assert statuses[401] + statuses[403] == 1000
     after = entries(server)
@@ -99,10 +106,10 @@ def test_guesses_at_random_users_stop_being_counted_when_the_source_is_locked_ou
     assert 0 < grown <= 100
 
 
-def test_entry_is_small_whatever_the_user_is_called(server, phone):
-    phone = phone(address="127.1.0.1")
+def test_entry_is_small_whatever_the_user_is_called(server: Server, phone: MakePhone) -> None:
+    desk = phone(address="127.1.0.1")
     before, kept = settled(server), entries(server)
-    statuses = flood(phone, guesses(phone, phone.request("REGISTER"), 3000, "name" * 50))
+    statuses = flood(desk, guesses(desk, desk.request("REGISTER"), 3000, "name" * 50))
     assert statuses == {401: 3000}
     grown = entries(server)["attempts"] - kept["attempts"]
     assert grown >= 3000
@@ -112,6 +119,6 @@ def test_entry_is_small_whatever_the_user_is_called(server, phone):
 
 
 @pytest.fixture(autouse=True)
-def still_well(phone):
+def still_well(phone: MakePhone) -> Iterator[None]:
     yield
     assert phone(expires=0, address="127.0.0.51").register().status == 200

@@ -5,10 +5,10 @@ from contextlib import suppress
 
 import pytest
 import sip
-from kamailio import wait_for
+from kamailio import Server, wait_for
 from memory import growth, private, shared
 from mutations import Mutator
-from phone import Endpoint, Phone
+from phone import Endpoint, MakeEndpoint, MakePhone, Phone
 
 SEED = 4475
 OVER_UDP = int(os.environ.get("SBCAUTH_FUZZ", "20000"))
@@ -90,7 +90,9 @@ def exchange(sender: Sender, wild: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_mutated_requests_are_answered_and_leave_nothing(server, phone, endpoint, transport):
+def test_mutated_requests_are_answered_and_leave_nothing(
+    server: Server, phone: MakePhone, endpoint: MakeEndpoint, transport: str
+) -> None:
     print(f"seed {SEED}")
     count = OVER_UDP if transport == "udp" else OVER_TCP
     began_at = server.log_size()

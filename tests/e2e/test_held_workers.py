@@ -1,7 +1,9 @@
 """A registration comes again while a worker is between its nonce count and its binding."""
 
+from pathlib import Path
+
 import sip
-from kamailio import Server
+from kamailio import Server, StartServer
 from phone import Phone
 from repository import REPOSITORY
 
@@ -20,7 +22,7 @@ HELD = 1.0
 """Seconds between the two."""
 
 
-def held(start_server, tmp_path) -> Server:
+def held(start_server: StartServer, tmp_path: Path) -> Server:
     """Start a server whose workers are held before save()."""
     cfg, text = tmp_path / "held.cfg", (REPOSITORY / "kamailio.cfg").read_text()
     save, module = "\tif (!save(", 'loadmodule "registrar.so"\n'
@@ -44,7 +46,9 @@ def answers(phone: Phone, patience: float) -> list[sip.Response]:
         return found
 
 
-def test_registration_that_overtakes_its_own_answer_is_absorbed(start_server, tmp_path):
+def test_registration_that_overtakes_its_own_answer_is_absorbed(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     server = held(start_server, tmp_path)
     with Phone(server) as phone:
         for _ in range(3):  # new, and known
@@ -62,7 +66,9 @@ def test_registration_that_overtakes_its_own_answer_is_absorbed(start_server, tm
         assert len(contacts) == 1
 
 
-def test_another_registration_with_its_nonce_count_is_a_replay_all_the_same(start_server, tmp_path):
+def test_another_registration_with_its_nonce_count_is_a_replay_all_the_same(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     server = held(start_server, tmp_path)
     with Phone(server) as phone:
         challenge = phone.request("REGISTER")

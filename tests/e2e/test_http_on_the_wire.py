@@ -1,12 +1,14 @@
 """`server_auth_mode: http` on the wire: a real service judges what phones answer."""
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 import sip
 from http_service import SECRET, Service
-from kamailio import free_port, wait_for
+from kamailio import Server, free_port, wait_for
+from phone import MakePhone
 
 PORTS = [free_port(), free_port()]
 CONFIG = f"""
@@ -36,14 +38,16 @@ USERS = {"Here/1002": "secret"}
 
 
 @pytest.fixture
-def service():
+def service() -> Iterator[Service]:
     with Service({"1001": "secret", "guessed": "secret"}, port=PORTS[0]) as service:
         yield service
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("gives_ha1", [False, True])
-def test_phone_registers_by_the_word_of_a_service(service, phone, transport, gives_ha1):
+def test_phone_registers_by_the_word_of_a_service(
+    service: Service, phone: MakePhone, transport: str, gives_ha1: bool
+) -> None:
     service.gives_ha1 = gives_ha1
     caller = phone("1001", "secret", transport=transport)
     challenge = caller.request("REGISTER")
@@ -53,7 +57,7 @@ def test_phone_registers_by_the_word_of_a_service(service, phone, transport, giv
     assert service.asked[0]["address_of_record"] == "sip:1001@example.com"
 
 
-def test_body_counts_for_auth_int(service, phone):
+def test_body_counts_for_auth_int(service: Service, phone: MakePhone) -> None:
     caller = phone("1001", "secret")
     challenge = caller.request("INVITE", "sip:nobody@example.com", body=b"v=0\r\n")
     answer = caller.request(
@@ -64,7 +68,9 @@ def test_body_counts_for_auth_int(service, phone):
 
 
 @pytest.mark.parametrize("gives_ha1", [False, True])
-def test_third_wrong_password_is_forbidden(service, phone, gives_ha1):
+def test_third_wrong_password_is_forbidden(
+    service: Service, phone: MakePhone, gives_ha1: bool
+) -> None:
     service.gives_ha1 = gives_ha1
     caller = phone("guessed", "wrong", address=f"127.0.1.{1 + gives_ha1}")
     answer = caller.request("REGISTER")
@@ -73,13 +79,13 @@ def test_third_wrong_password_is_forbidden(service, phone, gives_ha1):
         assert answer.status == expected
 
 
-def test_second_service_is_asked_where_the_first_is_down(phone):
+def test_second_service_is_asked_where_the_first_is_down(phone: MakePhone) -> None:
     with Service({"1001": "secret"}, port=PORTS[1]) as second:
         assert phone("1001", "secret").register().status == 200
         assert len(second.asked) == 1
 
 
-def test_nobody_passes_where_no_service_answers(server, phone):
+def test_nobody_passes_where_no_service_answers(server: Server, phone: MakePhone) -> None:
     caller = phone("1001", "secret")
     answer = caller.register()
     assert answer.status == 503
@@ -88,12 +94,14 @@ def test_nobody_passes_where_no_service_answers(server, phone):
         assert caller.register().status == 200
 
 
-def test_reply_that_is_not_signed_lets_nobody_in(service, phone):
+def test_reply_that_is_not_signed_lets_nobody_in(service: Service, phone: MakePhone) -> None:
     service.secret = "another"
     assert phone("1001", "secret").register().status == 503
 
 
-def test_others_are_served_while_a_service_is_slow(service, server, phone):
+def test_others_are_served_while_a_service_is_slow(
+    service: Service, server: Server, phone: MakePhone
+) -> None:
     service.delay = 3.0
     waiting = [
         phone("1001", "secret", address=f"127.0.2.{number}", expires=0) for number in range(1, 21)
@@ -108,13 +116,15 @@ def test_others_are_served_while_a_service_is_slow(service, server, phone):
         assert each.response(each.last_branch).status == 200
 
 
-def test_status_names_the_services(service, server, phone):
+def test_status_names_the_services(service: Service, server: Server, phone: MakePhone) -> None:
     assert phone("1001", "secret", expires=0).register().status == 200
     shown = server.administer("status")
     assert f"external server {service.url}: answers" in shown
 
 
-def test_guesses_side_by_side_have_no_more_attempts_than_others(service, phone):
+def test_guesses_side_by_side_have_no_more_attempts_than_others(
+    service: Service, phone: MakePhone
+) -> None:
     service.delay = 1.0
     attacker = phone("guessed", "secret", address="127.0.3.1", expires=0)
     challenge = attacker.request("REGISTER")
@@ -131,7 +141,9 @@ def test_guesses_side_by_side_have_no_more_attempts_than_others(service, phone):
     assert len(service.asked) <= 3
 
 
-def test_caller_who_gives_up_while_it_waits_is_not_put_through(service, phone):
+def test_caller_who_gives_up_while_it_waits_is_not_put_through(
+    service: Service, phone: MakePhone
+) -> None:
     callee = phone("1002", "secret", address="127.50.0.1")
     assert callee.register().status == 200
     caller = phone("1001", "secret", address="127.0.3.2")

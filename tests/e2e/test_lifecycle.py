@@ -3,10 +3,11 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kamailio import Server, wait_for
+from kamailio import Server, StartServer, wait_for
 from phone import Phone
 
 CONFIG = """\
@@ -20,7 +21,7 @@ ip_groups:
 """
 
 
-def test_sigterm_stops_it_promptly_with_exit_code_0(start_server):
+def test_sigterm_stops_it_promptly_with_exit_code_0(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     processes = server.processes()
     before = time.monotonic()
@@ -30,13 +31,13 @@ def test_sigterm_stops_it_promptly_with_exit_code_0(start_server):
     assert not any(is_alive(pid) for pid in processes)
 
 
-def test_sigint_stops_it_as_well(start_server):
+def test_sigint_stops_it_as_well(start_server: StartServer) -> None:
     server = start_server(CONFIG)
-    server._process.send_signal(signal.SIGINT)
-    assert server._process.wait(30) == 0
+    os.kill(server.pid, signal.SIGINT)
+    assert server.wait(30) == 0
 
 
-def is_alive(pid):
+def is_alive(pid: int) -> bool:
     """Tell whether a process is there; one that has ended may wait for its parent."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
@@ -45,7 +46,7 @@ def is_alive(pid):
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_it_starts_again_where_it_was_stopped(start_server):
+def test_it_starts_again_where_it_was_stopped(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     server.add_user("1001", "secret")
     for _ in range(2):
@@ -66,14 +67,16 @@ def test_it_starts_again_where_it_was_stopped(start_server):
     ],
     ids=["unknown-key", "unknown-type", "out-of-range", "not-yaml", "empty"],
 )
-def test_broken_yaml_keeps_it_from_starting_and_is_named(tmp_path, config, complaint):
+def test_broken_yaml_keeps_it_from_starting_and_is_named(
+    tmp_path: Path, config: str, complaint: str
+) -> None:
     server = Server(tmp_path, config)
     assert server.launch().wait(60) == 1
     assert complaint in server.log()
     assert "Traceback" not in server.log()
 
 
-def test_port_that_is_taken_is_named(start_server, tmp_path):
+def test_port_that_is_taken_is_named(start_server: StartServer, tmp_path: Path) -> None:
     first = start_server(CONFIG)
     second = Server(tmp_path, CONFIG, port=first.port)
     assert second.launch().wait(60) == 1
@@ -81,7 +84,7 @@ def test_port_that_is_taken_is_named(start_server, tmp_path):
 
 
 @pytest.fixture
-def database(start_server):
+def database(start_server: StartServer) -> tuple[Server, Path]:
     """A server with a registered user, and its database file."""
     server = start_server(CONFIG, workers=2)
     server.add_user("1001", "secret")
@@ -90,7 +93,7 @@ def database(start_server):
     return server, server.folder / "sbcauth.db"
 
 
-def unavailable(server):
+def unavailable(server: Server) -> bool:
     """Tell whether a right password gets 503 with Retry-After."""
     with Phone(server, expires=0) as phone:
         reply = phone.register()
@@ -102,12 +105,12 @@ def unavailable(server):
         return True
 
 
-def accepted(server):
+def accepted(server: Server) -> bool:
     with Phone(server, expires=0) as phone:
         return phone.register().status == 200
 
 
-def damage(database, how):
+def damage(database: Path, how: Callable[[Path], object]) -> None:
     for path in database.parent.glob(f"{database.name}*"):
         how(path)
 
@@ -117,7 +120,9 @@ def damage(database, how):
     [lambda path: path.unlink(), lambda path: path.write_bytes(b"this is no database" * 500)],
     ids=["deleted", "overwritten"],
 )
-def test_database_that_is_gone_means_503_and_nobody_gets_in_until_it_is_back(database, how):
+def test_database_that_is_gone_means_503_and_nobody_gets_in_until_it_is_back(
+    database: tuple[Server, Path], how: Callable[[Path], object]
+) -> None:
     server, file = database
     kept = server.folder / "kept.db"
     server.stop()  # so that the file is whole
@@ -133,14 +138,18 @@ def test_database_that_is_gone_means_503_and_nobody_gets_in_until_it_is_back(dat
     assert wait_for(lambda: all(accepted(server) for _ in range(6)))
 
 
-def test_unauthenticated_requests_are_challenged_while_the_database_is_gone(database):
+def test_unauthenticated_requests_are_challenged_while_the_database_is_gone(
+    database: tuple[Server, Path],
+) -> None:
     server, file = database
     damage(file, lambda path: path.unlink())
     with Phone(server) as phone:
         assert phone.request("REGISTER").status == 401
 
 
-def test_second_server_in_the_folder_is_refused_and_the_first_serves_on(start_server):
+def test_second_server_in_the_folder_is_refused_and_the_first_serves_on(
+    start_server: StartServer,
+) -> None:
     first = start_server(CONFIG)
     second = Server(first.folder, CONFIG)
     second.log_file = first.folder / "second.log"
@@ -149,7 +158,9 @@ def test_second_server_in_the_folder_is_refused_and_the_first_serves_on(start_se
     assert "workers" in first.administer("status")
 
 
-def test_second_server_on_udp_alone_is_refused_by_the_port(start_server, tmp_path):
+def test_second_server_on_udp_alone_is_refused_by_the_port(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     first = start_server(CONFIG)
     done = Server(tmp_path, CONFIG).sbcauth("run", "--listen", f"udp:127.0.0.1:{first.port}")
     assert done.returncode == 1
@@ -157,13 +168,13 @@ def test_second_server_on_udp_alone_is_refused_by_the_port(start_server, tmp_pat
     assert not list((tmp_path / "run").glob("*.sock"))
 
 
-def test_killed_server_leaves_a_socket_that_does_no_harm(start_server):
+def test_killed_server_leaves_a_socket_that_does_no_harm(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     processes = server.processes()
     for pid in processes:
         os.kill(pid, signal.SIGKILL)
     assert wait_for(lambda: not any(map(is_alive, processes)))
-    server._process.wait(60)
+    server.wait(60)
     assert (server.folder / "run" / "rpc.sock").is_socket()
     assert "no server answers" in server.sbcauth("status").stderr
     server.start()

@@ -1,14 +1,18 @@
 """SPEC 4: whom limits are held against, while verdicts are awaited too, and what is no guess."""
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 import sip
 from freeradius import FreeRadius
-from kamailio import free_port, wait_for
+from kamailio import Server, free_port, wait_for
+from phone import MakePhone, Phone
+from sip import Response
 
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.policy.claimants import digest
@@ -54,13 +58,13 @@ FULL = 20_000
 
 
 @pytest.fixture
-def source():
+def source() -> str:
     """A source address that no other test uses."""
     return f"127.0.1.{next(_hosts)}"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def radius(tmp_path_factory):
+def radius(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreeRadius]:
     """A FreeRADIUS that holds its rejects back for a second, as it comes."""
     folder = tmp_path_factory.mktemp("radius") / "main"
     users = {"1001": "secret", "1002": "secret"}
@@ -68,7 +72,7 @@ def radius(tmp_path_factory):
         yield radius
 
 
-def guess(phone, times=1, of=None, **how):
+def guess(phone: Phone, times: int = 1, of: Phone | None = None, **how: Any) -> list[int]:
     """Answer `times` challenges, those of another phone where one is named; return the statuses."""
     statuses = []
     for number in range(times):
@@ -78,7 +82,7 @@ def guess(phone, times=1, of=None, **how):
     return statuses
 
 
-def heard(phone, patience):
+def heard(phone: Phone, patience: float) -> list[Response]:
     """Return the answers that come until none has for `patience` seconds."""
     answers = []
     with suppress(TimeoutError):
@@ -91,7 +95,9 @@ def heard(phone, patience):
 
 
 @pytest.mark.parametrize("right", [0, 400])
-def test_900_guesses_side_by_side_have_no_more_attempts_than_others(phone, radius, right):
+def test_900_guesses_side_by_side_have_no_more_attempts_than_others(
+    phone: MakePhone, radius: FreeRadius, right: int
+) -> None:
     attacker = phone("1001", "secret", address=f"127.4.0.{right // 100 + 1}", expires=0)
     before = len(radius.verdicts("1001"))
     challenge = attacker.request("REGISTER")
@@ -127,7 +133,9 @@ def test_900_guesses_side_by_side_have_no_more_attempts_than_others(phone, radiu
     assert radius.verdicts("1001")[before:].count("incorrect") == 3
 
 
-def test_other_phones_are_served_while_one_source_guesses_at_everybody(phone, radius):
+def test_other_phones_are_served_while_one_source_guesses_at_everybody(
+    phone: MakePhone, radius: FreeRadius
+) -> None:
     attacker = phone("1001", "secret", address="127.4.0.20", expires=0)
     challenge = attacker.request("REGISTER")
     answers = []
@@ -144,7 +152,7 @@ def test_other_phones_are_served_while_one_source_guesses_at_everybody(phone, ra
     assert {200} & set(statuses) == set()
 
 
-def test_right_password_is_let_in_again_and_again(phone):
+def test_right_password_is_let_in_again_and_again(phone: MakePhone) -> None:
     """What a yes gives back is there for the next."""
     known = phone("1002", "secret", address="127.4.0.22", expires=0)
     assert [known.register().status for _ in range(8)] == [200] * 8
@@ -153,7 +161,9 @@ def test_right_password_is_let_in_again_and_again(phone):
 # Nonces of another source
 
 
-def test_two_addresses_that_swap_their_nonces_have_six_guesses(phone, source, server):
+def test_two_addresses_that_swap_their_nonces_have_six_guesses(
+    phone: MakePhone, source: str, server: Server
+) -> None:
     other = source.replace("127.0.1.", "127.0.2.")
     here, there = (phone("1001", "secret", address=each, expires=0) for each in (source, other))
     statuses = []
@@ -167,7 +177,9 @@ def test_two_addresses_that_swap_their_nonces_have_six_guesses(phone, source, se
     assert guess(here, of=there, password="secret") == [403]
 
 
-def test_locked_out_address_does_not_get_in_with_a_nonce_of_another(phone, source):
+def test_locked_out_address_does_not_get_in_with_a_nonce_of_another(
+    phone: MakePhone, source: str
+) -> None:
     other = source.replace("127.0.1.", "127.0.2.")
     here, there = (phone("1001", "secret", address=each, expires=0) for each in (source, other))
     assert guess(here, 3) == [401, 401, 403]
@@ -180,8 +192,8 @@ def test_locked_out_address_does_not_get_in_with_a_nonce_of_another(phone, sourc
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_neighbour_behind_the_same_address_does_not_lock_out_the_phone(
-    phone, source, server, transport
-):
+    phone: MakePhone, source: str, server: Server, transport: str
+) -> None:
     registered = phone("1003", "secret", address=source, transport=transport)
     neighbour = phone("1003", "secret", address=source, transport=transport)
     assert registered.register().status == 200
@@ -195,7 +207,7 @@ def test_neighbour_behind_the_same_address_does_not_lock_out_the_phone(
     assert registered.register().status == 403
 
 
-def test_neighbour_in_the_same_ipv6_network_does_not_either(phone):
+def test_neighbour_in_the_same_ipv6_network_does_not_either(phone: MakePhone) -> None:
     registered, neighbour = (phone("1007", "secret", address="::1", home=SIX) for _ in range(2))
     assert registered.register().status == 200
     assert guess(neighbour, 4) == [401, 401, 403, 403]
@@ -203,7 +215,9 @@ def test_neighbour_in_the_same_ipv6_network_does_not_either(phone):
     assert neighbour.register().status == 403
 
 
-def test_reconnected_phone_is_not_taken_for_the_connection_before(phone, source):
+def test_reconnected_phone_is_not_taken_for_the_connection_before(
+    phone: MakePhone, source: str
+) -> None:
     registered = phone("1004", "secret", address=source, transport="tcp")
     assert registered.register().status == 200
     neighbour = phone("1004", "secret", address=source)  # the same, but by UDP
@@ -215,7 +229,9 @@ def test_reconnected_phone_is_not_taken_for_the_connection_before(phone, source)
 # An IP Group of its own
 
 
-def test_strangers_of_one_ip_group_do_not_have_others_refused(phone, server):
+def test_strangers_of_one_ip_group_do_not_have_others_refused(
+    phone: MakePhone, server: Server
+) -> None:
     assert guess(phone("1001", "secret", address="127.0.3.1"))[-1] == 401
     now = int(time.time())
     rpc = Rpc(server.folder / "run" / "rpc.sock")
@@ -232,7 +248,9 @@ def test_strangers_of_one_ip_group_do_not_have_others_refused(phone, server):
 
 
 @pytest.mark.parametrize("length", [0, 31, 64])
-def test_response_of_another_length_is_refused_and_not_counted(phone, source, server, length):
+def test_response_of_another_length_is_refused_and_not_counted(
+    phone: MakePhone, source: str, server: Server, length: int
+) -> None:
     broken = phone("1006", "secret", address=source, expires=0)
     for _ in range(5):
         raw = broken.build("REGISTER", answering=broken.request("REGISTER"))
@@ -243,7 +261,9 @@ def test_response_of_another_length_is_refused_and_not_counted(phone, source, se
     assert broken.register().status == 200
 
 
-def test_phone_that_mixes_its_challenges_is_refused_and_not_counted(phone, server):
+def test_phone_that_mixes_its_challenges_is_refused_and_not_counted(
+    phone: MakePhone, server: Server
+) -> None:
     mixing = phone("1001", "secret", address="127.2.0.1", expires=0)
     for _ in range(5):
         sha, md5 = mixing.request("REGISTER").challenges
@@ -256,7 +276,9 @@ def test_phone_that_mixes_its_challenges_is_refused_and_not_counted(phone, serve
 # Work
 
 
-def test_credentials_full_of_escapes_are_refused(phone, source, server):
+def test_credentials_full_of_escapes_are_refused(
+    phone: MakePhone, source: str, server: Server
+) -> None:
     hostile = phone("1001", "secret", address=source, transport="tcp")
     nasty = 'Authorization: Digest username="' + "\\a" * 2020 + '"'
     reply = hostile.request("REGISTER", headers=[nasty] * 8)

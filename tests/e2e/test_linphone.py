@@ -1,9 +1,11 @@
 """Linphone registers, calls, holds and hangs up, over UDP, TCP and TLS."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from kamailio import free_port, wait_for
+from kamailio import Server, StartServer, free_port, wait_for
 from linphone import Linphone
 
 CONFIG = """
@@ -19,7 +21,9 @@ ip_groups:
 
 
 @pytest.fixture(params=[("udp", "udp"), ("tcp", "udp"), ("udp", "tcp"), ("tls", "tls")])
-def pair(request, start_server, tls_config, tmp_path):
+def pair(
+    request: pytest.FixtureRequest, start_server: StartServer, tls_config: Path, tmp_path: Path
+) -> Iterator[tuple[Server, Linphone, Linphone]]:
     """Two registered phones, over several pairs of transports, and their server."""
     secure = free_port()
     server = start_server(
@@ -46,14 +50,14 @@ def pair(request, start_server, tls_config, tmp_path):
         yield server, caller, callee
 
 
-def resumes(caller):
+def resumes(caller: Linphone) -> bool:
     """Take a call up again; Linphone refuses to until its pause has been answered."""
     before = len(caller.shown())
     caller.say("resume 1")
     return wait_for(lambda: "Resuming" in caller.shown()[before:], 1)
 
 
-def test_linphone_calls_holds_and_hangs_up(pair):
+def test_linphone_calls_holds_and_hangs_up(pair: tuple[Server, Linphone, Linphone]) -> None:
     server, caller, callee = pair
     caller.say("call sip:1002@example.com")
     assert callee.shows("incoming call"), caller.shown()

@@ -1,16 +1,18 @@
 """Nodes behind a load balancer: a real Kamailio with its dispatcher, by Call-ID and in turn."""
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 from secrets import token_hex
 
 import counting_nodes
 import pytest
 from dialogs import Call
 from dispatcher import BY_CALL_ID, ROUND_ROBIN, Dispatcher
-from kamailio import free_port, wait_for
+from kamailio import Server, free_port, wait_for
 from log_of_kamailio import check_log
-from nodes import Cluster
+from nodes import Cluster, Node
 from phone import Phone
 
 BALANCER = ("127.0.0.9", free_port())
@@ -36,7 +38,7 @@ USERS = {str(number): f"secret of {number}" for number in range(1001, 1005)}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("cluster"), CONFIG, users=USERS) as cluster:
         yield cluster
         for node in cluster.nodes:
@@ -44,7 +46,7 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def balancer(cluster, tmp_path_factory):
+def balancer(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dispatcher]:
     nodes = [f"sip:127.0.0.1:{node.port}" for node in cluster.nodes]
     folder = tmp_path_factory.mktemp("dispatcher")
     with Dispatcher(folder, BALANCER, nodes, BY_CALL_ID) as dispatcher:
@@ -54,25 +56,29 @@ def balancer(cluster, tmp_path_factory):
 class PhoneBehind(Phone):
     """A phone that knows the load balancer alone."""
 
-    def __init__(self, node, user, address="127.0.0.1", realm="example.com"):
+    def __init__(
+        self, node: Node, user: str, address: str = "127.0.0.1", realm: str = "example.com"
+    ) -> None:
         super().__init__(node, user, USERS[user], address=address, realm=realm, expires=600)
         self._home = BALANCER
 
 
 @pytest.fixture
-def phone(cluster, balancer):
+def phone(cluster: Cluster, balancer: Dispatcher) -> Iterator[Callable[..., PhoneBehind]]:
     with ExitStack() as stack:
         yield lambda user, *where: stack.enter_context(PhoneBehind(cluster[0], user, *where))
 
 
-def where(cluster, call_id):
+def where(cluster: Cluster, call_id: str) -> tuple[set[int], set[str]]:
     """Return which nodes got the requests of a Call-ID, and of which IP Groups they were."""
     assert wait_for(lambda: any(node.outcomes(call_id) for node in cluster.nodes), 10)
     found = [(n.number, line["ip_group"]) for n in cluster.nodes for line in n.outcomes(call_id)]
     return {number for number, _ in found}, {group for _, group in found}
 
 
-def test_phones_register_at_many_nodes_and_stay_at_one_each(cluster, phone):
+def test_phones_register_at_many_nodes_and_stay_at_one_each(
+    cluster: Cluster, phone: Callable[..., PhoneBehind]
+) -> None:
     used = set()
     for _ in range(14):  # more than there may be Contacts: the oldest give way at all nodes
         one = phone("1001")
@@ -84,7 +90,9 @@ def test_phones_register_at_many_nodes_and_stay_at_one_each(cluster, phone):
     assert len(used) > 1
 
 
-def test_a_call_between_phones_behind_it(cluster, phone):
+def test_a_call_between_phones_behind_it(
+    cluster: Cluster, phone: Callable[..., PhoneBehind]
+) -> None:
     caller, callee = phone("1002"), phone("1003")
     assert caller.register().status == 200
     assert callee.register().status == 200
@@ -97,14 +105,18 @@ def test_a_call_between_phones_behind_it(cluster, phone):
         assert callee.response(call.callee.branch).status == 200
 
 
-def test_the_phones_address_decides_between_ip_groups(cluster, phone):
+def test_the_phones_address_decides_between_ip_groups(
+    cluster: Cluster, phone: Callable[..., PhoneBehind]
+) -> None:
     office = phone("1001", "127.5.0.7", "office.example.com")
     assert office.request("REGISTER").challenges[0].realm == "office.example.com"
     assert where(cluster, office.call_id)[1] == {"Office"}
 
 
 @pytest.mark.parametrize("by_balancer", [False, True])
-def test_nobody_else_says_from_where_a_request_is(cluster, phone, by_balancer):
+def test_nobody_else_says_from_where_a_request_is(
+    cluster: Cluster, phone: Callable[..., PhoneBehind], by_balancer: bool
+) -> None:
     liar = phone("1001", "127.0.0.2")
     if not by_balancer:
         liar._home = ("127.0.0.1", cluster[0].port)
@@ -118,7 +130,7 @@ def test_nobody_else_says_from_where_a_request_is(cluster, phone, by_balancer):
     assert where(cluster, liar.call_id)[1] == {"Phones"}
 
 
-def test_phones_whose_requests_are_spread_answer_one_challenge_more(tmp_path):
+def test_phones_whose_requests_are_spread_answer_one_challenge_more(tmp_path: Path) -> None:
     """Round robin: each request comes to the next node, which takes the engine's nonces."""
     in_turn = ("127.0.0.8", free_port())
     config = counting_nodes.CONFIG + f"    edge_proxies: [{in_turn[0]}]\n"
@@ -139,5 +151,5 @@ def test_phones_whose_requests_are_spread_answer_one_challenge_more(tmp_path):
         assert all(node.outcomes(phone.call_id) for node in nodes)
 
 
-def gets_in(phone, place):
+def gets_in(phone: counting_nodes.Roaming, place: Server) -> bool:
     return phone.register(place)[-1] == 200

@@ -3,6 +3,9 @@
 import re
 import threading
 
+from kamailio import Server
+from phone import MakePhone, Phone
+
 CONFIG = """
 realm: example.com
 ip_groups:
@@ -21,15 +24,15 @@ LINE = re.compile(
 PHONES, TIMES = 16, 25
 
 
-def decisions(server) -> list[str]:
+def decisions(server: Server) -> list[str]:
     return [line for line in server.log().splitlines() if "decision=" in line]
 
 
-def test_lines_that_many_workers_write_at_once_are_whole(server, phone) -> None:
+def test_lines_that_many_workers_write_at_once_are_whole(server: Server, phone: MakePhone) -> None:
     before = len(decisions(server))
     phones = [phone("1001", "secret", expires=0) for _ in range(PHONES)]
 
-    def register(each) -> None:
+    def register(each: Phone) -> None:
         for _ in range(TIMES):
             assert each.register().status == 200
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from freeradius import FreeRadius
-from kamailio import Server, free_port, wait_for
+from kamailio import Server, StartServer, free_port, wait_for
 from phone import Phone
 from prometheus_client.parser import text_string_to_metric_families
 from repository import REPOSITORY
@@ -162,7 +162,7 @@ def test_silent_client_holds_nobody_up(scraped: str) -> None:
         assert "sbcauth_workers" in scrape()
 
 
-def test_nothing_listens_where_metrics_are_off(start_server) -> None:
+def test_nothing_listens_where_metrics_are_off(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     assert "sbcauth_metrics" not in server.administer("status", "--prometheus")
     assert "decision_seconds" not in server.administer("status", "--prometheus")

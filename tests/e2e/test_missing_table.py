@@ -1,6 +1,9 @@
 """A kamailio.cfg that lacks one of our htables lets nobody in, and says what is missing."""
 
+from pathlib import Path
+
 import pytest
+from kamailio import StartServer
 from phone import Phone
 
 from sbcauth.installation import kamailio_cfg
@@ -16,7 +19,9 @@ ip_groups:
 """
 
 
-def test_missing_table_is_named_and_nobody_passes(start_server, tmp_path):
+def test_missing_table_is_named_and_nobody_passes(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     lines = kamailio_cfg().read_text().splitlines(keepends=True)
     (missing,) = [line for line in lines if '"sbcauth_trusted=>' in line]
     cfg = tmp_path / "older.cfg"
@@ -33,8 +38,8 @@ def test_missing_table_is_named_and_nobody_passes(start_server, tmp_path):
 
 
 def test_table_of_nonce_counts_as_it_was_before_keeps_the_server_from_starting(
-    start_server, tmp_path
-):
+    start_server: StartServer, tmp_path: Path
+) -> None:
     cfg = tmp_path / "older.cfg"
     cfg.write_text(kamailio_cfg().read_text().replace("size=16;initval=0;", "size=16;"))
     with pytest.raises(AssertionError, match="lacks the htable sbcauth_nonce_counts as"):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from challenging_peer import Peer
 from kamailio import Server, free_port
-from phone import Dialog
+from phone import Dialog, MakePhone, Phone
 
 PORT = free_port()
 CONFIG = f"""
@@ -46,11 +46,11 @@ def carrier(server: Server) -> Iterator[Callable[..., Peer]]:
 
 
 @pytest.fixture
-def alice(phone):
+def alice(phone: MakePhone) -> Phone:
     return phone("1001", "secret-of-1001", realm="sbc.example")
 
 
-def invited(alice) -> Dialog:
+def invited(alice: Phone) -> Dialog:
     """Call the carrier: challenged by us, then by the carrier, which the phone never sees."""
     answer = alice.authenticate("INVITE", CALLEE)
     assert answer.status == 200
@@ -59,7 +59,7 @@ def invited(alice) -> Dialog:
     return dialog
 
 
-def test_phone_hangs_up(alice, carrier):
+def test_phone_hangs_up(alice: Phone, carrier: Callable[..., Peer]) -> None:
     peer = carrier(challenged_in_dialog={"INVITE", "BYE"}, stale=1)
     assert alice.authenticate("REGISTER").status == 200
     dialog = invited(alice)
@@ -75,7 +75,7 @@ def test_phone_hangs_up(alice, carrier):
     assert [method for method, _ in peer.seen] == ["INVITE"] * 5 + ["BYE"] * 2
 
 
-def test_carrier_hangs_up(alice, carrier):
+def test_carrier_hangs_up(alice: Phone, carrier: Callable[..., Peer]) -> None:
     peer = carrier()
     invited(alice)
     assert peer.waits_for_ack(peer.seen[-1][1])
@@ -84,7 +84,9 @@ def test_carrier_hangs_up(alice, carrier):
     alice.reply(alice.incoming("BYE"), 200)
 
 
-def test_credentials_for_us_do_not_reach_the_carrier(alice, carrier):
+def test_credentials_for_us_do_not_reach_the_carrier(
+    alice: Phone, carrier: Callable[..., Peer]
+) -> None:
     peer = carrier()
     invited(alice)
     assert len(peer.requests) == 2
@@ -93,14 +95,18 @@ def test_credentials_for_us_do_not_reach_the_carrier(alice, carrier):
         assert 'realm="sbc.example"' not in request.header("proxy-authorization")
 
 
-def test_phone_with_a_wrong_password_costs_the_carrier_nothing(server, phone, carrier):
+def test_phone_with_a_wrong_password_costs_the_carrier_nothing(
+    server: Server, phone: MakePhone, carrier: Callable[..., Peer]
+) -> None:
     peer = carrier()
     guesser = phone("1002", "wrong", realm="sbc.example")
     assert guesser.authenticate("INVITE", CALLEE).status == 407
     assert peer.seen == []
 
 
-def test_refusal_of_the_carrier_reaches_the_phone(alice, carrier):
+def test_refusal_of_the_carrier_reaches_the_phone(
+    alice: Phone, carrier: Callable[..., Peer]
+) -> None:
     peer = carrier(never_content=True)
     answer = alice.authenticate("INVITE", CALLEE)
     assert answer.status == 407

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kamailio import Server, free_port
+from kamailio import Server, StartServer, free_port
 from native_kamailio import NativeKamailio
-from phone import Dialog, Endpoint, Phone
+from phone import Dialog, Endpoint, Phone, Request
 
 CONFIG = """
 realm: sbc.example
@@ -43,14 +43,16 @@ def callee(carrier: NativeKamailio, alice: Phone) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def alice(carrier: NativeKamailio, start_server) -> Iterator[Phone]:
+def alice(carrier: NativeKamailio, start_server: StartServer) -> Iterator[Phone]:
     server: Server = start_server(CONFIG.format(address=carrier.address, port=carrier.port))
     server.add_user("1001", "secret-of-1001")
     with Phone(server, "1001", "secret-of-1001", realm="sbc.example") as phone:
         yield phone
 
 
-def test_whole_call_through_a_carrier_that_challenges_each_request(alice, callee):
+def test_whole_call_through_a_carrier_that_challenges_each_request(
+    alice: Phone, callee: Endpoint
+) -> None:
     challenge = alice.request("INVITE", CALLEE)
     alice.send(alice.build("INVITE", CALLEE, answering=challenge))
     invite = callee.incoming("INVITE")
@@ -74,7 +76,7 @@ def test_whole_call_through_a_carrier_that_challenges_each_request(alice, callee
     assert _number(bye) > _number(again)
 
 
-def test_call_that_the_other_side_ends(alice, callee):
+def test_call_that_the_other_side_ends(alice: Phone, callee: Endpoint) -> None:
     challenge = alice.request("INVITE", CALLEE)
     alice.send(alice.build("INVITE", CALLEE, answering=challenge))
     invite = callee.incoming("INVITE")
@@ -86,12 +88,12 @@ def test_call_that_the_other_side_ends(alice, callee):
     assert callee.response().status == 200
 
 
-def test_message(alice, callee):
+def test_message(alice: Phone, callee: Endpoint) -> None:
     challenge = alice.request("MESSAGE", CALLEE)
     alice.send(alice.build("MESSAGE", CALLEE, answering=challenge, body=b"hello"))
     callee.reply(callee.incoming("MESSAGE"), 200)
     assert alice.response(alice.last_branch).status == 200
 
 
-def _number(request) -> int:
+def _number(request: Request) -> int:
     return int(request.header("cseq").split()[0])

@@ -1,9 +1,10 @@
 """Net::SIP, a phone in Perl, registers, calls and hangs up."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
-from kamailio import free_port, wait_for
+from kamailio import Server, free_port, wait_for
 from repository import REPOSITORY
 
 PHONE = REPOSITORY / "tests" / "peers" / "net_sip.pl"
@@ -20,7 +21,7 @@ ip_groups:
 USERS = {"1001": "secret", "1002": "secret"}
 
 
-def command(server, transport, user, *called):
+def command(server: Server, transport: str, user: str, *called: str) -> list[str]:
     return [
         *("perl", str(PHONE), f"127.0.0.1:{server.port}", transport, str(free_port())),
         *("example.com", user, USERS[user], *called),
@@ -28,7 +29,7 @@ def command(server, transport, user, *called):
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_net_sip_calls_net_sip(server, tmp_path, transport):
+def test_net_sip_calls_net_sip(server: Server, tmp_path: Path, transport: str) -> None:
     said = tmp_path / "called"
     with said.open("w") as output:
         called = subprocess.Popen(command(server, transport, "1002"), stdout=output, stderr=output)

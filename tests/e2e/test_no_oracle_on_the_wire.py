@@ -3,10 +3,14 @@
 import random
 import re
 import time
+from collections.abc import Iterable, Sequence
 from itertools import count
 from statistics import median
 
 import pytest
+from kamailio import Server
+from phone import MakePhone, Phone
+from sip import Response
 
 WORKERS = 1
 CONFIG = """
@@ -37,16 +41,18 @@ _hosts = count(1)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def disabled_user(server):
+def disabled_user(server: Server) -> None:
     server.administer("user", "disable", "1002", "--ip-group", "Phones")
 
 
 @pytest.fixture
-def prober(phone):
+def prober(phone: MakePhone) -> Phone:
     return phone("1001", "wrong", address=f"127.0.7.{next(_hosts)}")
 
 
-def probe(phone, challenge, name, method="REGISTER"):
+def probe(
+    phone: Phone, challenge: Response, name: str, method: str = "REGISTER"
+) -> tuple[Response, float]:
     """Return the answer, and how long it took, to a guess at a password of `name`."""
     phone.local_user = name
     uri = phone.registrar if method == "REGISTER" else "sip:1005@example.com"
@@ -61,7 +67,7 @@ def probe(phone, challenge, name, method="REGISTER"):
     return reply, took
 
 
-def image(reply, name):
+def image(reply: Response, name: str) -> tuple[list[str], bytes]:
     """Return a reply as bytes are compared: without what is new in each, and the name itself."""
     lines = [f"{reply.status} {reply.phrase}"]
     for field, value in reply.headers:
@@ -71,7 +77,7 @@ def image(reply, name):
 
 
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE"])
-def test_answers_are_the_same_byte_for_byte(prober, method):
+def test_answers_are_the_same_byte_for_byte(prober: Phone, method: str) -> None:
     challenge = prober.request("REGISTER")
     if method == "INVITE":
         challenge = prober.request("INVITE", "sip:1005@example.com")
@@ -80,13 +86,13 @@ def test_answers_are_the_same_byte_for_byte(prober, method):
     assert images == [images[0]] * len(NAMES)
 
 
-def spread(times):
+def spread(times: Iterable[Sequence[float]]) -> float:
     """Return how far apart the medians are."""
     medians = [median(column) for column in zip(*times, strict=True)]
-    return max(medians) - min(medians)
+    return float(max(medians) - min(medians))
 
 
-def test_answers_come_as_soon(phone):
+def test_answers_come_as_soon(phone: MakePhone) -> None:
     """Each round tries every name, in random order, so that noise meets all alike.
 
     It fails where the medians differ by what could be noticed, and by more than they do when

@@ -1,6 +1,7 @@
 """Several nodes: a call that comes in at one reaches a phone that registered at another."""
 
 import re
+from collections.abc import Iterator
 from contextlib import ExitStack
 from secrets import token_hex
 
@@ -10,7 +11,7 @@ from dialogs import Call
 from kamailio import wait_for
 from log_of_kamailio import check_log, unexpected_errors
 from nodes import Cluster
-from phone import Endpoint, Phone
+from phone import Endpoint, MakeEndpoint, MakePhone, Phone
 
 CONFIG = """
 realm: example.com
@@ -26,7 +27,7 @@ USERS = {"1001": "secret of 1001", "1002": "secret of 1002"}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     certificate = make_tls_config(folder)
     with Cluster(folder, CONFIG, users=USERS, tls_config=certificate) as cluster:
@@ -37,10 +38,10 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def phone(cluster):
+def phone(cluster: Cluster) -> Iterator[MakePhone]:
     """Make phones of a node, which go on to be registered for a minute."""
 
-    def make(user, node, transport="udp"):
+    def make(user: str, node: int, transport: str = "udp") -> Phone:
         server = cluster[node]
         home = server.tls if transport == "tls" else 0
         phone = Phone(server, user, USERS[user], transport=transport, home=home)
@@ -54,7 +55,7 @@ def phone(cluster):
 
 
 @pytest.fixture
-def endpoint():
+def endpoint() -> Iterator[MakeEndpoint]:
     with ExitStack() as stack:
         yield lambda node, transport="udp": stack.enter_context(Endpoint(node, transport=transport))
 
@@ -63,7 +64,9 @@ PAIRS = [("udp", "udp"), ("tcp", "udp"), ("udp", "tcp"), ("tcp", "tls"), ("tls",
 
 
 @pytest.mark.parametrize("transports", PAIRS, ids="-".join)
-def test_call_reaches_a_phone_of_another_node_and_both_end_it(cluster, phone, transports):
+def test_call_reaches_a_phone_of_another_node_and_both_end_it(
+    cluster: Cluster, phone: MakePhone, transports: tuple[str, str]
+) -> None:
     caller, callee = phone("1001", 1, transports[0]), phone("1002", 0, transports[1])
     assert caller.register().status == 200
     assert callee.register().status == 200
@@ -99,7 +102,9 @@ FORGED = (
 
 
 @pytest.mark.parametrize("where", ["private", "public", "public over tcp"])
-def test_nobody_but_a_node_tells_who_is_registered(cluster, endpoint, where):
+def test_nobody_but_a_node_tells_who_is_registered(
+    cluster: Cluster, endpoint: MakeEndpoint, where: str
+) -> None:
     node = cluster[0]
     stranger = endpoint(node, "tcp" if "tcp" in where else "udp")
     to = node.private if where == "private" else ("127.0.0.1", node.port)
@@ -116,7 +121,9 @@ def test_nobody_but_a_node_tells_who_is_registered(cluster, endpoint, where):
     assert not any("127.9.9.9" in each["Address"] for each in node.contacts("1001"))
 
 
-def test_a_node_says_nothing_else_to_whoever_is_no_node(cluster, endpoint):
+def test_a_node_says_nothing_else_to_whoever_is_no_node(
+    cluster: Cluster, endpoint: MakeEndpoint
+) -> None:
     stranger = endpoint(cluster[0])
     branch = token_hex(8)
     request = KDMQ.format(
@@ -126,7 +133,7 @@ def test_a_node_says_nothing_else_to_whoever_is_no_node(cluster, endpoint):
     assert stranger.response(branch).status == 403
 
 
-def test_a_message_reaches_a_phone_of_another_node(cluster, phone):
+def test_a_message_reaches_a_phone_of_another_node(cluster: Cluster, phone: MakePhone) -> None:
     caller, callee = phone("1001", 2), phone("1002", 0, "tcp")
     assert caller.register().status == 200
     assert callee.register().status == 200
@@ -139,7 +146,7 @@ def test_a_message_reaches_a_phone_of_another_node(cluster, phone):
     assert caller.response(caller.last_branch).status == 200
 
 
-def test_parties_are_told_no_private_address(cluster, phone):
+def test_parties_are_told_no_private_address(cluster: Cluster, phone: MakePhone) -> None:
     caller, callee = phone("1001", 1), phone("1002", 0)
     assert caller.register().status == 200
     assert callee.register().status == 200

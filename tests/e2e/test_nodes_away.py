@@ -2,14 +2,16 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from dialogs import Call
 from kamailio import wait_for
 from log_of_kamailio import check_log
-from nodes import Cluster
-from phone import Phone
+from nodes import Cluster, Node
+from phone import MakePhone, Phone
 from translator import Translator
 
 CONFIG = """
@@ -26,7 +28,7 @@ USERS = {str(number): f"secret of {number}" for number in range(1001, 1007)}
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("cluster"), CONFIG, users=USERS) as cluster:
         yield cluster
         for node in cluster.nodes:
@@ -34,10 +36,10 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def phone():
+def phone() -> Iterator[MakePhone]:
     with ExitStack() as stack:
 
-        def make(node, user, transport="udp", **how):
+        def make(node: Node, user: str, transport: str = "udp", **how: Any) -> Phone:
             return stack.enter_context(
                 Phone(node, user, USERS[user], transport=transport, expires=600, **how)
             )
@@ -45,14 +47,16 @@ def phone():
         yield make
 
 
-def hang_up(call):
+def hang_up(call: Call) -> None:
     """End a call, once by each side's own request."""
     call.callee.says("BYE")
     call.caller.hears("BYE")
     assert call.callee.phone.response(call.callee.branch).status == 200
 
 
-def test_phone_behind_an_address_translator_is_reached_by_its_node(cluster, phone):
+def test_phone_behind_an_address_translator_is_reached_by_its_node(
+    cluster: Cluster, phone: MakePhone
+) -> None:
     home, other = cluster[0], cluster[1]
     with Translator(("127.0.0.1", home.port)) as router:
         callee = phone(home, "1001", home=router.inside)
@@ -77,7 +81,9 @@ def test_phone_behind_an_address_translator_is_reached_by_its_node(cluster, phon
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_phones_of_a_node_that_dies_are_called_at_another(cluster, phone, transport):
+def test_phones_of_a_node_that_dies_are_called_at_another(
+    cluster: Cluster, phone: MakePhone, transport: str
+) -> None:
     dead, second, third = cluster.nodes
     user = {"udp": "1003", "tcp": "1004"}[transport]
     before = phone(dead, user, transport)
@@ -99,7 +105,9 @@ def test_phones_of_a_node_that_dies_are_called_at_another(cluster, phone, transp
     hang_up(Call.between(caller, after, f"sip:{user}@example.com"))
 
 
-def test_node_that_was_frozen_is_told_what_it_has_missed(cluster, phone):
+def test_node_that_was_frozen_is_told_what_it_has_missed(
+    cluster: Cluster, phone: MakePhone
+) -> None:
     first, second, third = cluster.nodes
     os.killpg(third.pid, signal.SIGSTOP)
     try:
@@ -113,7 +121,9 @@ def test_node_that_was_frozen_is_told_what_it_has_missed(cluster, phone):
     assert third.knows("1005", callee.host)
 
 
-def test_registrations_are_those_of_the_others_after_a_start(cluster, phone):
+def test_registrations_are_those_of_the_others_after_a_start(
+    cluster: Cluster, phone: MakePhone
+) -> None:
     first, second, _ = cluster.nodes
     callee = phone(second, "1006")
     assert callee.register().status == 200

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from kamailio import Server, StartServer
 from phone import Phone
 
 WORKERS = 4
@@ -18,13 +19,13 @@ ip_groups:
 
 
 @pytest.fixture
-def server(start_server):
+def server(start_server: StartServer) -> Server:
     server = start_server(CONFIG, workers=WORKERS)
     server.add_user("1001", "secret")
     return server
 
 
-def test_phones_that_register_all_the_while_are_never_turned_away(server):
+def test_phones_that_register_all_the_while_are_never_turned_away(server: Server) -> None:
     with ThreadPoolExecutor(1) as pool, Phone(server, "1001", "secret", expires=0) as phone:
         kept = phone.request("REGISTER")
         rotation = pool.submit(server.administer, "nonce-key", "rotate")
@@ -38,7 +39,7 @@ def test_phones_that_register_all_the_while_are_never_turned_away(server):
         assert phone.request("REGISTER", answering=kept).status == 200
 
 
-def test_older_keys_can_be_forgotten(server):
+def test_older_keys_can_be_forgotten(server: Server) -> None:
     with Phone(server, "1001", "secret", expires=0) as phone:
         kept = phone.request("REGISTER")
         server.administer("nonce-key", "rotate", "--forget")

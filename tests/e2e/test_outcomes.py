@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
-from kamailio import Server, wait_for
+from kamailio import Server, StartServer, wait_for
 from phone import Endpoint, Phone
 from repository import REPOSITORY
 
@@ -33,10 +35,10 @@ JOURNALD = "/lib/systemd/systemd-journald"
 
 
 @pytest.fixture
-def start(start_server, tmp_path):
+def start(start_server: StartServer, tmp_path: Path) -> StartServer:
     """Start a server with the user 1001; the folder of its outcomes is there."""
 
-    def start(config: str = CONFIG, **options) -> Server:
+    def start(config: str = CONFIG, **options: Any) -> Server:
         server: Server = start_server(config, **options)
         server.add_user("1001", "secret")
         return server
@@ -46,8 +48,8 @@ def start(start_server, tmp_path):
 
 
 @pytest.fixture
-def start_server(start_server, tmp_path):
-    def start(config: str, **options) -> Server:
+def start_server(start_server: StartServer, tmp_path: Path) -> Iterator[StartServer]:
+    def start(config: str, **options: Any) -> Server:
         folder = tmp_path / "server0"
         server = Server(folder, config, **options)
         started.append(server)
@@ -90,7 +92,9 @@ def hostile(server: Server) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("log_to", ["log/outcomes", "stdout"])
-def test_what_kamailio_quotes_is_never_an_outcome(start, tmp_path, log_to):
+def test_what_kamailio_quotes_is_never_an_outcome(
+    start: StartServer, tmp_path: Path, log_to: str
+) -> None:
     server = start(CONFIG.replace("log/outcomes", log_to), separate=True)
     for transport, raw in hostile(server):
         with Endpoint(server, transport=transport) as stranger:
@@ -120,7 +124,7 @@ def test_what_kamailio_quotes_is_never_an_outcome(start, tmp_path, log_to):
     assert banned.stdout.split() == ["127.0.0.1"]
 
 
-def test_phone_that_registers_again_writes_nothing(start):
+def test_phone_that_registers_again_writes_nothing(start: StartServer) -> None:
     server = start(f"{CONFIG}log: changes\n", workers=4)
     with Phone(server, "1001", "secret") as phone:
         for _ in range(20):
@@ -136,7 +140,7 @@ def test_phone_that_registers_again_writes_nothing(start):
     assert "word=digest" in outcomes(server)[0]
 
 
-def test_refusals_alone_are_written_where_that_is_wanted(start):
+def test_refusals_alone_are_written_where_that_is_wanted(start: StartServer) -> None:
     server = start(f"{CONFIG}log: refusals\n")
     with Phone(server, "1001", "secret", expires=0) as phone:
         assert phone.register().status == 200
@@ -145,7 +149,7 @@ def test_refusals_alone_are_written_where_that_is_wanted(start):
     assert reasons(server) == ["wrong-credentials"] * 3 + ["locked-out"]
 
 
-def test_detail_and_place_follow_a_reload_and_that_is_written_once(start):
+def test_detail_and_place_follow_a_reload_and_that_is_written_once(start: StartServer) -> None:
     server = start(f"{CONFIG}log: refusals\n", workers=4)
     with Phone(server, "1001", "secret", expires=0) as phone:
         assert phone.register().status == 200
@@ -164,7 +168,7 @@ def test_detail_and_place_follow_a_reload_and_that_is_written_once(start):
     assert outcomes(server) == []
 
 
-def test_file_may_be_moved_away(start):
+def test_file_may_be_moved_away(start: StartServer) -> None:
     server = start(workers=1)
     file = server.folder / "log" / "outcomes"
     with Phone(server, "1001", "secret", expires=0) as phone:
@@ -178,7 +182,9 @@ def test_file_may_be_moved_away(start):
     assert said.count("accepted") == 1
 
 
-def test_planted_link_is_left_alone_and_phones_are_served(start, tmp_path):
+def test_planted_link_is_left_alone_and_phones_are_served(
+    start: StartServer, tmp_path: Path
+) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (tmp_path / "server0" / "log" / "outcomes").symlink_to(victim)
@@ -191,7 +197,7 @@ def test_planted_link_is_left_alone_and_phones_are_served(start, tmp_path):
     assert f"{lost} outcomes were not written" in server.administer("status")
 
 
-def test_full_pipe_keeps_nobody_waiting(start):
+def test_full_pipe_keeps_nobody_waiting(start: StartServer) -> None:
     """Standard output is a pipe that nobody reads, as of a pager that is left standing."""
     server = start(f"{CONFIG}log: all\n".replace("log/outcomes", "stdout"), pipe=True)
     with Phone(server, "1001", "secret", expires=0) as phone:
@@ -252,7 +258,7 @@ with server:
 """
 
 
-def test_journal_has_outcomes_with_fields(tmp_path):
+def test_journal_has_outcomes_with_fields(tmp_path: Path) -> None:
     """By the real journald, in a mount namespace of its own."""
     config = f"{CONFIG}log: all\n".replace("log/outcomes", "journal")
     python = in_namespace(WITH_JOURNALD, JOURNALD, sys.executable, "-c", REGISTER_AND_ASK)
@@ -278,7 +284,7 @@ def test_journal_has_outcomes_with_fields(tmp_path):
     assert found[1]["SBCAUTH_WORD"] == "digest"
 
 
-def test_journal_that_reads_nothing_keeps_nobody_waiting(tmp_path):
+def test_journal_that_reads_nothing_keeps_nobody_waiting(tmp_path: Path) -> None:
     script = REGISTER_AND_ASK.partition("    command = ")[0].replace(
         "    with Phone", "    import socket, json\n    with Phone"
     )

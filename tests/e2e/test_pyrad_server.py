@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from kamailio import free_port
+from phone import MakePhone
 from pyrad_server import PyradServer
 
 RADIUS_PORT = free_port()
@@ -40,7 +41,7 @@ def radius(tmp_path: Path) -> Iterator[PyradServer]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"], ids=["draft-sterman", "rfc5090"])
-def test_its_verdicts_are_followed(phone, radius: PyradServer, address: str) -> None:
+def test_its_verdicts_are_followed(phone: MakePhone, radius: PyradServer, address: str) -> None:
     right = phone("1001", "secret of 1001", address=address)
     assert right.register().status == 200
     wrong = phone("1001", "another", address=address)

@@ -5,14 +5,16 @@ import re
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sip
 from challenging_peer import Peer as Carrier
 from freeradius import DOCS, FreeRadius
-from kamailio import free_port, wait_for
-from phone import Dialog, Endpoint, Phone
+from kamailio import Server, StartServer, free_port, wait_for
+from phone import Dialog, Endpoint, MakePhone, Phone
 from radius_peer import ACCEPT, Peer
 from repository import REPOSITORY
 
@@ -79,7 +81,7 @@ KNOWN = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def radius(tmp_path_factory):
+def radius(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreeRadius]:
     """The FreeRADIUS that most IP Groups ask."""
     folder = tmp_path_factory.mktemp("radius")
     with FreeRadius(folder / "main", KNOWN, port=PORTS["main"], secret=SECRET) as radius:
@@ -87,14 +89,14 @@ def radius(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def silent():
+def silent() -> Iterator[socket.socket]:
     """A port at which questions arrive and are not answered."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", PORTS["silent"]))
         yield server
 
 
-def drain(silent):
+def drain(silent: socket.socket) -> list[bytes]:
     """Return the questions that have arrived."""
     found = []
     silent.setblocking(False)
@@ -106,18 +108,18 @@ def drain(silent):
 
 
 @pytest.fixture
-def user(phone):
+def user(phone: MakePhone) -> MakePhone:
     """A phone whose password is the one that RADIUS knows."""
     return lambda name="1001", **how: phone(name, f"secret of {name}", **{"expires": 0, **how})
 
 
-def asks(phone, method="REGISTER", uri="", **how):
+def asks(phone: Phone, method: str = "REGISTER", uri: str = "", **how: Any) -> None:
     """Send a request that answers its challenge, and do not wait."""
     challenge = phone.request(method, uri)
     phone.send(phone.build(method, uri, answering=challenge, **how))
 
 
-def unavailable(server, phone):
+def unavailable(server: Server, phone: Phone) -> str:
     """Return the detail of the last outcome, which must be that there was no verdict."""
     outcome = server.outcomes(phone.call_id)[-1]
     assert outcome["reason"] == "unavailable"
@@ -127,14 +129,16 @@ def unavailable(server, phone):
 # The verdict
 
 
-def test_user_whom_radius_knows_registers(user, radius):
+def test_user_whom_radius_knows_registers(user: MakePhone, radius: FreeRadius) -> None:
     phone = user()
     assert phone.register().status == 200
     assert radius.verdicts("1001")[-1] == "OK"
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_nonce_is_used_again_until_the_phone_stops_counting(user, transport):
+def test_nonce_is_used_again_until_the_phone_stops_counting(
+    user: MakePhone, transport: str
+) -> None:
     phone = user(transport=transport)
     challenge = phone.request("REGISTER")
     for count in (1, 2, 3):
@@ -143,7 +147,7 @@ def test_nonce_is_used_again_until_the_phone_stops_counting(user, transport):
     assert (replay.status, replay.challenges[0].stale) == (401, True)
 
 
-def test_replay_is_refused_without_asking(user, radius):
+def test_replay_is_refused_without_asking(user: MakePhone, radius: FreeRadius) -> None:
     phone = user()
     challenge = phone.request("REGISTER")
     assert phone.request("REGISTER", answering=challenge).status == 200
@@ -152,7 +156,7 @@ def test_replay_is_refused_without_asking(user, radius):
     assert radius.verdicts("1001") == before
 
 
-def test_three_rejects_are_403_and_lock_out(user, radius):
+def test_three_rejects_are_403_and_lock_out(user: MakePhone, radius: FreeRadius) -> None:
     phone = user(address=next(ADDRESSES))
     answers = [phone.register(password="wrong").status for _ in range(3)]
     assert answers == [401, 401, 403]
@@ -161,13 +165,15 @@ def test_three_rejects_are_403_and_lock_out(user, radius):
     assert radius.verdicts("1001") == before
 
 
-def test_unknown_user_is_as_a_wrong_password(user, server):
+def test_unknown_user_is_as_a_wrong_password(user: MakePhone, server: Server) -> None:
     phone = user("eve")
     assert phone.register().status == 401
     assert server.reasons(phone.call_id) == ["challenged", "asked", "wrong-credentials"]
 
 
-def test_several_guesses_at_once_are_counted_one_by_one(user, server, radius):
+def test_several_guesses_at_once_are_counted_one_by_one(
+    user: MakePhone, server: Server, radius: FreeRadius
+) -> None:
     """Three are asked about, the right one among them or not; the others are to come again."""
     address = next(ADDRESSES)
     phones = [user(address=address) for _ in range(6)]
@@ -188,10 +194,10 @@ def test_several_guesses_at_once_are_counted_one_by_one(user, server, radius):
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.41.0.1"])
 @pytest.mark.parametrize("qop", ["auth", "auth-int", ""])
-def test_both_dialects_and_every_qop(user, address, qop):
+def test_both_dialects_and_every_qop(user: MakePhone, address: str, qop: str) -> None:
     phone = user(address=address)
     challenge = phone.request("MESSAGE", "sip:nobody@example.com").challenges[0]
-    how = {"answering": challenge, "qop": qop or "auth", "body": b"h\xe9llo\x00"}
+    how: dict[str, Any] = {"answering": challenge, "qop": qop or "auth", "body": b"h\xe9llo\x00"}
     expected = 404 if qop else 403  # neither is left out unpunished, where one is offered
     if not qop:
         how["answering"] = challenge._replace(qop=())
@@ -204,12 +210,12 @@ def test_both_dialects_and_every_qop(user, address, qop):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.41.0.1"])
-def test_user_name_with_a_quote_is_sent_as_it_was_meant(phone, address):
+def test_user_name_with_a_quote_is_sent_as_it_was_meant(phone: MakePhone, address: str) -> None:
     bob = phone('b"ob', "secret of bob", local_user="b%22ob", expires=0, address=address)
     assert bob.register().status == 200
 
 
-def test_values_that_radius_cannot_carry_are_400(user, server):
+def test_values_that_radius_cannot_carry_are_400(user: MakePhone, server: Server) -> None:
     phone = user()
     answer = phone.register(digest_uri=f"sip:{'x' * 250}")
     assert answer.status == 400
@@ -219,13 +225,13 @@ def test_values_that_radius_cannot_carry_are_400(user, server):
 # Who speaks for whom
 
 
-def test_user_speaks_for_the_address_of_record_of_that_name_only(phone):
+def test_user_speaks_for_the_address_of_record_of_that_name_only(phone: MakePhone) -> None:
     assert phone("1001", "secret of 1001", local_user="1002").register().status == 403
     name = "1003@example.com"
     assert phone(name, f"secret of {name}", local_user="1003").register().status == 200
 
 
-def test_user_info_says_who_else_a_user_is(phone, server):
+def test_user_info_says_who_else_a_user_is(phone: MakePhone, server: Server) -> None:
     server.add_user("1002", "not asked for", local_user="reception")
     other = phone("1002", "secret of 1002", local_user="reception", expires=0)
     assert wait_for(lambda: other.register().status == 200)
@@ -236,11 +242,11 @@ def test_user_info_says_who_else_a_user_is(phone, server):
     assert wait_for(lambda: user_registers(phone))
 
 
-def user_registers(phone):
+def user_registers(phone: MakePhone) -> bool:
     return phone("1002", "secret of 1002", expires=0).register().status == 200
 
 
-def test_peer_server_speaks_for_everybody(phone):
+def test_peer_server_speaks_for_everybody(phone: MakePhone) -> None:
     trunk = phone("trunk", "secret of trunk", local_user="anybody", address="127.47.0.1")
     assert trunk.authenticate("MESSAGE", "sip:nobody@example.com").status == 404
 
@@ -248,7 +254,9 @@ def test_peer_server_speaks_for_everybody(phone):
 # Servers that do not answer, or cannot be trusted
 
 
-def test_wrong_shared_secret_is_503_and_said(user, server, radius):
+def test_wrong_shared_secret_is_503_and_said(
+    user: MakePhone, server: Server, radius: FreeRadius
+) -> None:
     phone = user(address="127.42.0.1")
     answer = phone.register()
     assert (answer.status, answer.header("retry-after")) == (503, "5")
@@ -263,7 +271,9 @@ def test_wrong_shared_secret_is_503_and_said(user, server, radius):
         ({"secret": "guessed"}, "a reply not signed with our shared secret"),
     ],
 )
-def test_accept_that_may_be_forged_is_refused(user, server, how, said):
+def test_accept_that_may_be_forged_is_refused(
+    user: MakePhone, server: Server, how: dict[str, Any], said: str
+) -> None:
     with Peer(port=PORTS["unsigned"]) as peer:
         phone = user(address="127.43.0.1")
         asks(phone)
@@ -273,7 +283,7 @@ def test_accept_that_may_be_forged_is_refused(user, server, how, said):
         assert said in unavailable(server, phone)
 
 
-def test_reply_that_is_signed_by_hand_is_as_good_as_freeradius_s(user):
+def test_reply_that_is_signed_by_hand_is_as_good_as_freeradius_s(user: MakePhone) -> None:
     """So the test above refuses what it means to."""
     with Peer(port=PORTS["unsigned"]) as peer:
         phone = user(address="127.43.0.1")
@@ -283,7 +293,7 @@ def test_reply_that_is_signed_by_hand_is_as_good_as_freeradius_s(user):
         assert phone.response(phone.last_branch).status == 200
 
 
-def test_reject_that_freeradius_holds_back_is_waited_for(user, tmp_path):
+def test_reject_that_freeradius_holds_back_is_waited_for(user: MakePhone, tmp_path: Path) -> None:
     with FreeRadius(
         tmp_path / "radius", KNOWN, port=PORTS["slow"], secret=SECRET, reject_delay=1
     ) as radius:
@@ -293,7 +303,9 @@ def test_reject_that_freeradius_holds_back_is_waited_for(user, tmp_path):
         assert radius.verdicts("1001") == ["incorrect", "OK"]
 
 
-def test_second_server_takes_over_and_the_first_is_left_alone(user, server, silent, tmp_path):
+def test_second_server_takes_over_and_the_first_is_left_alone(
+    user: MakePhone, server: Server, silent: socket.socket, tmp_path: Path
+) -> None:
     with FreeRadius(tmp_path / "radius", KNOWN, port=PORTS["second"], secret=SECRET):
         phone = user(address="127.45.0.1")
         began = time.monotonic()
@@ -304,7 +316,9 @@ def test_second_server_takes_over_and_the_first_is_left_alone(user, server, sile
         assert not drain(silent)
 
 
-def test_server_that_is_gone_is_503_until_it_is_back(user, server, tmp_path):
+def test_server_that_is_gone_is_503_until_it_is_back(
+    user: MakePhone, server: Server, tmp_path: Path
+) -> None:
     phone = user(address="127.46.0.1")
     radius = FreeRadius(tmp_path / "radius", KNOWN, port=PORTS["restarted"], secret=SECRET)
     with radius:
@@ -321,7 +335,9 @@ def test_server_that_is_gone_is_503_until_it_is_back(user, server, tmp_path):
 # Requests that wait
 
 
-def test_retransmissions_while_it_waits_ask_once_and_are_answered_once(user, radius):
+def test_retransmissions_while_it_waits_ask_once_and_are_answered_once(
+    user: MakePhone, radius: FreeRadius
+) -> None:
     phone = user()
     before = len(radius.verdicts("1001"))
     radius.pause()
@@ -339,7 +355,7 @@ def test_retransmissions_while_it_waits_ask_once_and_are_answered_once(user, rad
     assert len(radius.verdicts("1001")) == before + 1
 
 
-def cancel(phone):
+def cancel(phone: Phone) -> None:
     """Send the CANCEL of the last INVITE."""
     head = phone.last_sent.split(b"\r\n\r\n")[0].decode().split("\r\n")
     kept = ("Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq")
@@ -347,7 +363,9 @@ def cancel(phone):
     phone.send("\r\n".join([*lines, "", ""]).replace("INVITE", "CANCEL").encode())
 
 
-def test_caller_who_gives_up_while_it_waits_is_not_put_through(user, radius):
+def test_caller_who_gives_up_while_it_waits_is_not_put_through(
+    user: MakePhone, radius: FreeRadius
+) -> None:
     caller, callee = user(), user("1002", expires=60)
     assert callee.register().status == 200
     challenge = caller.request("INVITE", "sip:1002@example.com")
@@ -365,7 +383,7 @@ def test_caller_who_gives_up_while_it_waits_is_not_put_through(user, radius):
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_call_is_put_through_and_completes(user, transport):
+def test_call_is_put_through_and_completes(user: MakePhone, transport: str) -> None:
     caller = user(transport=transport)
     callee = user("1002", transport=transport, expires=60)
     assert callee.register().status == 200
@@ -383,7 +401,9 @@ def test_call_is_put_through_and_completes(user, transport):
     assert caller.response().status == 200
 
 
-def test_others_are_served_while_200_requests_wait(user, phone, server, silent):
+def test_others_are_served_while_200_requests_wait(
+    user: MakePhone, phone: MakePhone, server: Server, silent: socket.socket
+) -> None:
     waiting = [user(f"u{number}", address=f"127.44.0.{number + 1}") for number in range(200)]
     drain(silent)
     asked: list[bytes] = []
@@ -407,7 +427,9 @@ def test_others_are_served_while_200_requests_wait(user, phone, server, silent):
     assert {(answer.status, answer.header("retry-after")) for answer in answers} == {(503, "5")}
 
 
-def test_process_that_is_stuck_holds_up_nobody_and_loses_no_answer(start_server, radius):
+def test_process_that_is_stuck_holds_up_nobody_and_loses_no_answer(
+    start_server: StartServer, radius: FreeRadius
+) -> None:
     """Questions fill the pipe; from then on requests get 503 at once."""
     local = "127.48.0.1"
     server = start_server(CONFIG)
@@ -432,7 +454,7 @@ def test_process_that_is_stuck_holds_up_nobody_and_loses_no_answer(start_server,
         assert phone.register().status == 200
 
 
-def fill(phone):
+def fill(phone: Phone) -> int:
     """Send requests until one is answered, which is when the pipe is full; return its status."""
     to = ("MESSAGE", "sip:nobody@example.com")
     challenge = phone.request(*to)
@@ -446,7 +468,7 @@ def fill(phone):
     raise AssertionError("the pipe does not fill")
 
 
-def rest(phone):
+def rest(phone: Phone) -> Iterator[int]:
     """Yield the statuses of what is answered in the end."""
     try:
         while True:
@@ -455,7 +477,9 @@ def rest(phone):
         return
 
 
-def test_hung_up_connection_does_no_harm(user, silent, server):
+def test_hung_up_connection_does_no_harm(
+    user: MakePhone, silent: socket.socket, server: Server
+) -> None:
     phone = user(address="127.44.0.1", transport="tcp")
     asks(phone)
     phone.close()
@@ -466,8 +490,8 @@ def test_hung_up_connection_does_no_harm(user, silent, server):
 
 
 def test_timers_of_transactions_hold_for_what_follows_and_not_for_the_wait(
-    start_server, silent, radius, tmp_path
-):
+    start_server: StartServer, silent: socket.socket, radius: FreeRadius, tmp_path: Path
+) -> None:
     """A next hop is given up after 0.3 s here, a RADIUS server after 0.8 s."""
     cfg = tmp_path / "kamailio.cfg"
     text = (REPOSITORY / "kamailio.cfg").read_text()
@@ -487,7 +511,9 @@ def test_timers_of_transactions_hold_for_what_follows_and_not_for_the_wait(
         assert time.monotonic() - began < 4  # as shipped, it is five
 
 
-def test_reload_changes_servers_and_loses_no_request(start_server, silent, radius):
+def test_reload_changes_servers_and_loses_no_request(
+    start_server: StartServer, silent: socket.socket, radius: FreeRadius
+) -> None:
     slow = group(0, "Phones", [PORTS["silent"]], "timeout: 1s", "tries: 1")
     server = start_server(f"realm: example.com\nip_groups:\n{slow}")
     with Phone(server, "1001", "secret of 1001") as first:
@@ -527,8 +553,8 @@ route[ON] {
 
 
 def test_existing_deployment_works_with_the_lines_that_are_printed_for_it(
-    start_server, radius, tmp_path
-):
+    start_server: StartServer, radius: FreeRadius, tmp_path: Path
+) -> None:
     cfg = tmp_path / "kamailio.cfg"
     ours = snippet(tmp_path, REPOSITORY / "kemi" / "sbcauth_kemi.py", radius_route="ON")
     ours = re.sub("#!define .*", "", ours)  # `sbcauth run` does this
@@ -541,7 +567,9 @@ def test_existing_deployment_works_with_the_lines_that_are_printed_for_it(
         assert phone.register(password="wrong").status == 401
 
 
-def test_deployment_without_the_process_says_so(start_server, radius, tmp_path):
+def test_deployment_without_the_process_says_so(
+    start_server: StartServer, radius: FreeRadius, tmp_path: Path
+) -> None:
     """Without the two lines of rtimer nobody would ever answer."""
     cfg = tmp_path / "kamailio.cfg"
     text = (REPOSITORY / "kamailio.cfg").read_text()
@@ -553,7 +581,9 @@ def test_deployment_without_the_process_says_so(start_server, radius, tmp_path):
         assert "there is no process that asks" in unavailable(server, phone)
 
 
-def test_reload_hands_a_local_ip_group_over_to_radius(start_server, radius):
+def test_reload_hands_a_local_ip_group_over_to_radius(
+    start_server: StartServer, radius: FreeRadius
+) -> None:
     """No restart is needed: the process is always there."""
     by_radius = group(0, "Phones", [PORTS["main"]])
     local = by_radius.partition("    server_auth_mode")[0]
@@ -567,7 +597,9 @@ def test_reload_hands_a_local_ip_group_over_to_radius(start_server, radius):
         assert wait_for(lambda: phone.register(password="secret of 1001").status == 200)
 
 
-def test_configuration_of_the_documentation_works(start_server, tmp_path):
+def test_configuration_of_the_documentation_works(
+    start_server: StartServer, tmp_path: Path
+) -> None:
     """The side of FreeRADIUS is that of the documentation in every test here."""
     with FreeRadius(tmp_path / "radius", KNOWN, secret=SECRET) as radius:
         config = DOCS.split("```yaml\n")[1].split("```")[0]
@@ -581,7 +613,9 @@ def test_configuration_of_the_documentation_works(start_server, tmp_path):
             assert phone.register().status == 200
 
 
-def test_next_server_gets_what_the_first_one_got(start_server, radius):
+def test_next_server_gets_what_the_first_one_got(
+    start_server: StartServer, radius: FreeRadius
+) -> None:
     """What was changed in a request is changed for all servers that it is tried at."""
     hops = [("127.50.0.2", free_port()), ("127.50.0.3", free_port())]
     config = f"""
@@ -617,8 +651,8 @@ ip_groups:
 
 
 def test_carrier_that_challenges_us_is_answered_after_radius_has_let_the_caller_in(
-    start_server, radius
-):
+    start_server: StartServer, radius: FreeRadius
+) -> None:
     """Both sides of one call: RADIUS judges the phone, and we prove ourselves to the carrier."""
     port = free_port()
     config = f"""
@@ -661,7 +695,7 @@ ip_groups:
 # Secrets, and what is told
 
 
-def test_shared_secret_is_nowhere_to_be_seen(user, server):
+def test_shared_secret_is_nowhere_to_be_seen(user: MakePhone, server: Server) -> None:
     assert user(address="127.42.0.1").register().status == 503
     assert user().register().status == 200
     assert SECRET not in server.log()
@@ -671,7 +705,7 @@ def test_shared_secret_is_nowhere_to_be_seen(user, server):
         assert SECRET not in Path(f"/proc/{pid}/cmdline").read_text()
 
 
-def test_explain_says_who_would_be_asked(user, server, tmp_path):
+def test_explain_says_who_would_be_asked(user: MakePhone, server: Server, tmp_path: Path) -> None:
     phone = user()
     challenge = phone.request("REGISTER")
     raw = phone.build("REGISTER", answering=challenge)
@@ -682,14 +716,14 @@ def test_explain_says_who_would_be_asked(user, server, tmp_path):
     assert "it waits for the verdict of the external server" in told
 
 
-def test_process_is_idle_while_nobody_asks(server):
+def test_process_is_idle_while_nobody_asks(server: Server) -> None:
     """What it costs where no IP Group uses RADIUS."""
     before = cpu(server)
     time.sleep(1)
     assert cpu(server) - before < 0.1
 
 
-def cpu(server):
+def cpu(server: Server) -> float:
     """Return the CPU time of all processes, in seconds."""
     found = 0
     for pid in server.processes():

@@ -4,10 +4,11 @@ import json
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
-from kamailio import free_port, wait_for
-from real_programs import succeeds
+from kamailio import Server, free_port, wait_for
+from real_programs import Process, succeeds
 
 WORKERS = 4
 CONFIG = """
@@ -26,7 +27,9 @@ USERS = {"1001": "secret1001", "1002": "secret1002"}
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_all_registrations_succeed_under_load(sipp, server, transport):
+def test_all_registrations_succeed_under_load(
+    sipp: Callable[..., Process], server: Server, transport: str
+) -> None:
     calls = 1000
     users = [(f"load{number}", "everybody", "sharedsecret") for number in range(calls)]
     before = server.log_size()
@@ -35,7 +38,7 @@ def test_all_registrations_succeed_under_load(sipp, server, transport):
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_sipp_calls_sipp(sipp, transport):
+def test_sipp_calls_sipp(sipp: Callable[..., Process], transport: str) -> None:
     port = free_port()
     callee = [("1002", "1002", "secret1002")]
     succeeds(sipp("register", callee, port=port))
@@ -45,7 +48,7 @@ def test_sipp_calls_sipp(sipp, transport):
     succeeds(answering)
 
 
-def test_many_calls_at_the_same_time(sipp):
+def test_many_calls_at_the_same_time(sipp: Callable[..., Process]) -> None:
     port, calls = free_port(), 100
     callee = [("1002", "1002", "secret1002")]
     succeeds(sipp("register", callee, port=port))
@@ -58,7 +61,7 @@ def test_many_calls_at_the_same_time(sipp):
 @pytest.mark.parametrize(
     ("user", "password", "content"), [("1001", "secret1001", True), ("guessed", "wrong", False)]
 )
-def test_sipsak_registers(server, user, password, content):
+def test_sipsak_registers(server: Server, user: str, password: str, content: bool) -> None:
     done = subprocess.run(
         ["sipsak", "-H", "127.0.0.1", "-U", "-i", "-s", f"sip:{user}@127.0.0.1:{server.port}",
          "-u", user, "-a", password, "-x", "60", "-vv"],
@@ -70,25 +73,27 @@ def test_sipsak_registers(server, user, password, content):
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_baresip_registers(baresip, transport):
+def test_baresip_registers(baresip: Callable[..., Callable[[], str]], transport: str) -> None:
     log = baresip("1001", "secret1001", transport=transport)
     assert wait_for(lambda: "200 OK" in log()), log()
 
 
-def test_baresip_with_a_wrong_password_is_refused(baresip, server):
+def test_baresip_with_a_wrong_password_is_refused(
+    baresip: Callable[..., Callable[[], str]], server: Server
+) -> None:
     before = server.log_size()
     log = baresip("stranger", "wrong")
     assert wait_for(lambda: "reason=unknown-user" in server.log(before)), log()
     assert "200 OK" not in log()
 
 
-def outcomes(server):
+def outcomes(server: Server) -> Counter[str]:
     """Return what was decided up to now, by reason; lines of the log may be torn on Debian 13."""
     found = json.loads(server.administer("status", "--json"))["outcomes"]
     return Counter({each["reason"]: each["times"] for each in found})
 
 
-def test_baresip_calls_baresip(baresip, server):
+def test_baresip_calls_baresip(baresip: Callable[..., Callable[[], str]], server: Server) -> None:
     before = outcomes(server)
     callee = baresip("1002", "secret1002", more=";answermode=auto")
     assert wait_for(lambda: "200 OK" in callee()), callee()

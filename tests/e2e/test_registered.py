@@ -4,7 +4,8 @@ import json
 import time
 from contextlib import ExitStack
 
-from kamailio import Server, wait_for
+import pytest
+from kamailio import Server, StartServer, wait_for
 from phone import Phone
 
 CONFIG = """\
@@ -56,7 +57,9 @@ def test_registration_is_dropped(server: Server) -> None:
     assert "1003 is not registered" in done.stderr
 
 
-def test_many_are_read_from_the_file_that_they_are_written_to(start_server, monkeypatch) -> None:
+def test_many_are_read_from_the_file_that_they_are_written_to(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = start_server(CONFIG)
     server.administer(
         "user", "import", "/dev/stdin", stdin="username,password\n" + "".join(

@@ -3,9 +3,10 @@
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from kamailio import wait_for
+from kamailio import Server, StartServer, wait_for
 from phone import Phone
 
 CONFIG = """\
@@ -22,16 +23,16 @@ WITHIN = 1.0
 
 
 @pytest.fixture
-def server(start_server):
+def server(start_server: StartServer) -> Server:
     server = start_server(CONFIG, workers=4)
     server.add_user("1001", "secret")
     return server
 
 
-def realms(server):
+def realms(server: Server) -> set[str]:
     """Return the realms of challenges to 16 sockets at once: all workers are asked."""
 
-    def realm(_):
+    def realm(_: int) -> str:
         with Phone(server) as phone:
             return phone.request("REGISTER").challenges[0].realm
 
@@ -39,13 +40,13 @@ def realms(server):
         return set(pool.map(realm, range(16)))
 
 
-def change(server, old, new):
+def change(server: Server, old: str, new: str) -> None:
     text = server.config_file.read_text()
     assert old in text
     server.config_file.write_text(text.replace(old, new))
 
 
-def test_changed_file_is_loaded_by_every_worker_and_not_before(server):
+def test_changed_file_is_loaded_by_every_worker_and_not_before(server: Server) -> None:
     processes = server.processes()
     change(server, "realm: example.com", "realm: other.example")
     assert realms(server) == {"example.com"}
@@ -55,7 +56,7 @@ def test_changed_file_is_loaded_by_every_worker_and_not_before(server):
     assert processes <= server.processes()
 
 
-def test_new_ip_group_comes_into_force(server):
+def test_new_ip_group_comes_into_force(server: Server) -> None:
     with Phone(server, address="127.9.0.1") as stranger:
         assert stranger.request("REGISTER").status == 403
         change(server, "127.0.0.0/16", "127.0.0.0/8")
@@ -63,7 +64,7 @@ def test_new_ip_group_comes_into_force(server):
         assert wait_for(lambda: stranger.request("REGISTER").status == 401)
 
 
-def test_bad_file_is_named_and_changes_nothing(server):
+def test_bad_file_is_named_and_changes_nothing(server: Server) -> None:
     change(server, "realm: example.com", "relm: other.example")
     refused = server.sbcauth("reload")
     assert refused.returncode == 1
@@ -73,7 +74,7 @@ def test_bad_file_is_named_and_changes_nothing(server):
         assert phone.register().status == 200
 
 
-def test_nonce_counts_and_lockouts_outlive_a_reload(server):
+def test_nonce_counts_and_lockouts_outlive_a_reload(server: Server) -> None:
     with (
         Phone(server, expires=0) as phone,
         Phone(server, address="127.0.0.2", expires=0) as other,
@@ -91,7 +92,7 @@ def test_nonce_counts_and_lockouts_outlive_a_reload(server):
         assert (again.status, again.challenges[0].stale) == (401, True)
 
 
-def test_reload_says_what_changes(server):
+def test_reload_says_what_changes(server: Server) -> None:
     change(server, "[REGISTER]", "[REGISTER, INVITE]")
     first, *rest = server.administer("reload").splitlines()
     assert re.fullmatch(r".*sbcauth\.yaml: 1 IP Group, version [0-9a-f]{8}", first)
@@ -104,7 +105,7 @@ def test_reload_says_what_changes(server):
     assert server.administer("reload").splitlines() == [first, "nothing changes", "in force"]
 
 
-def test_reload_of_a_server_that_is_elsewhere_is_a_refusal(server, tmp_path):
-    refused = server.sbcauth("reload", "--socket", tmp_path / "rpc.sock")
+def test_reload_of_a_server_that_is_elsewhere_is_a_refusal(server: Server, tmp_path: Path) -> None:
+    refused = server.sbcauth("reload", "--socket", str(tmp_path / "rpc.sock"))
     assert refused.returncode == 1
     assert "no server answers on" in refused.stderr

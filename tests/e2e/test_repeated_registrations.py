@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from kamailio import Server, free_port
-from phone import Phone
+from kamailio import Server, StartServer, free_port
+from phone import MakePhone, Phone
 
 from sbcauth.monitoring.rpc import Rpc, RpcError
 
@@ -30,7 +30,7 @@ USERS = {"1001": "secret"}
 
 
 @pytest.fixture
-def known(server, phone):
+def known(server: Server, phone: MakePhone) -> Phone:
     """A phone that has succeeded before, with no registration left."""
     with Phone(server, expires=0) as before:
         assert before.register().status == 200
@@ -40,7 +40,7 @@ def known(server, phone):
 
 
 @pytest.fixture
-def known_over_tcp(known, phone):
+def known_over_tcp(known: Phone, phone: MakePhone) -> Phone:
     """Another phone of the user's, that has a connection."""
     known.close()
     return phone(transport="tcp")
@@ -65,23 +65,25 @@ def without_expires(text: str) -> str:
     return re.sub(r"expires=\d+", "expires", text)
 
 
-def test_known_phone_registers_without_a_transaction(server, known):
+def test_known_phone_registers_without_a_transaction(server: Server, known: Phone) -> None:
     kept = ask(server, "tm.stats")["total"]
     assert known.register().status == 200
     assert ask(server, "tm.stats")["total"] == kept
 
 
-def test_known_phone_registers_without_a_transaction_over_ipv6_too(server, phone):
-    phone = phone(address="::1", home=SIX)
-    assert phone.register().status == 200
+def test_known_phone_registers_without_a_transaction_over_ipv6_too(
+    server: Server, phone: MakePhone
+) -> None:
+    desk = phone(address="::1", home=SIX)
+    assert desk.register().status == 200
     kept = ask(server, "tm.stats")["total"]
-    accepted = phone.register()
+    accepted = desk.register()
     assert accepted.status == 200
-    assert phone.resend().status == 200
+    assert desk.resend().status == 200
     assert ask(server, "tm.stats")["total"] == kept
 
 
-def test_same_registration_again_is_answered_again(server, known):
+def test_same_registration_again_is_answered_again(server: Server, known: Phone) -> None:
     accepted = known.register()
     assert accepted.status == 200
     for again in (known.resend() for _ in range(8)):
@@ -94,8 +96,8 @@ def test_same_registration_again_is_answered_again(server, known):
 
 
 def test_same_registration_again_from_behind_a_translator_is_answered_to_where_it_came(
-    server, known
-):
+    server: Server, known: Phone
+) -> None:
     challenge = known.request("REGISTER")
     raw = known.build("REGISTER", answering=challenge)
     raw = raw.replace(f"SIP/2.0/UDP {known.host}".encode(), b"SIP/2.0/UDP 192.0.2.7:5060;rport")
@@ -110,7 +112,9 @@ def test_same_registration_again_from_behind_a_translator_is_answered_to_where_i
 @pytest.mark.parametrize(
     ("contact", "status"), [("<sip:thief@127.0.0.9>", 200), ("*", 401)], ids=["another", "all"]
 )
-def test_same_credentials_again_change_no_contact(server, known, contact, status):
+def test_same_credentials_again_change_no_contact(
+    server: Server, known: Phone, contact: str, status: int
+) -> None:
     """Whoever sends them from the phone's address gets to know what is registered, at most."""
     assert known.register().status == 200
     raw = known.last_sent.replace(known.contact.encode(), contact.encode())
@@ -123,8 +127,8 @@ def test_same_credentials_again_change_no_contact(server, known, contact, status
 @pytest.mark.parametrize("contact", [b"m:sip:9.9.9.9", b"m:*"], ids=["another", "all"])
 @pytest.mark.parametrize("size", [65500, 65533, 65535])
 def test_same_credentials_in_a_request_too_long_to_be_changed_change_no_contact(
-    server, known_over_tcp, contact, size
-):
+    server: Server, known_over_tcp: Phone, contact: bytes, size: int
+) -> None:
     phone = known_over_tcp
     assert phone.register().status == 200
     raw = phone.last_sent.replace(f"Contact: {phone.contact}".encode(), contact)
@@ -144,7 +148,9 @@ def test_same_credentials_in_a_request_too_long_to_be_changed_change_no_contact(
 @pytest.mark.parametrize(
     ("old", "new"), [(rb"CSeq: \d+", b"CSeq: 99"), (rb"Call-ID: ", b"Call-ID: x")]
 )
-def test_same_credentials_in_another_registration_are_a_replay(server, known, old, new):
+def test_same_credentials_in_another_registration_are_a_replay(
+    server: Server, known: Phone, old: bytes, new: bytes
+) -> None:
     assert known.register().status == 200
     before = contacts(server)
     known.send(re.sub(old, new, known.last_sent, count=1))
@@ -154,7 +160,9 @@ def test_same_credentials_in_another_registration_are_a_replay(server, known, ol
 
 
 @pytest.mark.parametrize("how", ["Expires", "Contact"])
-def test_same_deregistration_again_is_absorbed_by_its_transaction(server, known, how):
+def test_same_deregistration_again_is_absorbed_by_its_transaction(
+    server: Server, known: Phone, how: str
+) -> None:
     assert known.register().status == 200
     raw = known.build("REGISTER", answering=known.request("REGISTER"))
     contact = known.contact.encode()
@@ -172,7 +180,7 @@ def test_same_deregistration_again_is_absorbed_by_its_transaction(server, known,
     assert answers == [answers[0]] * 5
 
 
-def test_first_registration_of_a_phone_is_answered_again(start_server):
+def test_first_registration_of_a_phone_is_answered_again(start_server: StartServer) -> None:
     server = start_server(CONFIG, workers=4)
     server.add_user("1001", "secret")
     with Phone(server) as phone:
@@ -186,14 +194,16 @@ def test_first_registration_of_a_phone_is_answered_again(start_server):
         assert server.reasons(phone.call_id) == ["challenged", "accepted"]
 
 
-def test_user_with_a_name_in_utf_8_registers_each_time(start_server):
+def test_user_with_a_name_in_utf_8_registers_each_time(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     server.add_user("1003", "secret", local_user="caf\u00e9")
     with Phone(server, "1003", local_user="caf\u00e9") as phone:
         assert [phone.register().status for _ in range(3)] == [200] * 3
 
 
-def test_repeat_that_cannot_be_told_from_a_replay_is_not_refused_where_replays_are(start_server):
+def test_repeat_that_cannot_be_told_from_a_replay_is_not_refused_where_replays_are(
+    start_server: StartServer,
+) -> None:
     server = start_server(CONFIG.replace("realm:", "reject_invalid_nonce: true\nrealm:", 1))
     server.add_user("1001", "secret")
     with Phone(server, expires=0) as phone:

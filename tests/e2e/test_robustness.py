@@ -1,9 +1,13 @@
 """Whatever bytes arrive, there is a correct answer and no worker is lost (SPEC 3, step 9)."""
 
 import random
+from collections.abc import Callable, Iterator
 
 import pytest
 import sip
+from kamailio import Server
+from phone import MakeEndpoint, MakePhone, Phone
+from sip import Response
 
 CONFIG = """
 realm: example.com
@@ -20,19 +24,19 @@ ip_groups:
 
 
 @pytest.fixture
-def phone(phone):
+def phone(phone: MakePhone) -> Phone:
     return phone(expires=0)
 
 
 @pytest.fixture
-def field(phone):
+def field(phone: Phone) -> str:
     """The header field that gets a REGISTER in, once."""
     challenge = phone.request("REGISTER").challenges[0]
     return sip.answer(challenge, "REGISTER", phone.registrar, "1001", "secret")
 
 
 @pytest.fixture(autouse=True)
-def still_well(server, phone):
+def still_well(server: Server, phone: Phone) -> Iterator[None]:
     """After each test all processes are there, and right credentials get in."""
     processes = server.processes()
     yield
@@ -40,7 +44,7 @@ def still_well(server, phone):
     assert phone.register().status == 200
 
 
-def send(phone, raw):
+def send(phone: Phone, raw: bytes) -> Response:
     """Send these bytes in place of the request that they were made from; return the answer."""
     phone.send(raw)
     return phone.response(phone.last_branch)
@@ -51,14 +55,18 @@ NO_UTF_8 = [b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"ca
 
 @pytest.mark.parametrize("junk", NO_UTF_8)
 @pytest.mark.parametrize("place", ["username", "realm", "nonce", "uri", "cnonce"])
-def test_bytes_that_are_not_utf_8_in_credentials_are_answered(phone, field, place, junk):
+def test_bytes_that_are_not_utf_8_in_credentials_are_answered(
+    phone: Phone, field: str, place: str, junk: bytes
+) -> None:
     raw = phone.build("REGISTER", headers=[field])
     raw = raw.replace(b" " + place.encode() + b'="', b" " + place.encode() + b'="' + junk)
     assert send(phone, raw).status in (400, 401, 403)
 
 
 @pytest.mark.parametrize("junk", NO_UTF_8)
-def test_right_credentials_with_a_user_name_that_is_not_utf_8_are_hashed_as_sent(phone, junk):
+def test_right_credentials_with_a_user_name_that_is_not_utf_8_are_hashed_as_sent(
+    phone: Phone, junk: bytes
+) -> None:
     """The response is over bytes: the user is unknown, but nothing breaks."""
     name = junk.decode("utf-8", "surrogateescape")
     assert phone.register(username=name).status == 401
@@ -66,7 +74,9 @@ def test_right_credentials_with_a_user_name_that_is_not_utf_8_are_hashed_as_sent
 
 @pytest.mark.parametrize("junk", NO_UTF_8)
 @pytest.mark.parametrize("header", ["Call-ID: ", "From: <sip:", "To: <sip:", "User-Agent: x"])
-def test_bytes_that_are_not_utf_8_elsewhere_do_no_harm(phone, field, header, junk):
+def test_bytes_that_are_not_utf_8_elsewhere_do_no_harm(
+    phone: Phone, field: str, header: str, junk: bytes
+) -> None:
     raw = phone.build("REGISTER", headers=[field, "User-Agent: x"])
     assert send(phone, raw.replace(header.encode(), header.encode() + junk)).status in (
         200,
@@ -77,19 +87,19 @@ def test_bytes_that_are_not_utf_8_elsewhere_do_no_harm(phone, field, header, jun
 
 
 @pytest.mark.parametrize("junk", NO_UTF_8)
-def test_method_that_is_not_utf_8_is_answered(phone, junk):
+def test_method_that_is_not_utf_8_is_answered(phone: Phone, junk: bytes) -> None:
     raw = phone.build("OPTIONS").replace(b"OPTIONS", b"OPT" + junk + b"IONS")
     assert send(phone, raw).status < 500
 
 
 @pytest.mark.parametrize("junk", NO_UTF_8)
-def test_request_uri_that_is_not_utf_8_is_answered(phone, junk):
+def test_request_uri_that_is_not_utf_8_is_answered(phone: Phone, junk: bytes) -> None:
     uri = f"sip:{junk.decode('utf-8', 'surrogateescape')}@example.com"
     assert phone.authenticate("MESSAGE", uri).status in (400, 404)
 
 
 @pytest.mark.parametrize("place", ["username", "realm", "nonce", "uri", "response", "cnonce"])
-def test_nul_in_credentials_is_answered(phone, field, place):
+def test_nul_in_credentials_is_answered(phone: Phone, field: str, place: str) -> None:
     raw = phone.build("REGISTER", headers=[field])
     raw = raw.replace(place.encode() + b'="', place.encode() + b'="\x00')
     assert send(phone, raw).status in (400, 401, 403)
@@ -107,7 +117,9 @@ def test_nul_in_credentials_is_answered(phone, field, place):
     ],
 )
 @pytest.mark.parametrize("place", ["username", "realm", "nonce", "opaque"])
-def test_line_breaks_reach_neither_the_reply_nor_the_log(phone, server, field, place, injected):
+def test_line_breaks_reach_neither_the_reply_nor_the_log(
+    phone: Phone, server: Server, field: str, place: str, injected: str
+) -> None:
     before = server.log_size()
     text = f'{field}, opaque="x"'.replace(f'{place}="', f'{place}="{injected}')
     phone.send(phone.build("REGISTER", headers=[text]))
@@ -120,7 +132,9 @@ def test_line_breaks_reach_neither_the_reply_nor_the_log(phone, server, field, p
 
 @pytest.mark.parametrize("length", [100, 1000, 4000, 30_000])
 @pytest.mark.parametrize("place", ["username", "realm", "nonce", "uri", "response", "cnonce"])
-def test_overlong_values_are_answered_and_cut_in_the_log(phone, server, field, place, length):
+def test_overlong_values_are_answered_and_cut_in_the_log(
+    phone: Phone, server: Server, field: str, place: str, length: int
+) -> None:
     before = server.log_size()
     text = field.replace(f'{place}="', f'{place}="' + "a" * length)
     phone.send(phone.build("REGISTER", headers=[text]))
@@ -129,7 +143,7 @@ def test_overlong_values_are_answered_and_cut_in_the_log(phone, server, field, p
 
 
 @pytest.mark.parametrize("header", ["From: <sip:", "To: <sip:", "Call-ID: "])
-def test_overlong_names_are_cut_in_the_log(phone, server, header):
+def test_overlong_names_are_cut_in_the_log(phone: Phone, server: Server, header: str) -> None:
     before = server.log_size()
     raw = phone.build("REGISTER").replace(header.encode(), header.encode() + b"b" * 1000)
     assert send(phone, raw).status in (400, 401)
@@ -137,17 +151,19 @@ def test_overlong_names_are_cut_in_the_log(phone, server, header):
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 20, 300])
-def test_many_authorization_headers_are_answered(phone, field, count):
+def test_many_authorization_headers_are_answered(phone: Phone, field: str, count: int) -> None:
     others = ['Authorization: Digest username="x", realm="other", nonce="", uri="", response="0"']
     assert phone.request("REGISTER", headers=others * count + [field]).status in (200, 401)
 
 
 @pytest.mark.parametrize("empty", ["Authorization:", "Authorization: ", "Authorization: Digest"])
-def test_empty_authorization_before_the_right_one_does_not_hide_it(phone, field, empty):
+def test_empty_authorization_before_the_right_one_does_not_hide_it(
+    phone: Phone, field: str, empty: str
+) -> None:
     assert phone.request("REGISTER", headers=[empty, field]).status == 200
 
 
-def test_folded_header_field_is_read_as_one_line(phone, field):
+def test_folded_header_field_is_read_as_one_line(phone: Phone, field: str) -> None:
     folded = field.replace(", ", ",\r\n  ")
     assert phone.request("REGISTER", headers=[folded]).status == 200
 
@@ -167,15 +183,17 @@ def test_folded_header_field_is_read_as_one_line(phone, field):
         ),
     ],
 )  # fmt: skip
-def test_every_legal_spelling_gets_in(phone, field, spelled):
+def test_every_legal_spelling_gets_in(
+    phone: Phone, field: str, spelled: Callable[[str], str]
+) -> None:
     assert phone.request("REGISTER", headers=[spelled(field)]).status == 200
 
 
-def test_method_that_nobody_knows_is_answered(phone):
+def test_method_that_nobody_knows_is_answered(phone: Phone) -> None:
     assert phone.request("FROBNICATE").status == 403
 
 
-def test_random_credentials_are_always_answered(phone, field):
+def test_random_credentials_are_always_answered(phone: Phone, field: str) -> None:
     """Bytes of right credentials are changed, dropped and doubled; the seed is fixed."""
     chance = random.Random(7616)  # noqa: S311 - the same bytes in every run
     name, _, value = field.partition(": ")
@@ -205,10 +223,10 @@ def test_random_credentials_are_always_answered(phone, field):
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-def test_what_is_no_sip_does_no_harm(phone, raw):
+def test_what_is_no_sip_does_no_harm(phone: Phone, raw: bytes) -> None:
     phone.send(raw)
 
 
-def test_junk_over_tcp_does_no_harm(endpoint):
+def test_junk_over_tcp_does_no_harm(endpoint: MakeEndpoint) -> None:
     for raw in (b"\x00" * 5000, b"REGISTER sip:x SIP/2.0\r\nContent-Length: 999999999\r\n\r\n"):
         endpoint("127.0.0.1", "tcp").send(raw)

@@ -5,6 +5,7 @@ import time
 from contextlib import closing
 
 import pytest
+from kamailio import StartServer
 from phone import Phone
 
 from sbcauth.digest.response import Algorithm, ha1
@@ -34,7 +35,9 @@ _CHANGE = """
         ),
     ],
 )
-def test_unsealed_value_lets_nobody_in_and_is_named(start_server, statements, said):
+def test_unsealed_value_lets_nobody_in_and_is_named(
+    start_server: StartServer, statements: list[str], said: str
+) -> None:
     server = start_server(CONFIG)
     server.add_user("1001", "secret")
     known = ha1(Algorithm.MD5, "1001", "example.com", "of-the-attacker")

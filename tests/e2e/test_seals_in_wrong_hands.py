@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from dialogs import Call
-from kamailio import wait_for
+from kamailio import Server, wait_for
 from memory import entries, rpc, shared
-from phone import Endpoint
+from phone import Endpoint, MakeEndpoint, MakePhone
 
 CONFIG = """
 realm: example.com
@@ -24,7 +24,7 @@ MOST_BYES = 10
 
 
 @pytest.fixture
-def call(phone) -> Iterator[Call]:
+def call(phone: MakePhone) -> Iterator[Call]:
     caller, callee = phone("1001", "secret of 1001"), phone("1002", "secret of 1002")
     assert callee.register().status == 200
     yield Call.between(caller, callee, "sip:1002@example.com")
@@ -38,7 +38,9 @@ def again(raw: bytes, number: int) -> bytes:
     return re.sub(rb"CSeq: \d+", b"CSeq: %d" % (1000 + number), raw, count=1)
 
 
-def test_invites_that_are_challenged_leave_no_memory(server, call, endpoint):
+def test_invites_that_are_challenged_leave_no_memory(
+    server: Server, call: Call, endpoint: MakeEndpoint
+) -> None:
     stranger: Endpoint = endpoint(ELSEWHERE)
     invite = call.caller.build("INVITE")
     stranger.send(again(invite, 0))
@@ -53,7 +55,9 @@ def test_invites_that_are_challenged_leave_no_memory(server, call, endpoint):
     assert shared(server) - before < 64
 
 
-def test_ack_to_a_challenge_that_has_no_transaction_ends_here(call, endpoint):
+def test_ack_to_a_challenge_that_has_no_transaction_ends_here(
+    call: Call, endpoint: MakeEndpoint
+) -> None:
     stranger = endpoint(ELSEWHERE)
     invite, ack = call.caller.build("INVITE"), call.caller.build("ACK")
     stranger.send(again(invite, 1))
@@ -62,7 +66,7 @@ def test_ack_to_a_challenge_that_has_no_transaction_ends_here(call, endpoint):
     assert call.callee.phone.hears_nothing()
 
 
-def test_byes_by_seals_alone_are_few(server, call, endpoint):
+def test_byes_by_seals_alone_are_few(server: Server, call: Call, endpoint: MakeEndpoint) -> None:
     stranger = endpoint(ELSEWHERE)
     bye = call.caller.build("BYE")
     created = rpc(server).call("tm.stats")["created"]
@@ -73,7 +77,9 @@ def test_byes_by_seals_alone_are_few(server, call, endpoint):
     assert rpc(server).call("tm.stats")["created"] - created <= 2 * MOST_BYES
 
 
-def test_late_2xx_reaches_no_other_connection(server, phone, endpoint):
+def test_late_2xx_reaches_no_other_connection(
+    server: Server, phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
     caller = phone("1001", "secret of 1001", transport="tcp")
     callee = phone("1002", "secret of 1002")
     assert callee.register().status == 200

@@ -2,9 +2,12 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 
 import pytest
-from real_programs import succeeds
+from kamailio import Server
+from phone import MakePhone
+from real_programs import Process, succeeds
 
 SIPP = subprocess.run(["sipp", "-v"], capture_output=True, text=True, check=False).stdout
 ALGORITHM = "SHA-256" if "SHA256" in SIPP else "MD5"
@@ -28,7 +31,9 @@ def test_sipp_is_of_a_version_that_we_know() -> None:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_sipp_registers(sipp, server, phone, transport: str) -> None:
+def test_sipp_registers(
+    sipp: Callable[..., Process], server: Server, phone: MakePhone, transport: str
+) -> None:
     (challenge,) = phone("1001", "secret").request("REGISTER").challenges
     assert challenge.algorithm == ALGORITHM
     before = server.log_size()

@@ -4,12 +4,13 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from kamailio import free_port, wait_for
-from phone import Phone
+from kamailio import Server, StartServer, free_port, wait_for
+from phone import MakePhone, Phone
 
 CONFIG = """
 realm: example.com
@@ -32,10 +33,10 @@ USERS = {"1001": "sunshine", "1002": "secret1002", "1003": "sunshine"}
 
 
 @pytest.fixture
-def attack(server, tmp_path):
+def attack(server: Server, tmp_path: Path) -> Callable[..., str]:
     """Run one of the programs on the server, from 127.0.0.1; return what it says."""
 
-    def run(program, *arguments, on=server):
+    def run(program: str, *arguments: str, on: Server = server) -> str:
         name = Path(sys.executable).with_name(f"sipvicious_{program}")
         where = ("-P", str(free_port()), "-p", str(on.port), "127.0.0.1")
         done = subprocess.run(
@@ -55,11 +56,11 @@ def attack(server, tmp_path):
 
 
 @pytest.fixture
-def registering(phone):
+def registering(phone: MakePhone) -> Iterator[None]:
     """1001 registers over and over for as long as the test runs, and must get in each time."""
     over = threading.Event()
 
-    def register(victim):
+    def register(victim: Phone) -> list[int]:
         statuses = []
         while not over.wait(0.1):
             statuses.append(victim.register().status)
@@ -73,12 +74,12 @@ def registering(phone):
     assert set(statuses.result()) == {200}
 
 
-def found(output):
+def found(output: str) -> dict[str, str]:
     """Return the rows of the table that a program ends with."""
     return dict(re.findall(r"\|\s*(\S+)\s*\|\s*(\S+)\s*\|", output)[1:])
 
 
-def test_svmap_sees_a_sip_server_and_no_more(server, attack):
+def test_svmap_sees_a_sip_server_and_no_more(server: Server, attack: Callable[..., str]) -> None:
     output = attack("svmap")
     assert f"127.0.0.1:{server.port}" in output
     assert not re.search(r"(?i)kamailio|python|5\.[0-9]|6\.[0-9]", output)
@@ -86,12 +87,14 @@ def test_svmap_sees_a_sip_server_and_no_more(server, attack):
 
 @pytest.mark.usefixtures("registering")
 @pytest.mark.parametrize("method", ["REGISTER", "INVITE", "OPTIONS"])
-def test_svwar_finds_no_extension(attack, method):
+def test_svwar_finds_no_extension(attack: Callable[..., str], method: str) -> None:
     output = attack("svwar", "-m", method, "-e", "1000-1009", "--force")
     assert "found nothing" in output, output
 
 
-def test_svwar_finds_extensions_where_nobody_must_authenticate(start_server, attack):
+def test_svwar_finds_extensions_where_nobody_must_authenticate(
+    start_server: StartServer, attack: Callable[..., str]
+) -> None:
     """So that the test above tells something."""
     server = start_server(OPEN)
     with Phone(server, "1005") as open_phone:
@@ -103,14 +106,16 @@ def test_svwar_finds_extensions_where_nobody_must_authenticate(start_server, att
         assert list(found(output.result())) == ["1005"], output.result()
 
 
-def crack(attack, tmp_path, passwords, user):
+def crack(attack: Callable[..., str], tmp_path: Path, passwords: Iterable[str], user: str) -> str:
     words = tmp_path / "words"
     words.write_text("\n".join([*passwords, ""]))
     return attack("svcrack", "-u", user, "-d", str(words))
 
 
 @pytest.mark.usefixtures("registering")
-def test_svcrack_finds_no_password_beyond_the_limit(attack, tmp_path, server):
+def test_svcrack_finds_no_password_beyond_the_limit(
+    attack: Callable[..., str], tmp_path: Path, server: Server
+) -> None:
     before = server.log_size()
     passwords = [*(f"guess{number}" for number in range(20)), "sunshine"]
     output = crack(attack, tmp_path, passwords, "1001")
@@ -118,14 +123,16 @@ def test_svcrack_finds_no_password_beyond_the_limit(attack, tmp_path, server):
     assert wait_for(lambda: "reason=locked-out" in server.log(before))
 
 
-def test_svcrack_finds_a_password_that_is_its_second_guess(attack, tmp_path, server):
+def test_svcrack_finds_a_password_that_is_its_second_guess(
+    attack: Callable[..., str], tmp_path: Path, server: Server
+) -> None:
     """So that the test above tells something. (Its Contact leads to the server, and is refused.)"""
     before = server.log_size()
     crack(attack, tmp_path, ["guess", "sunshine"], "1003")
     assert wait_for(lambda: "reason=accepted" in server.log(before))
 
 
-def test_ping_of_a_stranger_tells_nothing_of_who_is_registered(phone):
+def test_ping_of_a_stranger_tells_nothing_of_who_is_registered(phone: MakePhone) -> None:
     """OPTIONS is not on the list: the server answers it itself, and the same for every name."""
     registered, stranger = phone("1002", "secret1002"), phone("stranger")
     assert registered.register().status == 200

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from itertools import cycle, islice
+from pathlib import Path
 
 import pytest
 from kamailio import Server
@@ -53,7 +54,7 @@ def paced(line: Line, starts: Iterator[Start]) -> list[float]:
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path: Path) -> Iterator[Server]:
     fill_user_info(tmp_path / "sbcauth.db", USERS)
     with Server(tmp_path, CONFIG) as server:
         yield server
@@ -64,7 +65,7 @@ def shared_but_nonce_counts(server: Server) -> float:
     return shared(server) - entries(server)["nonce_counts"] * NONCE_COUNT
 
 
-def test_every_registration_succeeds_and_memory_stays_where_it_is(server):
+def test_every_registration_succeeds_and_memory_stays_where_it_is(server: Server) -> None:
     before = server.log_size()
     steady_at = 2 * NONCE_DURATION if SECONDS > 4 * NONCE_DURATION else SECONDS // 2
     step = max(1, SECONDS // 10)

@@ -6,8 +6,8 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
-from kamailio import SBCAUTH, Server, wait_for
-from phone import Phone
+from kamailio import SBCAUTH, Server, StartServer, wait_for
+from phone import MakePhone, Phone
 from repository import REPOSITORY
 
 from sbcauth.monitoring.rpc import Rpc
@@ -54,7 +54,7 @@ def outcomes(server: Server) -> dict[tuple[str, str], int]:
     }
 
 
-def test_outcomes_are_counted_by_ip_group_and_reason(server, phone) -> None:
+def test_outcomes_are_counted_by_ip_group_and_reason(server: Server, phone: MakePhone) -> None:
     for _ in range(10):
         assert phone("1001").register().status == 200
     assert phone("1001", "wrong").register().status == 401
@@ -69,7 +69,7 @@ def test_outcomes_are_counted_by_ip_group_and_reason(server, phone) -> None:
     }
 
 
-def test_status_says_what_runs(server) -> None:
+def test_status_says_what_runs(server: Server) -> None:
     assert EXPECTED.match(server.administer("status"))
     found = json.loads(server.administer("status", "--json"))
     assert found["workers"] == 8  # four for UDP, four for TCP
@@ -78,7 +78,7 @@ def test_status_says_what_runs(server) -> None:
     assert found["failed_attempts"] == 1, "one wrong answer is one"
 
 
-def test_metrics_are_in_prometheus_text_format(server) -> None:
+def test_metrics_are_in_prometheus_text_format(server: Server) -> None:
     lines = server.administer("status", "--prometheus").splitlines()
     assert 'sbcauth_outcomes_total{ip_group="A \\"quoted\\" name",reason="pass-through"} 1' in lines
     sample = re.compile(r'(sbcauth_\w+)(\{\w+="(?:[^"\\]|\\.)*"(,\w+="(?:[^"\\]|\\.)*")*\})? \d+')
@@ -90,7 +90,7 @@ def test_metrics_are_in_prometheus_text_format(server) -> None:
     assert all(f"| `{name}` |" in documented for name in names)
 
 
-def test_status_can_be_watched(server) -> None:
+def test_status_can_be_watched(server: Server) -> None:
     watching = subprocess.Popen(
         [SBCAUTH, "--config", server.config_file, "status", "--watch"],
         stdout=subprocess.PIPE,
@@ -107,7 +107,7 @@ def test_status_can_be_watched(server) -> None:
     assert "Phones\taccepted\t10\t0.0" in seen
 
 
-def test_status_is_loud_about_a_group_in_shadow(start_server) -> None:
+def test_status_is_loud_about_a_group_in_shadow(start_server: StartServer) -> None:
     config = with_groups(range(2)).replace(
         "type: user", "type: user\n    shadow: true\n    route_to: PBX", 1
     )
@@ -120,7 +120,7 @@ def test_status_is_loud_about_a_group_in_shadow(start_server) -> None:
     assert "IN SHADOW, NOBODY IS REFUSED: Group 000\n" in said
 
 
-def test_outcomes_of_a_hundred_ip_groups_are_all_there(start_server) -> None:
+def test_outcomes_of_a_hundred_ip_groups_are_all_there(start_server: StartServer) -> None:
     many = start_server(with_groups(range(100)), workers=2)
     with ExitStack() as stack:
         phones = [
@@ -135,7 +135,9 @@ def test_outcomes_of_a_hundred_ip_groups_are_all_there(start_server) -> None:
     assert outcomes(many) == expected
 
 
-def test_outcomes_of_an_ip_group_that_was_removed_are_still_there(start_server) -> None:
+def test_outcomes_of_an_ip_group_that_was_removed_are_still_there(
+    start_server: StartServer,
+) -> None:
     server = start_server(with_groups(range(2)))
     with Phone(server, "1001", address="127.0.1.1") as phone:
         phone.request("REGISTER")
@@ -146,7 +148,7 @@ def test_outcomes_of_an_ip_group_that_was_removed_are_still_there(start_server) 
     assert outcomes(server)["Group 001", "challenged"] >= 1
 
 
-def test_counts_go_on_where_numbers_of_32_bits_end(start_server) -> None:
+def test_counts_go_on_where_numbers_of_32_bits_end(start_server: StartServer) -> None:
     server = start_server(with_groups(range(1)))
     rpc = Rpc(server.folder / "run" / "rpc.sock")
     with Phone(server, "1001", address="127.0.1.0") as phone:

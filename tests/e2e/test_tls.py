@@ -1,8 +1,10 @@
 """Digest over TLS: kamailio.cfg's WITH_TLS, with a certificate made for the test."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
-from kamailio import free_port, wait_for
+from kamailio import StartServer, free_port, wait_for
 from phone import Phone
 
 CONFIG = """
@@ -19,7 +21,9 @@ ip_groups:
 """
 
 
-def test_phones_register_over_tls_with_every_algorithm(start_server, tls_config):
+def test_phones_register_over_tls_with_every_algorithm(
+    start_server: StartServer, tls_config: Path
+) -> None:
     port = free_port()
     server = start_server(
         CONFIG, listen=[f"tls:127.0.0.1:{port}"], options=["--tls-config", str(tls_config)]
@@ -33,7 +37,9 @@ def test_phones_register_over_tls_with_every_algorithm(start_server, tls_config)
         assert phone.request("REGISTER").status == 403
 
 
-def test_baresip_registers_over_tls(start_server, tls_config, baresip):
+def test_baresip_registers_over_tls(
+    start_server: StartServer, tls_config: Path, baresip: Callable[..., Callable[[], str]]
+) -> None:
     port = free_port()
     server = start_server(
         CONFIG.replace("[SHA-512-256, SHA-256, MD5]", "MD5"),

@@ -6,10 +6,12 @@ response.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kamailio import wait_for
+from kamailio import Server, wait_for
+from phone import MakeEndpoint, MakePhone
 
 ERRORS_MEANT = ("",)  # what is sent is no SIP
 CONFIG = """
@@ -83,7 +85,7 @@ ANSWERS = {
 
 
 @pytest.fixture(autouse=True)
-def still_well(server, phone):
+def still_well(server: Server, phone: MakePhone) -> Iterator[None]:
     """After each message all processes are there, and right credentials get in."""
     processes = server.processes()
     yield
@@ -91,13 +93,13 @@ def still_well(server, phone):
     assert phone(expires=0).register().status == 200
 
 
-def test_every_message_is_there():
+def test_every_message_is_there() -> None:
     assert len(ANSWERS) == 49
     assert {path.stem for path in MESSAGES.iterdir()} == set(ANSWERS)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_over_udp_it_gets_its_answer(endpoint, name):
+def test_over_udp_it_gets_its_answer(endpoint: MakeEndpoint, name: str) -> None:
     with endpoint() as sender:
         sender.send((MESSAGES / f"{name}.dat").read_bytes())
         if ANSWERS[name] is None:
@@ -106,7 +108,7 @@ def test_over_udp_it_gets_its_answer(endpoint, name):
             assert sender.response().status == ANSWERS[name]
 
 
-def test_over_tcp_all_are_borne(endpoint):
+def test_over_tcp_all_are_borne(endpoint: MakeEndpoint) -> None:
     """A stream is answered where the message says how long it is (RFC 3261, 20.14)."""
     for name, answer in ANSWERS.items():
         raw = (MESSAGES / f"{name}.dat").read_bytes()
@@ -117,7 +119,9 @@ def test_over_tcp_all_are_borne(endpoint):
                 assert sender.response().status == 401, name
 
 
-def test_response_to_nothing_that_was_asked_is_relayed_to_nobody(server, endpoint):
+def test_response_to_nothing_that_was_asked_is_relayed_to_nobody(
+    server: Server, endpoint: MakeEndpoint
+) -> None:
     """Else anybody could have this server send what he likes to whom he likes."""
     sender, victim = endpoint(), endpoint(address="127.0.0.9")
     sender.send(
@@ -129,7 +133,9 @@ def test_response_to_nothing_that_was_asked_is_relayed_to_nobody(server, endpoin
     assert victim.hears_nothing(0.3)
 
 
-def test_refusal_by_the_first_checks_reaches_a_sender_behind_an_address_translator(endpoint):
+def test_refusal_by_the_first_checks_reaches_a_sender_behind_an_address_translator(
+    endpoint: MakeEndpoint,
+) -> None:
     """Its Via names an address that is not its own, and asks for no `rport`."""
     with endpoint() as sender:
         raw = (MESSAGES / "zeromf.dat").read_bytes()
@@ -139,7 +145,9 @@ def test_refusal_by_the_first_checks_reaches_a_sender_behind_an_address_translat
         assert "received=127.0.0.1" in reply.header("via")
 
 
-def test_what_is_no_sip_is_named_by_its_source_and_not_copied(server, endpoint):
+def test_what_is_no_sip_is_named_by_its_source_and_not_copied(
+    server: Server, endpoint: MakeEndpoint
+) -> None:
     before = server.log_size()
     with endpoint() as sender:
         sender.send(b"\x00REGISTER " + b"copied" * 100 + b"\r\ndecision=accept\r\n\r\n")

@@ -1,7 +1,8 @@
 """A trunk without an address of its own calls, is called within the call, and hangs up."""
 
 import pytest
-from phone import Dialog
+from kamailio import Server
+from phone import Dialog, MakePhone, Phone, Request
 
 CONFIG = """
 realm: example.com
@@ -25,19 +26,19 @@ USERS = {"1001": "secret"}
 
 
 @pytest.fixture
-def carrier(phone):
+def carrier(phone: MakePhone) -> Phone:
     """A peer at an address that nobody configured."""
     return phone("carrier", "secret of the carrier", local_user="0301234", address="127.66.0.1")
 
 
 @pytest.fixture
-def callee(phone):
+def callee(phone: MakePhone) -> Phone:
     called = phone()
     assert called.register().status == 200
     return called
 
 
-def call(carrier, callee):
+def call(carrier: Phone, callee: Phone) -> tuple[Dialog, Request]:
     challenge = carrier.request("INVITE", "sip:1001@example.com")
     assert challenge.status == 401
     carrier.send(carrier.build("INVITE", "sip:1001@example.com", answering=challenge))
@@ -52,7 +53,9 @@ def call(carrier, callee):
     return dialog, invite
 
 
-def test_whole_call_of_a_trunk_that_is_known_by_its_name(server, carrier, callee):
+def test_whole_call_of_a_trunk_that_is_known_by_its_name(
+    server: Server, carrier: Phone, callee: Phone
+) -> None:
     dialog, _ = call(carrier, callee)
     assert server.outcomes(carrier.call_id)[-1]["ip_group"] == "Carrier"
     dialog.send("INVITE")
@@ -66,7 +69,9 @@ def test_whole_call_of_a_trunk_that_is_known_by_its_name(server, carrier, callee
     assert carrier.response().status == 200
 
 
-def test_callee_hangs_up_and_the_trunk_hears_it_where_it_called_from(carrier, callee):
+def test_callee_hangs_up_and_the_trunk_hears_it_where_it_called_from(
+    carrier: Phone, callee: Phone
+) -> None:
     _, invite = call(carrier, callee)
     theirs = Dialog.joined_by(callee, invite)
     theirs.send("BYE")
@@ -74,7 +79,9 @@ def test_callee_hangs_up_and_the_trunk_hears_it_where_it_called_from(carrier, ca
     assert callee.response().status == 200
 
 
-def test_stranger_learns_no_name_and_nothing_else_is_answered(phone, server):
+def test_stranger_learns_no_name_and_nothing_else_is_answered(
+    phone: MakePhone, server: Server
+) -> None:
     answers = []
     for name in ("carrier", "nobody"):
         guess = phone(name, "wrong", address="127.66.0.2")

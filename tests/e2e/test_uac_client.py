@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from kamailio import Server, free_port, wait_for
-from phone import Dialog, Phone
+from phone import Dialog, MakePhone, Phone
 from uac_kamailio import UacKamailio
 
 CONFIG = """
@@ -47,7 +47,7 @@ def test_uac_registers_though_it_reads_the_first_challenge_only(
     assert wait_for(is_registered), pbx.log()
 
 
-def test_uac_calls_where_a_rule_offers_it_one_challenge(caller: Phone, phone) -> None:
+def test_uac_calls_where_a_rule_offers_it_one_challenge(caller: Phone, phone: MakePhone) -> None:
     callee = phone("1002", address="127.0.0.2")
     assert callee.register().status == 200
     caller.send(caller.build("INVITE", "sip:1002@example.com", headers=["User-Agent: PBX 1.2"]))

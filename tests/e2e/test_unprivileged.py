@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import kamailio
@@ -25,7 +26,7 @@ ip_groups:
 
 
 @pytest.fixture
-def place():
+def place() -> Iterator[Path]:
     """Yield a folder that every user gets to, as none does to what is in root's home."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
@@ -33,7 +34,7 @@ def place():
 
 
 @pytest.fixture
-def checkout(place, monkeypatch):
+def checkout(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Run a copy of the checkout, at a place that every user gets to."""
     copy = place / "checkout"
     for name in ("sbcauth", "kemi", ".venv/lib"):
@@ -53,7 +54,9 @@ def checkout(place, monkeypatch):
     return copy
 
 
-def test_server_runs_as_a_user_without_rights_and_its_files_are_its_own(place, checkout):
+def test_server_runs_as_a_user_without_rights_and_its_files_are_its_own(
+    place: Path, checkout: Path
+) -> None:
     assert os.getuid() == 0, "only root can become another user: run the tests as root"
     folder = place / "service"
     folder.mkdir()

@@ -10,9 +10,9 @@ from secrets import token_hex
 
 import pytest
 import sip
-from kamailio import free_port
+from kamailio import Server, StartServer, free_port
 from peer import PeerKamailio
-from phone import Dialog, Endpoint, Phone
+from phone import Dialog, Endpoint, MakeEndpoint, MakePhone, Phone
 from repository import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "user-authenticates.md").read_text("utf-8")
@@ -80,7 +80,9 @@ def call(caller: Phone, callee: Phone) -> tuple[Dialog, Dialog]:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_phone_registers_again_and_deregisters(user, server, transport):
+def test_phone_registers_again_and_deregisters(
+    user: Callable[..., Phone], server: Server, transport: str
+) -> None:
     phone = user("1001", transport=transport)
     assert phone.register().status == 200
     again = phone.register()
@@ -90,7 +92,9 @@ def test_phone_registers_again_and_deregisters(user, server, transport):
     assert (gone.status, gone.all("contact")) == (200, [])
 
 
-def test_wrong_password_is_refused_by_the_registrar_and_counted_by_nobody_here(user, server):
+def test_wrong_password_is_refused_by_the_registrar_and_counted_by_nobody_here(
+    user: Callable[..., Phone], server: Server
+) -> None:
     phone = user("1001")
     for _ in range(5):
         challenge = phone.request("REGISTER")
@@ -102,7 +106,9 @@ def test_wrong_password_is_refused_by_the_registrar_and_counted_by_nobody_here(u
 
 @pytest.mark.parametrize("caller", ["udp", "tcp"])
 @pytest.mark.parametrize("callee", ["udp", "tcp"])
-def test_phones_call_each_other_via_the_registrar(user, caller, callee):
+def test_phones_call_each_other_via_the_registrar(
+    user: Callable[..., Phone], caller: str, callee: str
+) -> None:
     one, two = user("1001", transport=caller), user("1002", transport=callee)
     assert one.register().status == two.register().status == 200
     ours, theirs = call(one, two)
@@ -114,7 +120,7 @@ def test_phones_call_each_other_via_the_registrar(user, caller, callee):
     assert one.response().status == 200
 
 
-def test_many_phones_are_each_reached_by_every_worker(user):
+def test_many_phones_are_each_reached_by_every_worker(user: Callable[..., Phone]) -> None:
     one = user("1001")
     two = [user("1002") for _ in range(5)]
     assert one.register().status == 200
@@ -132,7 +138,9 @@ def test_many_phones_are_each_reached_by_every_worker(user):
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_phone_behind_an_address_translator_is_called(user, transport, monkeypatch):
+def test_phone_behind_an_address_translator_is_called(
+    user: Callable[..., Phone], transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = user("1001"), user("1002", transport=transport)
     hidden = f"<sip:1002@10.1.2.3:5062;transport={transport}>"
     monkeypatch.setattr(
@@ -187,10 +195,12 @@ def socket_of(path: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def test_everything_but_a_proxys_own_header_fields_passes_byte_for_byte(phone, elsewhere):
-    phone = phone(address="127.34.0.1")
+def test_everything_but_a_proxys_own_header_fields_passes_byte_for_byte(
+    phone: MakePhone, elsewhere: Endpoint
+) -> None:
+    desk = phone(address="127.34.0.1")
     branch = f"z9hG4bK{token_hex(8)}"
-    via = f"Via: SIP/2.0/UDP {phone.host};branch={branch};rport"
+    via = f"Via: SIP/2.0/UDP {desk.host};branch={branch};rport"
     lines = [
         "REGISTER sip:ExAmple.com SIP/2.0",
         "user-agent:  odd\tphone/1.0",
@@ -202,14 +212,14 @@ def test_everything_but_a_proxys_own_header_fields_passes_byte_for_byte(phone, e
         "t: <sip:1001@ExAmple.com>",
         f"i: {token_hex(8)}@Phone",
         "cseq:   7   REGISTER",
-        f'm: <sip:1001@{phone.host};ob>;q=0.5;+sip.instance="<urn:uuid:1>"',
+        f'm: <sip:1001@{desk.host};ob>;q=0.5;+sip.instance="<urn:uuid:1>"',
         'Authorization: Digest username="1001", realm="another", nonce="n", uri="x", response="y"',
         "Expires: 0060",
         "Supported: path, gruu",
         "Max-Forwards: 17",
         "l: 0",
     ]
-    phone.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    desk.send("\r\n".join([*lines, "", ""]).encode("latin-1"))
     raw = elsewhere.receive()
     ours = ("Via: SIP/2.0/UDP 127.0.0.1", "Path: ", "Via: SIP/2.0/UDP 127.34", "Max-Forwards: 16")
     arrived = raw.decode("latin-1").split("\r\n")
@@ -233,43 +243,49 @@ def test_everything_but_a_proxys_own_header_fields_passes_byte_for_byte(phone, e
         "l: 0",
     ]
     elsewhere.send("\r\n".join(["SIP/2.0 401 Prove  It", vias, *answer, "", ""]).encode())
-    back = phone.receive().decode().split("\r\n")
+    back = desk.receive().decode().split("\r\n")
     assert back[0] == "SIP/2.0 401 Prove  It"
     assert [line for line in back[1:] if not line.startswith("Via")] == [*answer, "", ""]
 
 
 @pytest.mark.parametrize("method", ["MESSAGE", "INVITE", "NOTIFY", "OPTIONS"])
-def test_request_that_comes_along_the_path_reaches_the_phone(phone, elsewhere, method):
-    phone = phone(address="127.34.0.1")
-    elsewhere.send(along(path_of(phone, elsewhere), elsewhere, method))
-    request = phone.incoming(method)
+def test_request_that_comes_along_the_path_reaches_the_phone(
+    phone: MakePhone, elsewhere: Endpoint, method: str
+) -> None:
+    desk = phone(address="127.34.0.1")
+    elsewhere.send(along(path_of(desk, elsewhere), elsewhere, method))
+    request = desk.incoming(method)
     assert not request.all("route")
-    phone.reply(request, 486)
+    desk.reply(request, 486)
     assert elsewhere.response().status == 486
 
 
-def test_phone_is_reached_from_the_socket_that_it_registered_at(phone, elsewhere):
-    phone = phone(address="127.34.0.1")
+def test_phone_is_reached_from_the_socket_that_it_registered_at(
+    phone: MakePhone, elsewhere: Endpoint
+) -> None:
+    desk = phone(address="127.34.0.1")
     second = ("127.0.0.2", int(LISTEN[0].rpartition(":")[2]))
-    phone.send(phone.build("REGISTER"), second)
+    desk.send(desk.build("REGISTER"), second)
     register = elsewhere.incoming("REGISTER")
     elsewhere.reply(register, 200)
-    phone.response(phone.last_branch)
+    desk.response(desk.last_branch)
     path = register.header("path")
     elsewhere.send(along(path, elsewhere), socket_of(path))
-    request = phone.incoming("MESSAGE")
+    request = desk.incoming("MESSAGE")
     assert request.sender == second
-    phone.reply(request, 200)
+    desk.reply(request, 200)
     assert elsewhere.response().status == 200
 
 
-def test_proxies_between_us_and_the_phone_stay_on_the_route(phone, elsewhere):
-    phone = phone(address="127.34.0.1")
-    path = path_of(phone, elsewhere)
+def test_proxies_between_us_and_the_phone_stay_on_the_route(
+    phone: MakePhone, elsewhere: Endpoint
+) -> None:
+    desk = phone(address="127.34.0.1")
+    path = path_of(desk, elsewhere)
     elsewhere.send(along(f"{path}, <sip:edge.example;lr>", elsewhere))
-    request = phone.incoming("MESSAGE")
+    request = desk.incoming("MESSAGE")
     assert request.all("route") == ["<sip:edge.example;lr>"]
-    phone.reply(request, 200)
+    desk.reply(request, 200)
 
 
 def changed(name: str, value: str) -> Callable[[str], str]:
@@ -290,19 +306,23 @@ def changed(name: str, value: str) -> Callable[[str], str]:
         lambda path: path.replace("sip:127", "sip:sip:127"),
     ],
 )
-def test_path_that_we_did_not_sign_leads_nowhere(phone, elsewhere, endpoint, forge):
-    phone, target = phone(address="127.34.0.1"), endpoint("127.34.0.1", port=4444)
-    elsewhere.send(along(forge(path_of(phone, elsewhere)), elsewhere))
+def test_path_that_we_did_not_sign_leads_nowhere(
+    phone: MakePhone, elsewhere: Endpoint, endpoint: MakeEndpoint, forge: Callable[[str], str]
+) -> None:
+    desk, target = phone(address="127.34.0.1"), endpoint("127.34.0.1", port=4444)
+    elsewhere.send(along(forge(path_of(desk, elsewhere)), elsewhere))
     assert elsewhere.response().status in (400, 404)
-    assert phone.hears_nothing(0.2)
+    assert desk.hears_nothing(0.2)
     assert target.hears_nothing(0.1)
 
 
 @pytest.mark.parametrize("address", ["127.31.0.9", "127.34.0.9", "127.35.0.9"])
-def test_path_of_ours_is_good_for_no_stranger(phone, elsewhere, endpoint, address):
+def test_path_of_ours_is_good_for_no_stranger(
+    phone: MakePhone, elsewhere: Endpoint, endpoint: MakeEndpoint, address: str
+) -> None:
     """Neither for phones, nor for a source that is of no IP Group."""
-    phone, stranger = phone(address="127.34.0.1"), endpoint(address)
-    path = path_of(phone, elsewhere)
+    desk, stranger = phone(address="127.34.0.1"), endpoint(address)
+    path = path_of(desk, elsewhere)
     stranger.send(along(path, stranger))
     if address.startswith("127.35"):
         assert stranger.response().status == 403
@@ -313,20 +333,22 @@ def test_path_of_ours_is_good_for_no_stranger(phone, elsewhere, endpoint, addres
         assert stranger.response().status == 404
     else:
         assert stranger.response().status == 407  # by the registrar
-    assert phone.hears_nothing(0.2)
+    assert desk.hears_nothing(0.2)
 
 
-def test_path_that_was_signed_for_another_server_group_leads_nowhere(phone, endpoint, elsewhere):
+def test_path_that_was_signed_for_another_server_group_leads_nowhere(
+    phone: MakePhone, endpoint: MakeEndpoint, elsewhere: Endpoint
+) -> None:
     """The registrar's Path is no good for the IP Group Other."""
-    phone = phone(address="127.34.0.1")
-    path = path_of(phone, elsewhere)
+    desk = phone(address="127.34.0.1")
+    path = path_of(desk, elsewhere)
     spy = endpoint(REGISTRAR[0])
     spy.send(along(path, spy))  # from the registrar's address: its IP Group
     assert spy.response().status == 404
-    assert phone.hears_nothing(0.2)
+    assert desk.hears_nothing(0.2)
 
 
-def test_path_stays_good_over_a_restart(start_server):
+def test_path_stays_good_over_a_restart(start_server: StartServer) -> None:
     server = start_server(CONFIG)
     with (
         Phone(server, address="127.34.0.1") as phone,
@@ -340,15 +362,19 @@ def test_path_stays_good_over_a_restart(start_server):
         assert registrar.response().status == 200
 
 
-def test_phone_whose_connection_is_gone_cannot_be_called(phone, elsewhere):
-    phone = phone(address="127.34.0.1", transport="tcp")
-    path = path_of(phone, elsewhere)
-    phone.close()
+def test_phone_whose_connection_is_gone_cannot_be_called(
+    phone: MakePhone, elsewhere: Endpoint
+) -> None:
+    desk = phone(address="127.34.0.1", transport="tcp")
+    path = path_of(desk, elsewhere)
+    desk.close()
     elsewhere.send(along(path, elsewhere))
     assert elsewhere.response().status >= 400
 
 
-def test_phones_in_shadow_register_as_ever_and_the_log_tells_which_would_fail(phone, server):
+def test_phones_in_shadow_register_as_ever_and_the_log_tells_which_would_fail(
+    phone: MakePhone, server: Server
+) -> None:
     server.add_user("1001", "secret-of-1001", ip_group="Moving")
     server.add_user("1002", "another password", ip_group="Moving")
 

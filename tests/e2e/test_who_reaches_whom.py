@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import sip
-from kamailio import free_port
-from phone import Endpoint, Phone, Request
+from kamailio import Server, free_port
+from phone import Endpoint, MakeEndpoint, MakePhone, Phone, Request
 
 TRUNK, PEER = ("127.61.0.1", free_port()), ("127.62.0.1", free_port())
 EDGE = "127.63.0.1"
@@ -55,17 +55,17 @@ ANYBODY = "sip:anonymous@anonymous.invalid"
 
 
 @pytest.fixture
-def a1(phone):
+def a1(phone: MakePhone) -> Phone:
     return phone("a1", realm="a.example")
 
 
 @pytest.fixture
-def c1(phone):
+def c1(phone: MakePhone) -> Phone:
     return phone("c1", realm="c.example", address="127.2.0.1")
 
 
 @pytest.fixture
-def trunk(endpoint):
+def trunk(endpoint: MakeEndpoint) -> Endpoint:
     return endpoint(TRUNK[0], port=TRUNK[1])
 
 
@@ -84,7 +84,9 @@ def call(caller: Phone, uri: str, callee: Endpoint, **how: Any) -> Request:
 # -- realms
 
 
-def test_realm_is_reached_where_it_says_so_and_no_other(phone, a1, c1):
+def test_realm_is_reached_where_it_says_so_and_no_other(
+    phone: MakePhone, a1: Phone, c1: Phone
+) -> None:
     b1 = phone("b1", realm="b.example", address="127.1.0.1")
     assert a1.register().status == b1.register().status == c1.register().status == 200
     call(a1, b1.uri, b1)
@@ -93,7 +95,9 @@ def test_realm_is_reached_where_it_says_so_and_no_other(phone, a1, c1):
     assert a1.hears_nothing(0.1)
 
 
-def test_trunk_reaches_the_users_who_are_routed_to_it_alone(phone, a1, c1, trunk):
+def test_trunk_reaches_the_users_who_are_routed_to_it_alone(
+    phone: MakePhone, a1: Phone, c1: Phone, trunk: Endpoint
+) -> None:
     assert a1.register().status == c1.register().status == 200
 
     def sent_to(uri: str) -> None:
@@ -111,7 +115,9 @@ def test_trunk_reaches_the_users_who_are_routed_to_it_alone(phone, a1, c1, trunk
     assert c1.hears_nothing(0.1)
 
 
-def test_contact_that_is_called_is_reached_and_no_other_phone_of_the_user(phone, a1):
+def test_contact_that_is_called_is_reached_and_no_other_phone_of_the_user(
+    phone: MakePhone, a1: Phone
+) -> None:
     desks = [phone("a3", realm="a.example", local_user="a3") for _ in range(2)]
     odd = phone("a3", realm="a.example")
     for each in desks:
@@ -135,7 +141,7 @@ def test_contact_that_is_called_is_reached_and_no_other_phone_of_the_user(phone,
 # -- limits of registrations
 
 
-def test_no_more_users_than_may_register(phone):
+def test_no_more_users_than_may_register(phone: MakePhone) -> None:
     b1, b2, b3 = (phone(f"b{n}", realm="b.example", address="127.1.0.2") for n in (1, 2, 3))
     assert b1.register().status == b2.register().status == 200
     assert b1.register().status == 200
@@ -148,7 +154,7 @@ def test_no_more_users_than_may_register(phone):
         each.register()
 
 
-def test_third_contact_takes_the_place_of_the_first_where_two_may_be(phone):
+def test_third_contact_takes_the_place_of_the_first_where_two_may_be(phone: MakePhone) -> None:
     for _ in range(3):
         last = phone("b1", realm="b.example", address="127.1.0.3")
         reply = last.register()
@@ -162,7 +168,9 @@ def test_third_contact_takes_the_place_of_the_first_where_two_may_be(phone):
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_anybody_who_is_classified_calls_for_help(phone, trunk, transport, server):
+def test_anybody_who_is_classified_calls_for_help(
+    phone: MakePhone, trunk: Endpoint, transport: str, server: Server
+) -> None:
     caller = phone("nobody", realm="a.example", address="127.0.4.1", transport=transport)
     caller.send(caller.build("INVITE", "sip:112@a.example"))
     invite = trunk.incoming("INVITE")
@@ -173,7 +181,7 @@ def test_anybody_who_is_classified_calls_for_help(phone, trunk, transport, serve
     assert server.reasons(caller.call_id) == ["emergency"]
 
 
-def test_emergency_calls_are_limited_in_rate(phone, trunk):
+def test_emergency_calls_are_limited_in_rate(phone: MakePhone, trunk: Endpoint) -> None:
     caller = phone("nobody", realm="a.example", address="127.0.4.9")
     statuses = set()
     for _ in range(25):  # in two minutes at most
@@ -189,7 +197,7 @@ def test_emergency_calls_are_limited_in_rate(phone, trunk):
     assert statuses == {486, 401}
 
 
-def test_other_numbers_are_none_for_emergencies(phone, trunk):
+def test_other_numbers_are_none_for_emergencies(phone: MakePhone, trunk: Endpoint) -> None:
     caller = phone("nobody", realm="a.example")
     assert caller.request("INVITE", "sip:1120@a.example").status == 401
     assert trunk.hears_nothing(0.1)
@@ -199,12 +207,14 @@ def test_other_numbers_are_none_for_emergencies(phone, trunk):
 
 
 @pytest.mark.parametrize("hidden", [ANYBODY, "sip:anonymous@a.example", "sip:a2@anonymous.invalid"])
-def test_call_of_who_hides_is_his_own_with_his_password(a1, trunk, hidden):
+def test_call_of_who_hides_is_his_own_with_his_password(
+    a1: Phone, trunk: Endpoint, hidden: str
+) -> None:
     invite = call(a1, "sip:+15550001@a.example", trunk, from_uri=hidden)
     assert hidden in invite.header("from")
 
 
-def test_name_of_another_is_not_hidden(a1):
+def test_name_of_another_is_not_hidden(a1: Phone) -> None:
     challenge = a1.request("INVITE", "sip:1@a.example", from_uri="sip:a2@a.example")
     refused = a1.request(
         "INVITE", "sip:1@a.example", from_uri="sip:a2@a.example", answering=challenge
@@ -212,7 +222,9 @@ def test_name_of_another_is_not_hidden(a1):
     assert refused.status == 403
 
 
-def test_who_hides_is_known_by_preferred_identity_by_whom_he_calls_or_by_his_flow(c1, server):
+def test_who_hides_is_known_by_preferred_identity_by_whom_he_calls_or_by_his_flow(
+    c1: Phone, server: Server
+) -> None:
     preferred = ["P-Preferred-Identity: <sip:c1@c.example>"]
     here = f"sip:1@127.0.0.1:{server.port}"
     assert c1.request("INVITE", here, from_uri=ANYBODY, headers=preferred).status == 401
@@ -235,7 +247,9 @@ def by_edge(edge: Endpoint, phone: Phone, raw: bytes, *headers: str) -> None:
     edge.send(text.replace(f"rport;branch={phone.last_branch}", told).encode())
 
 
-def test_phone_behind_an_edge_proxy_registers_and_is_called(phone, endpoint, a1, server):
+def test_phone_behind_an_edge_proxy_registers_and_is_called(
+    phone: MakePhone, endpoint: MakeEndpoint, a1: Phone, server: Server
+) -> None:
     edge, a2 = endpoint(EDGE), phone("a2", realm="a.example", address="127.64.0.1")
     path = f"Path: <sip:{edge.host};lr>"
     by_edge(edge, a2, a2.build("REGISTER"), path)
@@ -261,7 +275,9 @@ def test_phone_behind_an_edge_proxy_registers_and_is_called(phone, endpoint, a1,
 
 @pytest.mark.parametrize("realm", ["a.example", "c.example", "peer.example"])
 @pytest.mark.parametrize("ours", [True, False])
-def test_peer_gets_no_answer_to_our_own_challenge(c1, phone, endpoint, realm, ours):
+def test_peer_gets_no_answer_to_our_own_challenge(
+    c1: Phone, phone: MakePhone, endpoint: MakeEndpoint, realm: str, ours: bool
+) -> None:
     peer = endpoint(PEER[0], port=PEER[1])
     own = phone("a1", realm="a.example").request("INVITE", "sip:1@a.example").challenges[0]
     nonce = own.nonce if ours else "another"
@@ -287,7 +303,7 @@ def test_peer_gets_no_answer_to_our_own_challenge(c1, phone, endpoint, realm, ou
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_stranger_hears_nothing_whatever_is_wrong(phone, transport):
+def test_stranger_hears_nothing_whatever_is_wrong(phone: MakePhone, transport: str) -> None:
     stranger = phone("a1", realm="a.example", address="127.99.0.1", transport=transport)
     raw = stranger.build("OPTIONS")
     for wrong in (

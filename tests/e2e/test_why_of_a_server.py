@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kamailio import SBCAUTH
+from kamailio import SBCAUTH, Server
+from phone import MakePhone
 
 CONFIG = """
 realm: example.com
@@ -44,7 +45,7 @@ def quoted(line: str) -> str:
 
 
 @pytest.fixture
-def log(server, phone, tmp_path) -> Iterator[Path]:
+def log(server: Server, phone: MakePhone, tmp_path: Path) -> Iterator[Path]:
     """Return the log of a server of which 1001 was locked out after it had got in."""
     right = phone("1001", "secret", expires=0)
     assert right.register().status == 200
@@ -56,7 +57,7 @@ def log(server, phone, tmp_path) -> Iterator[Path]:
     server.administer("lockout", "clear", "--all")
 
 
-def test_last_outcomes_are_told_with_their_reasons(server, log):
+def test_last_outcomes_are_told_with_their_reasons(server: Server, log: Path) -> None:
     said = server.administer("why", "1001", "--log", str(log)).splitlines()
     assert said[0].startswith("User Info: 1001 in Phones, enabled, for sip:1001@example.com (MD5, ")
     assert said[1].startswith("Locked out in Phones: 1001 from 127.0.0.1, for 5")
@@ -67,7 +68,7 @@ def test_last_outcomes_are_told_with_their_reasons(server, log):
     assert "sbcauth user set-password 1001" in hint
 
 
-def test_only_as_many_as_are_wanted_and_as_json(server, log):
+def test_only_as_many_as_are_wanted_and_as_json(server: Server, log: Path) -> None:
     arguments = ("why", "1001", "--log", str(log), "--last", "2", "--json")
     found = json.loads(server.administer(*arguments))
     assert [each["reason"] for each in found["outcomes"]] == ["challenged", "wrong-credentials"]
@@ -75,19 +76,19 @@ def test_only_as_many_as_are_wanted_and_as_json(server, log):
     assert [each["username"] for each in found["users"]] == ["1001"]
 
 
-def test_nothing_known_is_said(server, log):
+def test_nothing_known_is_said(server: Server, log: Path) -> None:
     said = server.administer("why", "4711", "--log", str(log))
     assert "User Info has no 4711." in said
     assert "The log has no outcome of it" in said
 
 
-def test_log_that_is_not_there_is_a_refusal(server):
+def test_log_that_is_not_there_is_a_refusal(server: Server) -> None:
     refused = server.sbcauth("why", "1001", "--log", "nowhere.log")
     assert refused.returncode == 1
     assert refused.stderr == "nowhere.log: No such file or directory\n"
 
 
-def test_journal_of_the_unit_is_read(server, log, tmp_path):
+def test_journal_of_the_unit_is_read(server: Server, log: Path, tmp_path: Path) -> None:
     """By the real journalctl, of a real journal in a mount namespace of its own."""
     lines = [line for line in log.read_text().splitlines() if " decision=" in line]
     exported = tmp_path / "export"

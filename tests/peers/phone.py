@@ -11,12 +11,11 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from secrets import token_hex
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import sip
-from kamailio import Server
 from sip import Challenge, Response
 
 PATIENCE = 20.0
@@ -43,6 +42,13 @@ class Request(NamedTuple):
         return [value for found, value in self.headers if found == name.lower()]
 
 
+class Home(Protocol):
+    """Where a server listens: what a phone needs to know of it."""
+
+    address: str
+    port: int
+
+
 class Endpoint:
     """A socket that speaks SIP from the address of its choice.
 
@@ -51,7 +57,7 @@ class Endpoint:
 
     def __init__(
         self,
-        server: Server,
+        server: Home,
         address: str = "127.0.0.1",
         transport: str = "udp",
         port: int = 0,
@@ -196,7 +202,7 @@ class Phone(Endpoint):
 
     def __init__(
         self,
-        server: Server,
+        server: Home,
         username: str = "1001",
         password: str = "secret",  # noqa: S107 - most tests use it
         *,
@@ -347,7 +353,7 @@ class Dialog:
     """A call that stands, as one of its two sides sees it (RFC 3261, 12)."""
 
     def __init__(
-        self, phone: Phone, ours: str, theirs: str, call_id: str, target: str, route: list[str]
+        self, phone: Endpoint, ours: str, theirs: str, call_id: str, target: str, route: list[str]
     ) -> None:
         self.phone = phone
         self.cseq = phone.cseq
@@ -363,7 +369,7 @@ class Dialog:
         return cls(phone, ours, theirs, answer.header("call-id"), answer.header("contact"), route)
 
     @classmethod
-    def joined_by(cls, phone: Phone, invite: Request, tag: str = "peer") -> Self:
+    def joined_by(cls, phone: Endpoint, invite: Request, tag: str = "peer") -> Self:
         """Return the side of who was called, from the INVITE, answered with `tag`."""
         ours, theirs = f"{invite.header('to')};tag={tag}", invite.header("from")
         route = invite.all("record-route")
@@ -380,6 +386,7 @@ class Dialog:
         self.cseq += 1
         phone = self.phone
         if answering:
+            assert isinstance(phone, Phone)
             arguments = (method, self._target, phone.username, phone.password)
             headers = (sip.answer(answering.challenges[0], *arguments),)
         self._send(method, headers)
@@ -403,6 +410,12 @@ class Dialog:
             "Content-Length: 0",
         ]
         self.phone.send("\r\n".join([*lines, "", ""]).encode())
+
+
+MakePhone = Callable[..., Phone]
+"""What the fixture `phone` is: arguments are those of Phone, without the server."""
+MakeEndpoint = Callable[..., Endpoint]
+"""What the fixture `endpoint` is, likewise."""
 
 
 def _any_certificate() -> ssl.SSLContext:

@@ -155,6 +155,11 @@ class Server:
             self._process.wait()
             raise
 
+    def wait(self, seconds: float) -> int:
+        """Wait until Kamailio's main process has ended by itself; return its exit status."""
+        assert self._process
+        return self._process.wait(seconds)
+
     def restart(self) -> None:
         """Stop, and start again at the same addresses."""
         self.stop()
@@ -218,6 +223,10 @@ class Server:
             except OSError:
                 time.sleep(0.02)
                 return False
+
+
+StartServer = Callable[..., Server]
+"""What the fixture `start_server` is: arguments are those of Server, without the folder."""
 
 
 _OUTCOME = re.compile(r"[-0-9T:+]{24} (decision=.*)")
