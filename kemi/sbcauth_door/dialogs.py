@@ -37,7 +37,8 @@ def find(service: Service, now: int) -> Passage | None:
         route = _get_route("Route") or ""
     except UnicodeDecodeError:
         return None
-    if not route:
+    request_uri = ksr.text("ru")
+    if not route or "\0" in request_uri:
         return None
     claims = Claims(
         ksr.text("rm").upper(),
@@ -45,7 +46,7 @@ def find(service: Service, now: int) -> Passage | None:
         ksr.text("ci"),
         ksr.text("ft"),
         ksr.text("tt"),
-        ksr.text("ru"),
+        request_uri,
         source_of_message(),
     )
     passage = service.dialogs.judge(claims, Bindings(service), now)

@@ -249,11 +249,14 @@ def escaped(user: str) -> str:
 
 
 def is_text(local_user: str) -> bool:
-    """Tell whether an escaped user part is text: in UTF-8, and without a NUL."""
+    """Tell whether an escaped user part is text: in UTF-8, and without a NUL, escaped or not.
+
+    Kamailio's functions take no NUL.
+    """
     return not _NO_TEXT.search(local_user)
 
 
-_NO_TEXT = re.compile("%(?:00|[89A-Fa-f])")
+_NO_TEXT = re.compile("\0|%(?:00|[89A-Fa-f])")
 
 
 def set_origin(ip_group: str, realm: str) -> None:

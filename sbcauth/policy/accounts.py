@@ -97,9 +97,9 @@ class Accounts:
             for group in ip_groups.by_name.values()
             for name in (group.name, *([NAMED] if group.digest_username else ()))
         }
-        self._of_realm: dict[str, list[str]] = {}
+        self._of_realm: dict[str, list[IPGroup]] = {}
         for group in ip_groups.by_name.values():
-            self._of_realm.setdefault(group.realm.lower(), []).append(group.name)
+            self._of_realm.setdefault(group.realm.lower(), []).append(group)
         self._decoy = secrets.token_hex(32)
 
     def named_by(
@@ -132,7 +132,7 @@ class Accounts:
         """Return the account of a user name that an external server knows the password of.
 
         A user speaks for the address of record of that name, unless User Info has another, or
-        has it for somebody else. Raises Unavailable.
+        has it for somebody else in the realm. Raises Unavailable.
         """
         username = credentials.username
         if group.type is IPGroupType.SERVER:
@@ -140,7 +140,7 @@ class Accounts:
         user = self._users.find(group.name, username, group.realm)
         if user is None:
             own = username.removesuffix(f"@{group.realm}")
-            taken = "\0" in own or self._users.has_local_user(group.name, own)
+            taken = self._is_anothers(own, group)
             return Account(self._decoy, self._decoy, own, Reason.UNKNOWN_USER if taken else None)
         refusal = None if user.enabled else Reason.DISABLED_USER
         return Account(self._decoy, self._decoy, user.local_user, refusal)
@@ -175,18 +175,31 @@ class Accounts:
 
     def _is_a_users(self, local_user: str, realm: str) -> bool:
         """Tell whether User Info has the address of record, in whatever IP Group of its realm."""
-        names = self._of_realm[realm.lower()]
-        return any(self._users.has_local_user(name, local_user) for name in names)
+        groups = self._of_realm[realm.lower()]
+        return any(self._users.has_local_user(group.name, local_user) for group in groups)
+
+    def is_taken(self, user: str, realm: str) -> bool:
+        """Tell whether an address of record of a realm is an account's, or one of its numbers.
+
+        Raises Unavailable.
+        """
+        number = as_number(user)
+        return self._is_a_users(user, realm) or any(
+            self.is_anybodys(number, group) for group in self._of_realm[realm.lower()]
+        )
 
     def _is_anothers(self, claimed_user: str, group: IPGroup) -> bool:
-        """Tell whether the name is of a user in User Info, and so not of a shared pair.
+        """Tell whether the name is of a user in User Info, and so of nobody who has no row there.
 
         One with a NUL is nobody's: Kamailio's own text would end there.
         """
         if "\0" in claimed_user or self._is_a_users(claimed_user, group.realm):
             return True
         number = as_number(claimed_user)
-        return self._users.find_by_identity(group.name, number, group.realm) is not None
+        return any(
+            self._users.find_by_identity(each.name, number, each.realm) is not None
+            for each in self._of_realm[group.realm.lower()]
+        )
 
     def speaks_for(self, username: str, number: str, group: IPGroup) -> bool:
         """Tell whether a number is one of the identities of an account; raises Unavailable."""

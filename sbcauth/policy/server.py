@@ -81,9 +81,7 @@ class AuthServer:
         self._ip_groups = ip_groups
         authorities = cluster.authorities if cluster else None
         self._accounts = Accounts(ip_groups, users)
-        self._unproved = Unproved(
-            ip_groups.by_name.values(), users, self._accounts, registrations or Nobody()
-        )
+        self._unproved = Unproved(self._accounts, registrations or Nobody())
         self._emergencies = Emergencies(shared)
         self._gates = {
             name: Gate(group, users, keys, started_at, authorities)

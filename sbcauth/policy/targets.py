@@ -39,7 +39,7 @@ class Target(NamedTuple):
 
     @classmethod
     def parse(cls, contact: str) -> "Target | None":
-        """Return the first URI of a Contact; None where it is no SIP URI."""
+        """Return the first URI of a Contact; None where it is no SIP URI, or has a NUL."""
         text = _FOLD.sub(" ", contact).strip()
         if "<" in text:
             found = _IN_BRACKETS.fullmatch(text)
@@ -47,7 +47,7 @@ class Target(NamedTuple):
         else:  # what follows a `;` then belongs to the header field
             bare = _BARE.fullmatch(text)
             parts = ("<", bare[1], f">{bare[2]}") if bare else None
-        if parts is None or not _SIP_URI.match(parts[1]):
+        if parts is None or "\0" in text or not _SIP_URI.match(parts[1]):
             return None
         return cls(*parts)
 

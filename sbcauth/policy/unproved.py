@@ -7,7 +7,7 @@ Authentication Method List. What no word is found for goes nowhere, whoever it n
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
-from sbcauth.policy.accounts import Accounts, Users
+from sbcauth.policy.accounts import Accounts
 from sbcauth.policy.decision import Pass, Reason
 from sbcauth.policy.identities import as_number
 from sbcauth.policy.ip_groups import (
@@ -27,17 +27,11 @@ class Unproved:
 
     def __init__(
         self,
-        groups: Iterable[IPGroup],
-        users: Users,
         accounts: Accounts,
         registrations: Registrations,
     ) -> None:
-        self._users = users
         self._accounts = accounts
         self._registrations = registrations
-        self._of_realm: dict[str, list[str]] = {}
-        for group in groups:
-            self._of_realm.setdefault(group.realm.lower(), []).append(group.name)
 
     def decide(self, group: IPGroup, request: Request) -> Pass | Reason:
         """Return that the request goes on, with its word, or the reason why it does not.
@@ -77,17 +71,11 @@ class Unproved:
             word = Word.PEER if group.route_to else None
         elif group.asks or (group.shadow and not group.route_to):
             word = None
-        elif group.route_to or not self._is_a_users(group, request):
+        elif group.route_to or not self._accounts.is_taken(unescaped(request.to_user), group.realm):
             word = Word.CONFIGURED
         else:
             word = None
         return Pass(reason, group.name, word=word) if word else Reason.REGISTRATION_UNPROVED
-
-    def _is_a_users(self, group: IPGroup, request: Request) -> bool:
-        """Tell whether the address of record is one of User Info, in whatever IP Group."""
-        user = unescaped(request.to_user)
-        names = self._of_realm[group.realm.lower()]
-        return any(self._users.has_local_user(name, user) for name in names)
 
     def _senders(self, said: str, group: IPGroup, request: Request) -> Iterator[str]:
         """Yield whose request it may be: who it says, whose number that is, who sends from there.

@@ -79,6 +79,7 @@ _LEFT_OPEN = {
     "registration": 'keeps registrations without python_exec("registration"): any Contact and Path',
     "within_dialog": 'does not call python_exec("within_dialog"): who made up a dialog is relayed',
     "SBCAUTH_REGISTRAR": "does not define SBCAUTH_REGISTRAR: nobody counts as registered",
+    "case_sensitive": "takes Alice for alice (registrar, case_sensitive): who may be one is both",
     "gruu_enabled": "hands out GRUUs (registrar, gruu_enabled), which nobody routes to",
 }
 

@@ -285,6 +285,16 @@ def test_address_of_record_that_user_info_has_for_somebody_else_is_not_given_awa
     assert decision.reason is Reason.UNKNOWN_USER
 
 
+@pytest.mark.parametrize("name", ["1001", "+493012"])
+def test_name_that_another_group_has_is_not_an_external_server_s(name: str) -> None:
+    users = UserInfo(user(ip_group="Others"))
+    users.identities = {"1001": ("+4930*",)}
+    others = phones(name="Others", classification=(rule("198.51.100.0/24"),))
+    server = asking(ACCEPT, by_radius(), others, users=users)
+    assert phone(server, username=name).register().reason is Reason.UNKNOWN_USER
+    assert isinstance(phone(server, username="1002").register(), Accept)
+
+
 def test_user_who_is_disabled_in_user_info_is_refused_whatever_radius_says() -> None:
     users = UserInfo(user(enabled=False))
     assert phone(asking(ACCEPT, users=users)).register().reason is Reason.DISABLED_USER
