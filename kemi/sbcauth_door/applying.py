@@ -27,6 +27,7 @@ from sbcauth_door import connections, dialogs
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
 from sbcauth_door.current import KEPT_HERE, current, read_request
+from sbcauth_door.nodes import nodes
 from sbcauth_door.request import ReturnCode
 
 _BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
@@ -103,7 +104,8 @@ def _refuse_name(decision: Accept, request: Request) -> int:
 def renew(decision: Accept, request: Request) -> int:
     """Tell the route block what to save, and where the phone is reached; raises Unavailable.
 
-    Beside that stands whose it is, as route[NAME_PHONE] of kamailio.cfg has it.
+    Beside that stands whose it is, and which node reaches it, as route[NAME_PHONE] of kamailio.cfg
+    has it.
     """
     ksr.log(decision, request)
     ip_group, _, user, realm, *_ = decision
@@ -111,6 +113,7 @@ def renew(decision: Accept, request: Request) -> int:
     owner = _digits(ip_group)
     if owner and len(user) < _LONGEST_NAME:
         received += f";g={owner};a={user.encode().hex()}"
+    received += nodes.mark
     if (
         _set("$var(aor)", f"{user}@{realm}") != 1
         or _set("$avp(received)", received) != 1

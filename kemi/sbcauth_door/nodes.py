@@ -48,6 +48,8 @@ class Nodes:
 
     def __init__(self) -> None:
         self.cluster: ClusterSettings | None = None
+        self.mark = ""
+        """What says in a registered address that this node reaches it; empty for no node."""
         self._own: NodeAddress | None = None
         self._others: dict[str, NodeAddress] = {}
         self._names: dict[tuple[str, int], str] = {}
@@ -60,6 +62,7 @@ class Nodes:
         if cluster is None or cluster.address is None or not hasattr(KSR, "dmq"):
             return
         self.cluster, self._own = cluster, cluster.address
+        self.mark = f";n={cluster.address.name}"
         self._others = dict(cluster.others)
         self._names = {(peer.host, peer.port): name for name, peer in self._others.items()}
         KSR.htable.sht_sets(Table.KEYS, "node", cluster.address.name)

@@ -11,13 +11,15 @@ import KSR
 
 from sbcauth.policy.dialogs import Place
 from sbcauth_door.bindings import PROFILE, fetched, place_of_binding
+from sbcauth_door.nodes import nodes
 
 
 def has_carried_out(local_user: str, realm: str) -> bool:
     """Tell whether the registrar has a binding of the user by the very request at hand.
 
     It comes from where the binding was made, or by the Path of an edge proxy: who has overheard it
-    elsewhere is told no Contacts. `local_user` is as it stands in a URI.
+    elsewhere is told no Contacts. What another node of the cluster has carried out, it answers
+    itself: each request is accepted once. `local_user` is as it stands in a URI.
     """
     aor = f"sip:{local_user}@{realm}"
     try:
@@ -41,12 +43,15 @@ def make_query() -> int:
 
 
 def _is_from_here(number: int) -> bool:
-    """Tell whether the request comes from where a binding was made; any may by its Path."""
+    """Tell whether the request comes from where a binding was made; any may by its Path.
+
+    A binding that was made at another node has no socket of this one.
+    """
     if KSR.pv.get(f"$(ulc({PROFILE}=>path)[{number}])"):
-        return True
+        return nodes.cluster is None or bool(KSR.pv.get(f"$(ulc({PROFILE}=>socket)[{number}])"))
     made_at = place_of_binding(number, PROFILE)
     source = Place.of(KSR.kx.get_proto(), KSR.kx.get_srcip(), KSR.kx.get_srcport())
-    return made_at is not None and made_at.admits(source)
+    return made_at is not None and not made_at.node and made_at.admits(source)
 
 
 def _request_of(number: int) -> tuple[str, int]:

@@ -28,7 +28,7 @@ ip_groups:
     authentication_method_list: [REGISTER, INVITE]
     classification: [address: 127.0.0.0/8]
 """
-USERS = {"1001": "secret", "1002": "secret"}
+USERS = {str(number): "secret" for number in range(1001, 1008)}
 
 
 def node(
@@ -40,12 +40,18 @@ def node(
     settings: str = "",
     keys: Path | None = None,
     port: int = 0,
+    private: int = 0,
     workers: int = 2,
     config: str = CONFIG,
 ) -> Server:
-    """Start a node; `keys` is the folder of another one, whose keys and users it gets."""
+    """Start a node; `keys` is the folder of another one, whose keys and users it gets.
+
+    With a `private` port, the three tell each other who is registered, at 127.0.1.1 to 127.0.1.3.
+    """
     place = folder / f"node{number}"
     place.mkdir()
+    if private:
+        settings += "\n" + addresses(number, private)
     lines = "\n".join(f"  {line}" for line in settings.splitlines())
     text = config.format(node=number, engine=engine, settings=lines)
     address = f"127.0.0.{10 + number}"
@@ -54,16 +60,29 @@ def node(
         for name in ("sbcauth.db", "sbcauth.keys", "sbcauth.dialog", "sbcauth.seal"):
             shutil.copy2(keys / name, place / name)
     else:
-        for username, password in USERS.items():
-            server.add_user(username, password)
+        rows = [f"{username},{password},Phones" for username, password in USERS.items()]
+        table = place / "users.csv"
+        table.write_text("\n".join(("username,password,ip_group", *rows)))
+        server.administer("user", "import", str(table))
     return stack.enter_context(server)
 
 
+def addresses(number: int, port: int) -> str:
+    """Return what a node's `cluster` says of its own address, and of the others'."""
+    peers = [f"sip:127.0.1.{other}:{port}" for other in (1, 2, 3) if other != number]
+    return f"address: sip:127.0.1.{number}:{port}\npeers: {peers}"
+
+
 def three(stack: ExitStack, folder: Path, engine: str, **how: Any) -> list[Server]:
-    """Start three nodes with the same keys and users."""
+    """Start three nodes with the same keys and users, which know of each other's phones."""
+    how = {"private": free_port(), **how}
     first = node(stack, folder, 1, engine, **how)
     how = {**how, "port": first.port}
     return [first, *(node(stack, folder, n, engine, keys=first.folder, **how) for n in (2, 3))]
+
+
+Source = tuple[str, int]
+_BRANCH = len("z9hG4bK") + 16
 
 
 class Place(NamedTuple):
@@ -87,6 +106,7 @@ class Roaming:
         self.cseq = 0
         self.challenge: Challenge | None = None
         self.nc = 0
+        self._answered: set[tuple[str, Source]] = set()
 
     def close(self) -> None:
         self.socket.close()
@@ -115,18 +135,35 @@ class Roaming:
         self.socket.sendto(raw, (to.address, to.port))
 
     def receive(self, seconds: float = 10.0) -> Response:
-        self.socket.settimeout(seconds)
-        return sip.parse_response(self.socket.recv(65535))
+        """Return the next answer; what a node answers once more, it has been asked once more."""
+        return self._receive(seconds)[0]
 
-    def ask(self, to: Server | Place, raw: bytes, seconds: float = 10.0) -> Response:
-        """Send a request, again where no answer comes, and return the answer."""
+    def _receive(self, seconds: float) -> tuple[Response, tuple[str, Source]]:
         deadline = time.monotonic() + seconds
         while True:
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            raw, source = self.socket.recvfrom(65535)
+            response = sip.parse_response(raw)
+            key = response.header("via").partition("branch=")[2][:_BRANCH], source
+            if key not in self._answered:
+                self._answered.add(key)
+                return response, key
+
+    def ask(self, to: Server | Place, raw: bytes, seconds: float = 10.0) -> Response:
+        """Send a request, again where no answer comes, and return the answer to it."""
+        deadline = time.monotonic() + seconds
+        wanted = raw.decode().partition("branch=")[2][:_BRANCH], (to.address, to.port)
+        self._answered.discard(wanted)
+        while True:
             self.send(to, raw)
+            resend_at = min(time.monotonic() + 1.0, deadline)
             try:
-                return self.receive(min(1.0, seconds))
+                while True:
+                    response, key = self._receive(max(0.0, resend_at - time.monotonic()))
+                    if key == wanted:
+                        return response
             except TimeoutError:
-                if time.monotonic() > deadline:
+                if time.monotonic() >= deadline:
                     raise
 
     def challenge_from(self, to: Server | Place) -> Challenge:

@@ -61,6 +61,14 @@ class Node(Server):
             each["host"] == other.private[0] and each["status"] == "active" for each in found
         )
 
+    def has_newest(self, other: "Node", user: str) -> bool:
+        """Tell whether this node knows of a user's last registration at another node."""
+        here, there = (
+            [(each["Call-ID"], each["CSeq"]) for each in node.contacts(user)]
+            for node in (self, other)
+        )
+        return here == there
+
     def forget(self, user: str) -> None:
         """Have this node's Kamailio forget a user's Contacts."""
         with suppress(RpcError):
