@@ -30,6 +30,8 @@ def refusal(group: IPGroup, username: str, user: str) -> Reject | None:
     `user` is whom it would be kept for, empty where that is nobody.
     """
     contacts, required = ksr.fields("Contact", MOST_FIELDS), ksr.fields("Require")
+    if _is_ours(ksr.text("su")):  # forged: a phone is reached where it registered from
+        contacts = (*contacts, f"<{ksr.text('su')}>")
     return fault(user, contacts, required, _is_ours, group.name, username)
 
 
