@@ -56,7 +56,7 @@ measure() { # ROOM FLOOR CODE TESTS [NAMES]: change CODE, run TESTS, and want FL
 
 wanted=${1:-all}
 [ $# -eq 0 ] || shift
-code=0
+failed=0
 for room in digest policy sealing radius; do
 	[ "$wanted" = all ] || [ "$wanted" = $room ] || continue
 	case $room in
@@ -64,6 +64,6 @@ for room in digest policy sealing radius; do
 	policy) measure policy 75 'sbcauth/policy/*' tests/unit/policy "$@" ;;
 	sealing) measure sealing 75 sbcauth/users/sealing.py tests/unit/users/test_sealing.py "$@" ;;
 	radius) measure radius 75 sbcauth/radius/client.py tests/unit/radius/test_radius_client.py "$@" ;;
-	esac || code=1
+	esac || failed=1
 done
-exit $code
+exit $failed

@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,27 @@ def clock() -> Clock:
     return Clock()
 
 
+class Told:
+    """What the client tells of the servers, in order."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[object, ...]] = []
+
+    def answered(self, server: str, answer: Answer, seconds: float) -> None:
+        self.lines.append((server, answer, seconds))
+
+    def left_alone(self, server: str, seconds: float) -> None:
+        self.lines.append((server, "left alone", seconds))
+
+
 @pytest.fixture
-def client(clock: Clock) -> Iterator[RadiusClient[str]]:
-    client: RadiusClient[str] = RadiusClient(limit=50, clock=clock)
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def client(clock: Clock, told: Told) -> Iterator[RadiusClient[str]]:
+    client: RadiusClient[str] = RadiusClient(limit=50, clock=clock, record=told)
     yield client
     client.close()
 
@@ -79,6 +98,65 @@ def test_verdict_has_the_ticket_of_its_question(client: RadiusClient[str], peer:
     peer.answer(REJECT, 2)
     assert sorted(client.poll(0)) == [("second", YES), ("third", NO)]
     assert len(client) == 1
+
+
+def test_what_is_asked_arrives(client: RadiusClient[str], peer: Peer) -> None:
+    client.ask("t", QUESTION, settings(peer))
+    assert peer.questions[0].endswith(QUESTION)
+
+
+def test_answers_are_told_with_how_long_they_took(
+    client: RadiusClient[str], peer: Peer, clock: Clock, told: Told
+) -> None:
+    address = f"127.0.0.1:{peer.port}"
+    for code, answer in ((ACCEPT, Answer.ACCEPT), (REJECT, Answer.REJECT)):
+        client.ask("t", QUESTION, settings(peer))
+        clock.now += 0.25
+        peer.answer(code)
+        client.poll(0)
+        assert told.lines.pop() == (address, answer, 0.25)
+    assert told.lines == []
+
+
+def test_silence_is_told_and_its_end(
+    client: RadiusClient[str], peer: Peer, clock: Clock, told: Told
+) -> None:
+    address = f"127.0.0.1:{peer.port}"
+    client.ask("lost", QUESTION, settings(peer, tries=1))
+    clock.now += 1
+    client.poll(0)
+    assert told.lines == [(address, Answer.NONE, 1.0), (address, "left alone", 30)]
+    clock.now += 30
+    client.ask("brave", QUESTION, settings(peer, tries=1))
+    peer.answer(ACCEPT)
+    client.poll(0)
+    assert told.lines[2:] == [(address, Answer.ACCEPT, 0.0), (address, "left alone", 0)]
+
+
+def test_one_question_finds_out_for_as_long_as_its_tries_take(
+    client: RadiusClient[str], peer: Peer, clock: Clock
+) -> None:
+    patient = settings(peer, tries=3, timeout=4)
+    client.ask("lost", QUESTION, settings(peer, tries=1))
+    clock.now += 1
+    client.poll(0)
+    clock.now += 30
+    client.ask("brave", QUESTION, patient)
+    clock.now += 11.9
+    client.ask("careful", QUESTION, patient)
+    assert len(client) == 1
+
+
+def test_server_that_is_dead_does_not_keep_the_one_behind_it_from_being_asked(
+    client: RadiusClient[str], peer: Peer, other: Peer, clock: Clock
+) -> None:
+    gone = RadiusServer("255.255.255.255", 1812, SECRET)
+    servers = (gone, server(peer), server(other))
+    client.ask("lost", QUESTION, settings(peer, tries=1))
+    clock.now += 1
+    client.poll(0)
+    client.ask("t", QUESTION, RadiusSettings(servers))
+    assert len(other.questions) == 1
 
 
 def test_server_at_an_ipv6_address_is_asked(client: RadiusClient[str]) -> None:
@@ -355,7 +433,14 @@ def test_whatever_else_is_watched_is_read_while_it_waits(client: RadiusClient[st
     os.close(writing)
 
 
-def test_poll_returns_when_its_patience_ends() -> None:
+def test_poll_returns_when_its_patience_ends_and_not_before() -> None:
     client: RadiusClient[str] = RadiusClient()
-    assert client.poll(0.01) == []
+    began = time.monotonic()
+    assert client.poll(0.05) == []
+    assert time.monotonic() - began >= 0.05
     client.close()
+
+
+def test_without_a_server_there_is_no_answer(client: RadiusClient[str]) -> None:
+    client.ask("t", QUESTION, RadiusSettings(()))
+    assert client.poll(0) == [("t", no_answer("no server to ask"))]

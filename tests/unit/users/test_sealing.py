@@ -1,6 +1,7 @@
 """H(A1) at rest: sealed values open with the right key, in their place, and nowhere else."""
 
 import io
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -186,6 +187,72 @@ def test_no_mistake_shows_a_key_or_a_value(seals: Seals, tmp_path: Path) -> None
     secrets = [line.split()[1] for line in seals.path.read_text().splitlines() if line[0] != "#"]
     for secret in (*secrets, *every_ha1(sealed), *every_ha1(USER)):
         assert secret not in str(refusal.value)
+
+
+def test_sealed_value_is_one_line_of_the_documented_form(seals: Seals) -> None:
+    for value in (*every_ha1(seals.seal(USER)), seals.prove()):
+        assert re.fullmatch(r"v1:0:[A-Za-z0-9+/]+=*", value)
+
+
+def test_key_that_is_missing_is_named(seals: Seals, tmp_path: Path) -> None:
+    sealed = seals.seal(USER)
+    newer = changed(sealed, sealed.ha1s.get("MD5").replace("v1:0:", "v1:7:"))  # type: ignore[union-attr]
+    with pytest.raises(Unavailable) as refusal:
+        seals.open(newer, all_sealed=True)
+    assert str(refusal.value) == (
+        "H(A1) of the user 1001 in Phones is sealed with key '7', "
+        f"which {tmp_path}/users.seal has not: put it back"
+    )
+
+
+def test_mistakes_say_what_to_do(seals: Seals, tmp_path: Path) -> None:
+    other = Seals(tmp_path / "other.seal")
+    other.make()
+    with pytest.raises(Unavailable, match=r"nobody in; `sbcauth user set-password` or `remove`$"):
+        seals.open(USER, all_sealed=True)
+    with pytest.raises(Unavailable, match=r"another's; remove the user and add it again$"):
+        other.open(seals.seal(USER), all_sealed=True)
+    with pytest.raises(Unavailable, match=r"sealed with; put the right one back$"):
+        other.check(seals.prove())
+
+
+def test_file_of_keys_says_what_it_is(seals: Seals) -> None:
+    first = seals.path.read_text().splitlines()[0]
+    assert first == "# sbcauth sealing keys, the newest first: it seals, all open"
+
+
+def test_file_that_has_no_keys_is_named_with_what_to_do(seals: Seals) -> None:
+    seals.path.write_text("# nothing of use\n")
+    said = re.escape(f"{seals.path}:1:1: holds no key; put back one that does")
+    for attempt in (seals.make, lambda: seals.check("v1:0:AAAA")):
+        with pytest.raises(Unavailable, match=f"^{said}"):
+            attempt()
+
+
+def test_file_that_cannot_be_read_is_named_with_what_it_holds(seals: Seals) -> None:
+    seals.path.unlink()
+    seals.path.mkdir()
+    with pytest.raises(Unavailable, match=r"sealing keys"):
+        seals.make()
+
+
+def test_keys_that_are_gone_are_missed_each_time_and_found_again(seals: Seals) -> None:
+    sealed, aside = seals.seal(USER), seals.path.with_name("aside")
+    seals.path.rename(aside)
+    with pytest.raises(Unavailable):
+        seals.check(seals.prove())
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="User Info is sealed: put the file back"):
+            seals.open(sealed, all_sealed=True)
+    aside.rename(seals.path)
+    assert seals.open(sealed, all_sealed=True) == USER
+
+
+def test_keys_that_are_there_stay_unless_new_ones_are_asked_for(seals: Seals) -> None:
+    before = seals.path.read_text()
+    assert seals.make() == Seals(seals.path).make() == 0
+    assert seals.path.read_text() == before
+    assert Seals(seals.path.with_name("new.seal")).make(anew=True) == 0
 
 
 def test_older_keys_open_and_the_newest_seals(seals: Seals) -> None:
