@@ -23,12 +23,12 @@ from sbcauth.policy.passages import Passage
 from sbcauth.policy.request import Request
 from sbcauth.policy.words import Word
 from sbcauth.service import Route, Service
-from sbcauth_door import connections, dialogs
+from sbcauth_door import connections, dialogs, outcomes, removing, replies, route_block, user_parts
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
 from sbcauth_door.current import KEPT_HERE, current, read_request
 from sbcauth_door.nodes import nodes
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 
 _BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
 
@@ -43,24 +43,24 @@ def apply(decision: Decision, request: Request, service: Service, *, waited: boo
     if isinstance(decision, Challenge):
         if decision.ip_group in service.server_groups:
             connections.keep_of_server_group(request)
-        ksr.challenge(decision.status, decision.headers)
+        replies.challenge(decision.status, decision.headers)
         return ReturnCode.ANSWERED
     match decision:
         case Pass(ip_group=ip_group):
             found = _route_of(decision, service)
             if found:
-                ksr.clean(service.ip_groups.by_name[ip_group])
-                ksr.set_word(decision.word)
-                ksr.set_local_user(decision.local_user)
-                ksr.set_origin(found.ip_group, found.realm)
-                ksr.set_route(found)
+                removing.clean(service.ip_groups.by_name[ip_group])
+                route_block.set_word(decision.word)
+                route_block.set_local_user(decision.local_user)
+                route_block.set_origin(found.ip_group, found.realm)
+                route_block.set_route(found)
             return ReturnCode.PASSED
         case Reply():
-            ksr.keep_alive()
+            replies.keep_alive()
         case Reject(ip_group=ip_group):
             if ip_group in service.server_groups:
                 connections.keep_of_server_group(request)
-            ksr.refuse(decision)
+            replies.refuse(decision)
         case Drop():
             pass
     return ReturnCode.ANSWERED
@@ -72,22 +72,22 @@ def let_in(decision: Accept, request: Request, service: Service, *, waited: bool
     method = request.method
     registers = method == "REGISTER"
     if not waited and (method != KEPT_HERE or word is not _DIGEST):
-        ksr.remove_credentials(request, realm)
+        removing.remove_credentials(request, realm)
         if not registers and is_of_users(service, ip_group):
-            ksr.remove_assertions()
+            removing.remove_assertions()
             remove_diversions_of_others(decision, request, service)
     if not registers and is_of_users(service, ip_group):
-        ksr.set_identity(service.server.asserted_number(decision, request), realm)
+        route_block.set_identity(service.server.asserted_number(decision, request), realm)
     route = service.routes[ip_group, registers]
     if user.isalnum() and user.isascii():
         local_user = user
     else:
-        local_user = ksr.escaped(user)
-        if method == KEPT_HERE and not ksr.is_text(local_user):
+        local_user = user_parts.escaped(user)
+        if method == KEPT_HERE and not user_parts.is_text(local_user):
             return _refuse_name(decision, request)
-    ksr.admit(username, local_user, route.ip_group, route.realm, word)
+    route_block.admit(username, local_user, route.ip_group, route.realm, word)
     if route.route_to or route.apart:
-        ksr.set_route(route)
+        route_block.set_route(route)
     return _ACCEPTED
 
 
@@ -96,8 +96,8 @@ def _refuse_name(decision: Accept, request: Request) -> int:
     ip_group, username = decision[:2]
     detail = "To has a user that is no text in UTF-8"
     refusal = Reject(400, "Bad Request", Reason.BAD_REGISTRATION, ip_group, username, detail=detail)
-    ksr.log(refusal, request)
-    ksr.refuse(refusal)
+    outcomes.report(refusal, request)
+    replies.refuse(refusal)
     return ReturnCode.ANSWERED
 
 
@@ -107,7 +107,7 @@ def renew(decision: Accept, request: Request) -> int:
     Beside that stands whose it is, and which node reaches it, as route[NAME_PHONE] of kamailio.cfg
     has it.
     """
-    ksr.log(decision, request)
+    outcomes.report(decision, request)
     ip_group, _, user, realm, *_ = decision
     received = f"sip:{current.source_address}:{current.contact.partition(' ')[0]}"
     owner = _digits(ip_group)
@@ -119,7 +119,7 @@ def renew(decision: Accept, request: Request) -> int:
         or _set("$avp(received)", received) != 1
         or _set("$avp(sbcauth_ip_group)", ip_group) != 1
     ):
-        raise ksr.half_told()
+        raise route_block.half_told()
     return _RENEWED
 
 
@@ -152,7 +152,7 @@ def unknown_dialog(service: Service, method: str) -> int:
     if method != "ACK":
         request = read_request()
         decision = service.unknown_dialog(request)
-        ksr.log(decision, request)
+        outcomes.report(decision, request)
         apply(decision, request, service)
     return ReturnCode.ANSWERED
 
@@ -165,13 +165,13 @@ def apply_within(decision: Decision, request: Request, service: Service, passage
     """
     method = request.method
     if isinstance(decision, Pass | Accept):
-        ksr.log(decision, request)
+        outcomes.report(decision, request)
         if method == "INVITE":
             dialogs.forget_refusal(service)
         return dialogs.send_on(service, passage, method)
     if method == "INVITE":
         dialogs.note_refusal(service)
-    ksr.log(decision, request)
+    outcomes.report(decision, request)
     return apply(decision, request, service)
 
 
@@ -204,15 +204,15 @@ def refuse(cause: Unavailable, ip_group: str = "", username: str = "") -> int:
 
 def fail() -> int:
     """Answer 500 to a request that met a bug, and leave its trace in the log."""
-    ksr.log_bug()
+    sbcauth_log.bug()
     return _answer(_BUG)
 
 
 def _answer(refusal: Reject) -> int:
     """Log a refusal that is no decision, and answer with it, whatever else fails."""
     steps: tuple[Callable[[], object], ...] = (
-        lambda: ksr.log(refusal, read_request()),
-        lambda: ksr.refuse(refusal),
+        lambda: outcomes.report(refusal, read_request()),
+        lambda: replies.refuse(refusal),
     )
     for step in steps:
         try:

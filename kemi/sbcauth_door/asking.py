@@ -9,7 +9,8 @@ from sbcauth.policy.decision import Ask
 from sbcauth.policy.external_server import LONGEST_WAIT, ExternalServer, Verdict
 from sbcauth.policy.request import Request
 from sbcauth.service import Service
-from sbcauth_door import connections, dialogs
+from sbcauth_door import connections, dialogs, outcomes, removing, suspended
+from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
 from sbcauth_door.applying import (
     apply,
@@ -22,7 +23,7 @@ from sbcauth_door.applying import (
 )
 from sbcauth_door.connections import Overdue
 from sbcauth_door.current import read_request
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 
 _MARGIN = 5.0
 """Seconds that a verdict may wait in turn before the request is given up."""
@@ -51,24 +52,24 @@ class AskingRoutes:
             if found is None:
                 return ReturnCode.NOTHING_YET
             self._verdict = found
-            ksr.name_suspended(found[0].index, found[0].label)
+            suspended.name_suspended(found[0].index, found[0].label)
             return ReturnCode.PASSED
         except Exception:
-            ksr.log_bug()
+            sbcauth_log.bug()
             time.sleep(1)  # a bug that lasts must not fill the log
             return ReturnCode.NOTHING_YET
 
     def verdict(self, msg: object = None, *_: object) -> int:
         """Decide again, with the verdict, on the request that waited for it."""
         try:
-            ksr.resume()
+            suspended.resume()
             ticket, verdict = self._verdict
             service = self.services.value(time.time())
             if ksr.has_totag() > 0:
                 return self._verdict_within(service, ticket, verdict, msg)
             request = read_request(msg, has_transaction=True)
             decision = service.decide(request, ticket.arrived_at, verdict)
-            ksr.log(decision, request)
+            outcomes.report(decision, request)
             return apply(decision, request, service, waited=True)
         except Unavailable as cause:
             return refuse(cause)
@@ -96,13 +97,13 @@ class AskingRoutes:
         try:
             self._waiting.check(now)
             request.begin_transaction()
-            ksr.log(decision, request)
-            ksr.remove_credentials(request, decision.realm)
+            outcomes.report(decision, request)
+            removing.remove_credentials(request, decision.realm)
             if is_of_users(self._service, decision.ip_group):
-                ksr.remove_assertions()
+                removing.remove_assertions()
                 remove_diversions_of_others(decision, request, self._service)
             connections.keep_while_waiting(request, self._service.unproved_connection_lifetime)
-            ticket = Ticket(*ksr.suspend(LONGEST_WAIT + _MARGIN), now)
+            ticket = Ticket(*suspended.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))
         except BaseException as cause:
             self._service.give_back(decision, now)

@@ -6,6 +6,7 @@ from sbcauth.policy.assertions import hides, wants_privacy
 from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.policy.passages import proves
 from sbcauth.service import Service
+from sbcauth_door import removing
 from sbcauth_door import request as ksr
 from sbcauth_door.dialog_seals import callee
 from sbcauth_door.parties import source_of_message
@@ -26,7 +27,7 @@ def tell_identity(service: Service) -> None:
         return
     identity, private = ksr.text("avp(sbcauth_identity)"), is_private()
     if hides(sender, receiver, private=private):
-        ksr.remove_assertions()
+        removing.remove_assertions()
     elif identity and receiver.type is IPGroupType.SERVER:
         KSR.hdr.append(f"P-Asserted-Identity: <{identity}>\r\n")
 

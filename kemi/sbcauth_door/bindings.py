@@ -16,12 +16,12 @@ from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import place_of
 from sbcauth.policy.unproved import unescaped
-from sbcauth_door import request as ksr
+from sbcauth_door import route_block, user_parts
 from sbcauth_door.nodes import nodes
 
-TABLE = ksr.definition("SBCAUTH_REGISTRAR")
+TABLE = route_block.definition("SBCAUTH_REGISTRAR")
 """The usrloc table in which kamailio.cfg keeps the registrations that we accept, if it does."""
-RENEWS = bool(ksr.definition("SBCAUTH_RENEWAL"))
+RENEWS = bool(route_block.definition("SBCAUTH_RENEWAL"))
 """Whether it saves the same Contact again without a look at it."""
 PROFILE = "sbcauth"
 _WHERE = "sbcauth_where"
@@ -36,7 +36,7 @@ class KamailioRegistrations:
         """Return the Contacts of an address of record, where the route block keeps them."""
         if not TABLE:
             return ()
-        with fetched(f"sip:{ksr.escaped(user)}@{realm}") as numbers:
+        with fetched(f"sip:{user_parts.escaped(user)}@{realm}") as numbers:
             return tuple(filter(None, map(_binding, numbers)))
 
     def owner_of(self, address: str, port: int, transport: str) -> tuple[str, str]:
@@ -96,7 +96,7 @@ def place_of_binding(number: int, profile: str = _WHERE) -> Place | None:
 
 def face(local_user: str, realm: str, place: Place) -> Place | None:
     """Return our address that a user registered at from a place; None where none did."""
-    with fetched(f"sip:{ksr.escaped(local_user)}@{realm}", _WHERE) as numbers:
+    with fetched(f"sip:{user_parts.escaped(local_user)}@{realm}", _WHERE) as numbers:
         for number in numbers:
             if place_of_binding(number) == place:
                 socket = str(attribute("socket", number, _WHERE) or "")
@@ -111,7 +111,7 @@ def fetched(aor: str, profile: str = PROFILE) -> Iterator[list[int]]:
 
     One that was taken away stays in the list, expired, until the database has been told.
     """
-    nobodys = aor.startswith("sip:@") or not ksr.is_text(aor)
+    nobodys = aor.startswith("sip:@") or not user_parts.is_text(aor)
     if nobodys or KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
         yield []  # nobody's; Kamailio would call a user that is none an error
         return

@@ -25,7 +25,8 @@ from sbcauth.policy.as_client import (
     strongest,
 )
 from sbcauth.service import Service
-from sbcauth_door import client_cseq, outcomes
+from sbcauth_door import client_cseq, outcomes, removing
+from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
 
 GO_ON, NOTHING = 1, -1
@@ -60,7 +61,7 @@ def routing_function(function: Callable[..., int]) -> Callable[..., int]:
         try:
             return function(self, self.services.value(time.time()))
         except Exception:
-            ksr.log_bug()
+            sbcauth_log.bug()
             return NOTHING
 
     return guarded
@@ -178,7 +179,7 @@ def _answer(service: Service, held: Held) -> None:
         return  # taken away since the challenge was held
     name = _HEADERS[held.status][1]
     given = ksr.fields(name)
-    others = [value for value in given if not ksr.is_for(challenge.realm, value)]
+    others = [value for value in given if not removing.is_for(challenge.realm, value)]
     if len(others) < len(given):
         KSR.hdr.remove(name)
         for value in others:

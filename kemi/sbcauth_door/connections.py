@@ -19,9 +19,9 @@ import KSR
 
 from sbcauth.policy.external_server import LONGEST_WAIT
 from sbcauth.policy.request import Request, source_of
-from sbcauth_door import request as ksr
+from sbcauth_door import route_block
 
-_PROVED = int(ksr.definition("PROVED_CONNECTION_LIFETIME") or 3605)
+_PROVED = int(route_block.definition("PROVED_CONNECTION_LIFETIME") or 3605)
 """Seconds that a connection may be idle which has shown a word, as kamailio.cfg has it."""
 _WAITING = int(2 * LONGEST_WAIT)
 
@@ -58,9 +58,9 @@ class Overdue:
 
     def __init__(self) -> None:
         can_end = hasattr(KSR, "tcpops") and hasattr(KSR, "jsonrpcs")
-        self._works = can_end and bool(ksr.definition("UNPROVED_CONNECTION_LIFETIME"))
-        self._lets_tls_be = bool(ksr.definition("LET_BUSY_TLS_BE"))
-        self._share = int(ksr.definition("CONNECTIONS_OF_AN_ADDRESS") or _USUAL_SHARE)
+        self._works = can_end and bool(route_block.definition("UNPROVED_CONNECTION_LIFETIME"))
+        self._lets_tls_be = bool(route_block.definition("LET_BUSY_TLS_BE"))
+        self._share = int(route_block.definition("CONNECTIONS_OF_AN_ADDRESS") or _USUAL_SHARE)
         self._since: dict[int, float] = {}
         self._next_look = 0.0
 

@@ -12,8 +12,7 @@ from sbcauth.monitoring import counts
 from sbcauth.monitoring.users_copy import KEY, CopyState
 from sbcauth.service import Service
 from sbcauth_door import log as sbcauth_log
-from sbcauth_door import request as ksr
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 
 if TYPE_CHECKING:
     from sbcauth.users.copying import UsersCopy
@@ -40,7 +39,7 @@ class CopyingRoutes:
             else:
                 self._follow(service.copied_from, service.users_file)
         except Exception:
-            ksr.log_bug()
+            sbcauth_log.bug()
             time.sleep(_NEXT_TRY)  # a bug that lasts must not fill the log
         return ReturnCode.PASSED
 

@@ -24,7 +24,7 @@ from sbcauth_door.dialog_seals import (
 )
 from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings, Known, source_of_message
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 
 
 class DialogRoutes(ClientRoutes):

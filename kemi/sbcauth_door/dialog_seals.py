@@ -14,7 +14,7 @@ from sbcauth.service import Service
 from sbcauth_door import request as ksr
 from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings, Known, key_of, source_of_message
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 
 RECORD_ROUTED = ("INVITE", "SUBSCRIBE", "REFER")
 _RECORD_ROUTED_WITHIN = ("NOTIFY", "REFER")

@@ -12,13 +12,13 @@ from sbcauth.policy.request import Party
 from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import place_of
 from sbcauth.service import Service
-from sbcauth_door import bindings, outcomes
+from sbcauth_door import bindings, outcomes, removing, user_parts
 from sbcauth_door import request as ksr
 from sbcauth_door.assertions import has_assertions, is_private
 from sbcauth_door.client_cseq import acknowledge, forget_call
 from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings, Known, key_of, source_of_message
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 from sbcauth_door.state import count
 
 _SEALED = ("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER")
@@ -176,10 +176,10 @@ def _keep_what_stays(service: Service, passage: Passage) -> int:
     group = service.ip_groups.by_name[passage.sender.ip_group]
     other = service.ip_groups.by_name[passage.other.ip_group]
     if has_assertions() and hides(group, other, private=is_private()):
-        ksr.remove_assertions()
+        removing.remove_assertions()
     if not proves(group):
         return ReturnCode.PASSED
-    ksr.remove_all_credentials(group.realm)
+    removing.remove_all_credentials(group.realm)
     return ReturnCode.FROM_PHONE if group.type is IPGroupType.USER else ReturnCode.PASSED
 
 
@@ -195,7 +195,7 @@ def _count_cseq(service: Service, passage: Passage, method: str) -> None:
     elif other.type is IPGroupType.SERVER:
         _set("$avp(sbcauth_peer)", other.name)
         if passage.sender.account:
-            _set("$avp(sbcauth_local_user)", ksr.escaped(passage.sender.account))
+            _set("$avp(sbcauth_local_user)", user_parts.escaped(passage.sender.account))
     elif method == "BYE":
         forget_call(service)
 

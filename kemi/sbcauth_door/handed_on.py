@@ -8,13 +8,13 @@ from sbcauth.exceptions import Unavailable
 from sbcauth.policy.decision import Reason, Reject
 from sbcauth.policy.targets import token_of_route
 from sbcauth.service import Service
-from sbcauth_door import dialogs
+from sbcauth_door import dialogs, outcomes, replies
 from sbcauth_door import request as ksr
 from sbcauth_door.current import read_request
 from sbcauth_door.dialog_seals import RECORD_ROUTED, record_route
 from sbcauth_door.nodes import nodes
 from sbcauth_door.registering import answering
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 
 _FOREIGN = Reject(403, "Forbidden", Reason.NO_NODE)
 
@@ -25,9 +25,9 @@ class NodeRoutes:
     @answering
     def no_node(self, service: Service, _: str) -> int:
         """Refuse what only a node may send, or is sent to where only nodes are heard."""
-        ksr.log(_FOREIGN, read_request())
+        outcomes.report(_FOREIGN, read_request())
         if ksr.text("rm") != "ACK":
-            ksr.refuse(_FOREIGN)
+            replies.refuse(_FOREIGN)
         return ReturnCode.ANSWERED
 
     @answering

@@ -6,10 +6,13 @@ journald it tells the level, too (sd-daemon(3)).
 """
 
 import os
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
 import KSR
+
+from sbcauth.monitoring.log_line import word
 
 Write = Callable[[str], None]
 
@@ -34,3 +37,9 @@ notice: Write = KSR.notice
 
 if KSR.kx.get_def("SBCAUTH_LOG") == '"stderr"':
     err, notice = _straight(-1, "ERROR", 3), _straight(1, "NOTICE", 5)
+
+
+def bug() -> None:
+    """Write the trace of the exception at hand, which is a bug."""
+    trace = traceback.format_exc().strip().replace("\n", " | ")
+    err(f"sbcauth: a bug, please report it: {word(trace, 2000)}\n")

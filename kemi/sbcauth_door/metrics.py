@@ -16,7 +16,7 @@ from sbcauth.monitoring.metrics_server import Endpoint, MetricsServer, NoMetrics
 from sbcauth.monitoring.prometheus import text
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.monitoring.status import status
-from sbcauth_door import request as ksr
+from sbcauth_door import route_block
 
 _EVERY = 1.0
 """Seconds between two times that `sbcauth status` is told what was measured."""
@@ -26,7 +26,7 @@ class Metrics:
     """What the processes of this server measure, and the server that tells Prometheus."""
 
     def __init__(self, listen: str) -> None:
-        socket = ksr.definition("SBCAUTH_RPC_SOCKET")
+        socket = route_block.definition("SBCAUTH_RPC_SOCKET")
         if not socket:
             raise NoMetrics("metrics need SBCAUTH_RPC_SOCKET: see docs/metrics.md")
         self.measures = Measures()

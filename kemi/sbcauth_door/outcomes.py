@@ -9,10 +9,15 @@ from sbcauth.config.load import Config
 from sbcauth.config.schema import LogDetail
 from sbcauth.monitoring.channels import Channel, Nowhere, Stdout, channel
 from sbcauth.monitoring.counts import LOST, TABLE
-from sbcauth.monitoring.log_line import Record
+from sbcauth.monitoring.log_line import Record, outcome
 from sbcauth.monitoring.outcome_log import OutcomeLog
 from sbcauth.monitoring.recent import counter_key, entry_key
 from sbcauth.monitoring.recent import entry as line_kept
+from sbcauth.policy.decision import Accept, Challenge, Decision, Drop, Reason, outcome_key
+from sbcauth.policy.request import Request
+from sbcauth_door.state import enlist
+
+_count = KSR.htable.sht_inc
 
 
 def _lose() -> None:
@@ -61,3 +66,34 @@ def follow(config: Config) -> None:
         _channel = channel(config.log_to, os.environ, _STDOUT, foreground=foreground)
         _log_to = config.log_to
     log = OutcomeLog(_channel, config.log, _lose, _keep)
+
+
+def report(decision: Decision, request: Request) -> None:
+    """Count an outcome, and write it where the log has it; a repeat has been counted before."""
+    kind, reason = type(decision), decision.reason
+    if isinstance(decision, Accept) and decision.is_repeat:
+        return
+    key = outcome_key("" if isinstance(decision, Drop) else decision.ip_group, reason)
+    if _count(TABLE, key) == 1:
+        enlist(key)
+    if kind is Accept and not (log.writes_all or decision.is_first):  # type: ignore[union-attr]
+        return  # a phone that registers again, as nearly all do
+    if reason not in log.never:
+        if log.wants(decision):
+            log.write(outcome(request, decision))
+    elif reason is _CHALLENGED and (
+        (isinstance(decision, Challenge) and decision.detail) or has_room(reason)
+    ):
+        _log_challenge(decision, request)
+
+
+_CHALLENGED = Reason.CHALLENGED
+
+
+def _log_challenge(decision: Decision, request: Request) -> None:
+    """Write a challenge of credentials for another realm, and keep one that the log leaves out."""
+    entry = outcome(request, decision)
+    if isinstance(decision, Challenge) and decision.detail:
+        log.write(entry)
+    else:
+        log.keep(entry)

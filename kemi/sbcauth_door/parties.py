@@ -8,8 +8,7 @@ from sbcauth.digest.text import to_bytes
 from sbcauth.policy.dialogs import Place, Side
 from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.service import Service
-from sbcauth_door import bindings
-from sbcauth_door import request as ksr
+from sbcauth_door import bindings, user_parts
 from sbcauth_door.nodes import nodes
 
 
@@ -49,7 +48,7 @@ class Bindings:
         group = self._groups.get(side.ip_group)
         if not side.account or group is None or group.type is not IPGroupType.USER:
             return ()
-        return bindings.places(ksr.escaped(side.account), group.realm)
+        return bindings.places(user_parts.escaped(side.account), group.realm)
 
 
 def source_of_message() -> Place:

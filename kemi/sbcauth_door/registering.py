@@ -13,7 +13,8 @@ from sbcauth.policy.decision import Drop, Reason, Reject
 from sbcauth.policy.identities import as_number
 from sbcauth.policy.unproved import unescaped
 from sbcauth.service import Route, Service
-from sbcauth_door import registrar, registration_limits
+from sbcauth_door import log as sbcauth_log
+from sbcauth_door import outcomes, registrar, registration_limits, replies, user_parts
 from sbcauth_door import request as ksr
 from sbcauth_door.current import read_request
 
@@ -32,7 +33,7 @@ def answering(function: Callable[[Any, Service, str], int]) -> Callable[..., int
             if isinstance(error, Unavailable):
                 status, phrase = error.status, error.phrase
             else:
-                ksr.log_bug()
+                sbcauth_log.bug()
             KSR.sl.send_reply(status, phrase)
             return ANSWERED
 
@@ -56,8 +57,8 @@ class RegistrarRoutes:
         if refusal is None and not registration_limits.has_room_for(aor, group):
             refusal = Reject(403, "Forbidden", Reason.TOO_MANY_USERS, group.name, username)
         if refusal:
-            ksr.log(refusal, read_request())
-            ksr.refuse(refusal)
+            outcomes.report(refusal, read_request())
+            replies.refuse(refusal)
             return ANSWERED
         registrar.settle_path(group)
         registration_limits.set_limits(group)
@@ -69,8 +70,8 @@ class RegistrarRoutes:
 
         Nobody has a name that is no text.
         """
-        user = ksr.escaped(unescaped(ksr.text("rU")))
-        if not ksr.is_text(user):
+        user = user_parts.escaped(unescaped(ksr.text("rU")))
+        if not user_parts.is_text(user):
             return NOT_FOUND
         KSR.pv.sets("$var(called)", user)
         return GO_ON
@@ -88,7 +89,7 @@ class RegistrarRoutes:
         if found is None:
             return NOT_FOUND
         local_user, realm = found
-        KSR.pv.sets("$var(called)", f"{ksr.escaped(local_user)}@{realm}")
+        KSR.pv.sets("$var(called)", f"{user_parts.escaped(local_user)}@{realm}")
         KSR.pv.sets("$avp(sbcauth_dialled)", dialled)
         return GO_ON
 
@@ -121,7 +122,7 @@ class RegistrarRoutes:
     def not_kept(self, service: Service, _: str) -> int:
         """Write the line of a registration that was let in, and that the registrar has refused."""
         ip_group, username = ksr.text("avp(sbcauth_ip_group)"), ksr.text("avp(sbcauth_username)")
-        ksr.log(Reject(0, "", Reason.NOT_KEPT, ip_group, username), read_request())
+        outcomes.report(Reject(0, "", Reason.NOT_KEPT, ip_group, username), read_request())
         return GO_ON
 
     @answering
@@ -132,7 +133,7 @@ class RegistrarRoutes:
         """
         request = read_request(has_transaction=True)
         decision = service.bad_request(request, int(status))
-        ksr.log(decision, request)
+        outcomes.report(decision, request)
         return ANSWERED if isinstance(decision, Drop) else GO_ON
 
 

@@ -10,6 +10,7 @@ from sbcauth.policy.decision import Reject
 from sbcauth.policy.ip_groups import IPGroup
 from sbcauth.policy.registration import MOST_FIELDS, fault
 from sbcauth_door import request as ksr
+from sbcauth_door import user_parts
 from sbcauth_door.bindings import TABLE, KamailioRegistrations, attribute, fetched
 
 _MODULES = ("registrar", "textopsx")
@@ -95,7 +96,7 @@ def find_contact(realms: Sequence[str]) -> bool:
     aors = [f"{user}@{realm}" for realm in realms] if user else []
     if owner and owner.rpartition("@")[2] in realms:
         user, _, realm = owner.rpartition("@")
-        aors.append(f"{ksr.escaped(user)}@{realm}")
+        aors.append(f"{user_parts.escaped(user)}@{realm}")
     return any(_go_to_contact(f"sip:{aor}", target) for aor in aors)
 
 

@@ -16,7 +16,7 @@ from sbcauth.exceptions import Unavailable
 from sbcauth.files import create
 from sbcauth.monitoring.counts import TABLE
 from sbcauth.monitoring.registrations import FILE_KEY
-from sbcauth_door import request as ksr
+from sbcauth_door import route_block
 
 _SCRIPTS = Path("/usr/share/kamailio/db_sqlite")
 _VERSIONS = "SELECT table_name, table_version FROM version ORDER BY table_name"
@@ -24,7 +24,7 @@ _VERSIONS = "SELECT table_name, table_version FROM version ORDER BY table_name"
 
 def prepare() -> None:
     """Make the file that kamailio.cfg names; raises Unavailable where that cannot be done."""
-    url = ksr.definition("SBCAUTH_REGISTRATIONS")
+    url = route_block.definition("SBCAUTH_REGISTRATIONS")
     if not url:
         return
     path = Path(urlsplit(url).path.removeprefix("/"))

@@ -17,7 +17,8 @@ from sbcauth.policy.decision import Accept, Ask, Decision
 from sbcauth.policy.request import Request
 from sbcauth.service import Service
 from sbcauth.users.directory import FRESHNESS
-from sbcauth_door import dialogs, ready
+from sbcauth_door import dialogs, outcomes, ready
+from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
 from sbcauth_door.applying import apply, apply_within, fail, let_in, refuse, renew, unknown_dialog
 from sbcauth_door.asking import AskingRoutes
@@ -28,7 +29,7 @@ from sbcauth_door.current import read_request, set_rank
 from sbcauth_door.dialog_routes import DialogRoutes
 from sbcauth_door.handed_on import NodeRoutes
 from sbcauth_door.registering import RegistrarRoutes
-from sbcauth_door.request import ReturnCode
+from sbcauth_door.route_block import ReturnCode
 from sbcauth_door.websocket import may_open
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
                 return renew(decision, request)
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
-            ksr.log(decision, request)
+            outcomes.report(decision, request)
             return apply(decision, request, self._service)
         except Retransmission:
             return ReturnCode.ANSWERED
@@ -152,7 +153,7 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
         try:
             return 1 if may_open(self.services.value(_now())) else -1
         except Exception:
-            ksr.log_bug()
+            sbcauth_log.bug()
             return -1
 
     def follow_news(self, msg: object = None, *_: object) -> int:
@@ -161,7 +162,7 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
             if self._node:
                 self._node.follow_news()
         except Exception:
-            ksr.log_bug()
+            sbcauth_log.bug()
             time.sleep(1)  # a bug that lasts must not fill the log
         return ReturnCode.PASSED
 
@@ -171,7 +172,7 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
             if self._metrics:
                 self._metrics.serve(time.time())
         except Exception:
-            ksr.log_bug()
+            sbcauth_log.bug()
             time.sleep(1)  # as above
         return ReturnCode.PASSED
 

@@ -22,10 +22,9 @@ from sbcauth.monitoring.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create, of_server
 from sbcauth.policy.shared_state import SharedState
 from sbcauth.service import Service
-from sbcauth_door import bindings, outcomes, registration_limits, registrations
+from sbcauth_door import bindings, outcomes, registration_limits, registrations, route_block
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import registrar as sbcauth_registrar
-from sbcauth_door import request as ksr
 from sbcauth_door.cluster import Node
 from sbcauth_door.nodes import nodes
 from sbcauth_door.routing import Worker as Worker
@@ -54,10 +53,10 @@ def start() -> Worker:
         # Python has set that of the environment. In UTF-8, Kamailio's regular expressions take
         # three times as long: 3 µs a registration.
         locale.setlocale(locale.LC_CTYPE, "C")
-        file = ksr.definition("SBCAUTH_CONFIG") or os.environ.get("SBCAUTH_CONFIG")
+        file = route_block.definition("SBCAUTH_CONFIG") or os.environ.get("SBCAUTH_CONFIG")
         file = file or "/etc/sbcauth/sbcauth.yaml"
         try:
-            ksr.check_modules()
+            route_block.check_modules()
             check_nonce_counts()
             sbcauth_registrar.check()
             registrations.prepare()
@@ -88,7 +87,7 @@ def start() -> Worker:
 
 def _metrics() -> "Metrics | None":
     """Return the metrics, where kamailio.cfg switches them on; else nothing is even imported."""
-    listen = ksr.definition("SBCAUTH_METRICS")
+    listen = route_block.definition("SBCAUTH_METRICS")
     if not listen:
         return None
     from sbcauth_door.metrics import Metrics
