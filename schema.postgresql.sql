@@ -39,6 +39,8 @@ CREATE TABLE ha1 (
 
 CREATE INDEX user_info_local_user ON user_info (ip_group, local_user);
 
+CREATE INDEX user_info_disabled ON user_info (ip_group, username, realm) WHERE NOT enabled;
+
 CREATE TABLE identity (
     "user"   BIGINT NOT NULL REFERENCES user_info (id) ON DELETE CASCADE,
     pattern  TEXT COLLATE "C" NOT NULL CHECK (pattern <> '' AND pattern <> '*'),

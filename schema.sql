@@ -37,6 +37,10 @@ CREATE TABLE IF NOT EXISTS ha1 (
 -- "Does this address of record belong to somebody?"
 CREATE INDEX IF NOT EXISTS user_info_local_user ON user_info (ip_group, local_user);
 
+-- "Who is disabled?"
+CREATE INDEX IF NOT EXISTS user_info_disabled ON user_info (ip_group, username, realm)
+WHERE NOT enabled;
+
 -- The numbers of a user beside its local user: a PBX has many. A prefix ends in `*`.
 CREATE TABLE IF NOT EXISTS identity (
     user     INTEGER NOT NULL REFERENCES user_info (id) ON DELETE CASCADE,

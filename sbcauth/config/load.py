@@ -1,7 +1,7 @@
 """sbcauth.yaml: from text to frozen values, with every mistake named at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Config:
     """
 
     file: Path
-    database: str
+    database: str = field(repr=False)
     users_file: Path
     ha1_key_file: Path
     nonce_key_file: Path

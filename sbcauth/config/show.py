@@ -80,16 +80,17 @@ def _group(group: IPGroup, hide: Hide) -> dict[str, Any]:
     other = {name for kind, names in _OF_TYPE.items() if kind is not group.type for name in names}
     shown_unset = _SHOWN_UNSET | ({"reaches"} if group.type is IPGroupType.USER else set())
     return {
-        name: hide(in_force[name]) if name in _SECRET else _plain(in_force[name], hide)
+        name: hide(in_force[name]) if name in SECRETS else _plain(in_force[name], hide)
         for name in _OF_GROUP
         if name in in_force and name not in other and (in_force[name] or name in shown_unset)
     }
 
 
-_SECRET = {
+SECRETS = {
     *("password_as_server", "password_as_client", "secret"),
     *("engine_password", "sentinel_password"),
 }
+"""What is shown of these is what `hide` makes of it, wherever they are."""
 
 
 def _plain(value: Any, hide: Hide) -> Any:
@@ -116,7 +117,7 @@ def _plain(value: Any, hide: Hide) -> Any:
         return str(value)
     given = {each.name: getattr(value, each.name) for each in fields(value)}
     return {
-        name: hide(each) if name in _SECRET else _plain(each, hide)
+        name: hide(each) if name in SECRETS else _plain(each, hide)
         for name, each in given.items()
         if each is not None or name in ("ca_file", "engine_ca_file")
     }

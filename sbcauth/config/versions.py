@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sbcauth.config.load import Config
-from sbcauth.config.show import effective
+from sbcauth.config.show import SECRETS, effective
 from sbcauth.files import write_whole
 from sbcauth.keys import as_config_error
 from sbcauth.nonce_keys import dialog_key
@@ -77,26 +77,26 @@ def _differences(where: str, old: Values, new: Values) -> Iterator[str]:
         elif key == "database":
             shown = (_shown(without_password(url or "")) for url in (before, after))
             yield f"{where}{key}: {' -> '.join(shown)}"
-        elif key in _SECRET:
+        elif key in SECRETS:
             yield f"{where}{key} changed"
-        elif key == "radius":
-            yield from _radius(where, before or {}, after or {})
+        elif isinstance(before or after, dict):
+            yield from _differences(f"{where}{key}.", before or {}, after or {})
+        elif _hidden(before) == _hidden(after):
+            yield f"{where}{key}: a secret changed"
         else:
+            before, after = _hidden(before), _hidden(after)
             yield f"{where}{key}: {_shown(before)} -> {_shown(after)}"
 
 
-def _radius(where: str, old: Values, new: Values) -> Iterator[str]:
-    """Yield what differs of RADIUS servers; of their secrets, that they do."""
-    hidden = [
-        {**each, "servers": [f"{s['address']}:{s['port']}" for s in each.get("servers", ())]}
-        for each in (old, new)
-    ]
-    yield from _differences(f"{where}radius.", *hidden)
-    if hidden[0]["servers"] == hidden[1]["servers"] and old["servers"] != new["servers"]:
-        yield f"{where}radius.secret changed"
+def _hidden(value: Any) -> Any:
+    """Return a value without the hashes of secrets, wherever they are in it."""
+    if isinstance(value, dict):
+        shown = {key: _hidden(each) for key, each in value.items() if key not in SECRETS}
+        return "{address}:{port}".format(**shown) if shown.keys() == _SERVER else shown
+    return [_hidden(each) for each in value] if isinstance(value, list) else value
 
 
-_SECRET = ("password_as_server", "password_as_client")
+_SERVER = {"address", "port"}
 
 
 def _shown(value: Any) -> str:

@@ -25,6 +25,22 @@ from sbcauth.users.table import UserTable
 _REQUESTS = 100
 """So many requests with a token are judged at once; each takes some microseconds."""
 
+_MANY = 100_000
+_COUNTED_FOR = 60.0
+
+
+class Total:
+    """How many users there are; to count very many takes so long that it is not done each time."""
+
+    def __init__(self) -> None:
+        self._count, self._counted_at = 0, 0.0
+
+    def of(self, table: UserTable, now: float) -> int:
+        """Return the count; one of more than a hundred thousand may be a minute old."""
+        if self._count < _MANY or not 0 <= now - self._counted_at < _COUNTED_FOR:
+            self._count, self._counted_at = table.count(), now
+        return self._count
+
 
 class Console:
     """One console, of the server that works by the configuration `file`.
@@ -59,6 +75,7 @@ class Console:
         self.token_logins = Logins("console-token", self.tokens.verify, _REQUESTS)
         self.templates: Environment = templates()
         self.watch = Watch(self.server, self.cluster, clock)
+        self.total = Total()
         self._users = Lock()
         self._cluster: ClusterSettings | None = None
         self._cluster_at = 0

@@ -12,7 +12,9 @@ from sbcauth.console.console import Console
 from sbcauth.console.pages.now import live
 from sbcauth.console.visit import Endpoint
 
-_LOOKS_EVERY = 0.3
+_LOOKS_EVERY = 0.1
+_LOOKS_A_SESSION = 10
+"""Whether a session lasts is asked before each event, and after so many looks."""
 _MOST = 40
 _MOST_OF_A_SESSION = 6
 _LONGEST = 3600.0
@@ -47,14 +49,17 @@ class Live:
 
     async def _events(self, token: str) -> AsyncIterator[bytes]:
         self._streams[token] += 1
-        sent = -1
+        sent, watch = -1, self._console.watch
         try:
             with anyio.move_on_after(_LONGEST):
                 while await self._is_logged_in(token):
-                    if self._console.watch.seen.number != sent:
-                        sent = self._console.watch.seen.number
+                    watch.wanted()
+                    if watch.seen.number != sent:
+                        sent = watch.seen.number
                         yield await run_in_threadpool(self._event, sent)
-                    await anyio.sleep(_LOOKS_EVERY)
+                    for _ in range(_LOOKS_A_SESSION):
+                        if watch.seen.number == sent:
+                            await anyio.sleep(_LOOKS_EVERY)
         finally:
             self._streams[token] -= 1
             self._streams += Counter()  # without those that are at 0

@@ -111,7 +111,11 @@ def _endpoint(console: Console, show: Page, longest: int, role: Role | None) -> 
         visit = Visit(console, request, None, now)
         try:
             token = request.cookies.get(console.cookie, "")
-            visit.session = await run_in_threadpool(console.sessions.find, token, now)
+            # a page that is open by itself keeps no session
+            renews = request.headers.get("x-unattended") != "1"
+            visit.session = await run_in_threadpool(
+                console.sessions.find, token, now, renews=renews
+            )
             if visit.session is None and role is not None:
                 return _to_login(visit)
             if request.method == "POST":

@@ -1,4 +1,4 @@
-"""What the server has done lately: asked every few seconds, once for all who look.
+"""What the server has done lately: asked now and then, once for all who look.
 
 The server counts since it started; a look at its counts now and then tells what came between. So
 it costs the server the same however many look, or attack the page.
@@ -18,11 +18,17 @@ from sbcauth.monitoring.rpc import Rpc, RpcError
 from sbcauth.monitoring.status import Status, status
 from sbcauth.monitoring.why import Outcome
 
-EVERY = 2.0
-"""Seconds between two looks."""
+EVERY = 0.4
+"""Seconds between two looks while somebody looks at the page."""
+_IDLE = 2.0
+"""Seconds between two looks while nobody does."""
+_LOOKED_AT = 30.0
+"""So many seconds after the last page or event, somebody is still taken to look."""
 _SHARE = 5
 _LONGEST_REST = 15.0
 """A look that takes long is followed by a rest of so many times as long, up to these seconds."""
+_RATES_OVER = 10.0
+"""Seconds that rates are taken over."""
 MINUTES = 60
 
 Counts = Counter[tuple[str, str]]
@@ -39,8 +45,9 @@ class Minute(NamedTuple):
 class Seen(NamedTuple):
     """What was seen at the last look; `status` is None where no server answers, for `trouble`.
 
-    `rates` are decisions a second since the look before, by IP Group and reason. `lockouts` are
-    None where they are too many to be told.
+    `number` is another one when there is something new to show. `rates` are decisions a second in
+    the last seconds, by IP Group and reason. `lockouts` are None where they are too many to be
+    told.
     """
 
     number: int
@@ -69,6 +76,9 @@ class Watch:
         self._before_at = 0.0
         self._stop = Event()
         self._one = Lock()
+        self._lately: deque[tuple[float, Counts]] = deque()
+        self._wanted_at = 0.0
+        self._told_at = 0.0
         self.since = 0.0
         self.seen = Seen(0, 0.0, None, "not asked so far", {}, None, ())
         self._thread = Thread(target=self._run, name="watch", daemon=True)
@@ -82,6 +92,10 @@ class Watch:
         """Look no more."""
         self._stop.set()
 
+    def wanted(self) -> None:
+        """Look more often for a while: somebody wants to see what happens at once."""
+        self._wanted_at = self._clock()
+
     def minutes(self) -> Iterator[Minute]:
         """Yield the last 60 minutes, the oldest first; those that nobody has seen are empty."""
         known = {each.at: each for each in tuple(self._minutes)}
@@ -94,7 +108,15 @@ class Watch:
             began = self._clock()
             self.look()
             took = max(0.0, self._clock() - began)
-            self._stop.wait(max(EVERY, min(took * _SHARE, _LONGEST_REST)))
+            self._rest(max(EVERY, min(took * _SHARE, _LONGEST_REST)))
+
+    def _rest(self, seconds: float) -> None:
+        """Wait so long, and where nobody looks, longer."""
+        rested = 0.0
+        while not self._stop.wait(seconds):
+            rested += seconds
+            if rested >= _IDLE or self._clock() - self._wanted_at < _LOOKED_AT:
+                return
 
     def look(self) -> None:
         """Ask the server now, and remember what it says."""
@@ -105,7 +127,20 @@ class Watch:
             except (SbcAuthError, OSError, ValueError, KeyError) as error:
                 found = Seen(0, now, None, str(error), {}, None, ())
                 self._before = None
-            self.seen = found._replace(number=self.seen.number + 1)
+                self._lately.clear()
+            if self._is_news(found) or now - self._told_at >= _IDLE:
+                self._told_at = now
+                self.seen = found._replace(number=self.seen.number + 1)
+            else:
+                self.seen = found._replace(number=self.seen.number)
+
+    def _is_news(self, found: Seen) -> bool:
+        """Tell whether those who look should see this at once, and not with the next rates."""
+        before = self.seen
+        if found.trouble != before.trouble or found.outcomes is not before.outcomes:
+            return True
+        users = [each.status and each.status.registered_users for each in (before, found)]
+        return found.lockouts != before.lockouts or users[0] != users[1]
 
     def _ask(self, now: float) -> Seen:
         server = self._server()
@@ -117,8 +152,7 @@ class Watch:
         rates: dict[tuple[str, str], float] = {}
         more = self._more(found)
         if self._before is not None:
-            seconds = max(0.1, now - self._before_at)
-            rates = {key: count / seconds for key, count in more.items()}
+            rates = self._rates(now, more)
             self._add(now, more)
         is_first = self._before is None
         outcomes = tuple(recent(server)) if is_first or more else self.seen.outcomes
@@ -126,6 +160,17 @@ class Watch:
             self._add_kept(outcomes, now)
         self._before, self._before_at = found, now
         return Seen(0, now, found, "", rates, locked_out, outcomes)
+
+    def _rates(self, now: float, more: Counts) -> dict[tuple[str, str], float]:
+        """Return decisions a second over the last looks, of which the latest counted `more`."""
+        self._lately.append((self._before_at, more))
+        while now - self._lately[0][0] > _RATES_OVER and len(self._lately) > 1:
+            self._lately.popleft()
+        counts = Counts()
+        for _, each in self._lately:
+            counts.update(each)
+        seconds = max(0.1, now - self._lately[0][0])
+        return {key: count / seconds for key, count in counts.items()}
 
     def _more(self, found: Status) -> Counts:
         """Return what was counted since the look before; a server that started anew begins at 0."""

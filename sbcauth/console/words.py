@@ -1,7 +1,9 @@
 """Templates: what comes from the network is shown as text, and nothing in it is hidden."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -53,13 +55,38 @@ def whole_text(value: str) -> Markup:
     return escape(value)
 
 
-def commands(line: str) -> Markup:
-    """Return a line of advice with the commands in it, which stand between backticks, as code."""
-    parts = [escape(visible(part)) for part in line.split("`")]
+_PAGES = (
+    (r"user set-password (.+)", "/user?name={}#set-password", "Set the password"),
+    (r"user add (.+)", "/users/add?name={}", "Add the user"),
+    (r"user enable (.+)", "/user?name={}#change", "Enable the user"),
+    (r"user move (.+) \S+", "/user?name={}#move", "move it there"),
+    (r"user show (.+)", "/user?name={}", "the user's page"),
+    (r"lockout clear (.+)", "/user?name={}#lockouts", "Lift the lockout"),
+    (r"lockout list", "/refusals#lockouts", "Locked out now"),
+    (r"reload", "/configuration", "reload the configuration"),
+)
+"""What a command of an advice is in the console: where, and what it is called there."""
+
+
+def commands(line: str, may_change: bool = True) -> Markup:
+    """Return a line of advice whose commands, between backticks, lead to where that is done here.
+
+    For those who may change nothing, they stay commands.
+    """
+    parts = line.split("`")
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if place % 2 else part
+        _place_of(part, may_change=may_change) if place % 2 else escape(visible(part))
         for place, part in enumerate(parts)
     )
+
+
+def _place_of(command: str, *, may_change: bool) -> Markup:
+    """Return a link to where a command is done in the console, or the command as code."""
+    for pattern, address, name in _PAGES if may_change else ():
+        if found := re.fullmatch(f"sbcauth {pattern}", command):
+            there = address.format(*map(quote, found.groups()))
+            return Markup('<a href="{}">{}</a>').format(there, name)
+    return Markup("<code>{}</code>").format(visible(command))
 
 
 def when(seconds: float | str) -> Markup:

@@ -120,6 +120,8 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
             for kind in ("old_", "")
             for column in HA1_COLUMNS_BEFORE_5.values()
         ),
+        "CREATE INDEX user_info_disabled ON user_info (ip_group, username, realm) "
+        "WHERE NOT enabled",
     ),
 }
 """What brings the schema before a version to that version."""

@@ -34,14 +34,13 @@ def configuration(visit: Visit) -> Response:
 
 def check(visit: Visit) -> Response:
     """Return what is found in the text as it is being typed."""
-    text = _edited(visit)
-    return visit.page("checked.html", checked=_check(visit, text))
+    return visit.page("checked.html", checked=_check(visit, *_edited(visit)))
 
 
 def save(visit: Visit) -> Response:
     """Write the text into the file, unless it has mistakes, or the file has changed meanwhile."""
-    text = _edited(visit)
-    checked = _check(visit, text)
+    masked, text = _edited(visit)
+    checked = _check(visit, masked, text)
     if checked.mistakes:
         return _page(visit, "Not saved: it has a mistake.", edited=visit.form["text"])
     file = visit.console.file
@@ -86,7 +85,7 @@ def _page(
         return visit.page("problem.html", 503, message=str(error))
     masked = Masked(text)
     edited = edited or masked.shown
-    checked = _check(visit, masked.restored(edited))
+    checked = _check(visit, masked, masked.restored(edited))
     return visit.page(
         "configuration.html",
         file=str(file),
@@ -98,16 +97,32 @@ def _page(
     )
 
 
-def _edited(visit: Visit) -> str:
-    """Return the text of the form, as the file would have it."""
+def _edited(visit: Visit) -> tuple[Masked, str]:
+    """Return the file as it is, and the text of the form as the file would have it."""
     text = visit.form.get("text", "").replace("\r\n", "\n")
-    return Masked(read_text(visit.console.file)).restored(text)
+    masked = Masked(read_text(visit.console.file))
+    return masked, masked.restored(text)
 
 
-def _check(visit: Visit, text: str) -> Checked:
+def _check(visit: Visit, masked: Masked, text: str) -> Checked:
+    """Return what is found in a text, without the secrets that the file has."""
+    found = _found(visit, masked, text)
+
+    def shown(mistakes: list[Mistake]) -> list[Mistake]:
+        return [each._replace(message=masked.without_secrets(each.message)) for each in mistakes]
+
+    change = found.change
+    if change and change.lines:
+        change = change._replace(lines=[masked.without_secrets(each) for each in change.lines])
+    return found._replace(
+        mistakes=shown(found.mistakes), warnings=shown(found.warnings), change=change
+    )
+
+
+def _found(visit: Visit, masked: Masked, text: str) -> Checked:
     console = visit.console
     file = str(console.file)
-    if found := new_references(file, read_text(console.file), text):
+    if found := [*masked.unplaced(file, text), *new_references(file, masked.text, text)]:
         return Checked(found, [], None)
     try:
         config = load_text(console.file, text, console.environment)

@@ -48,7 +48,7 @@ def users(visit: Visit) -> Response:
             after=after if after.ip_group else None,
             most=_PAGE,
         )
-        total = 0 if visit.is_part else table.count()
+        total = 0 if visit.is_part else visit.console.total.of(table, visit.now)
     asked = {"q": beginning, "ip_group": group, "state": "disabled" if disabled else ""}
     following = ""
     if found.has_more:

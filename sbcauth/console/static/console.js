@@ -1,14 +1,17 @@
 // What the pages do besides being pages: they all work without it.
 "use strict";
 
-const reader = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: "short" });
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
 function inReadersZone(root) {
   for (const each of root.querySelectorAll("time[datetime]")) {
     const at = new Date(each.dateTime);
     if (!Number.isNaN(at.getTime())) {
-      each.title = each.textContent;
-      each.textContent = reader.format(at);
+      const today = day.format(at) === day.format(new Date());
+      each.title = whole.format(at);
+      each.textContent = today ? time.format(at) : `${day.format(at)}, ${time.format(at)}`;
     }
   }
 }
@@ -22,6 +25,7 @@ function follow(place) {
   events.onmessage = (event) => {
     if (place.contains(document.activeElement) && document.activeElement !== document.body
         && place.querySelector(":focus-visible")) return; // who reads there is not disturbed
+    if (!getSelection().isCollapsed && place.contains(getSelection().anchorNode)) return;
     const open = place.querySelector("details")?.open;
     place.innerHTML = event.data;
     if (open) place.querySelector("details")?.setAttribute("open", "");
@@ -33,6 +37,23 @@ function follow(place) {
       refused = now;
     }
   };
+}
+
+// The page of a user: what is known of it, again and again, while somebody looks.
+function lookAgain(place) {
+  async function look() {
+    const began = Date.now();
+    if (!document.hidden && !place.querySelector(":focus-visible") && getSelection().isCollapsed) {
+      const answer = await fetch(place.dataset.again, { headers: { "X-Part": "1", "X-Unattended": "1" } });
+      if (answer.status === 401) return location.reload();
+      if (answer.ok && !place.querySelector(":focus-visible")) {
+        place.innerHTML = await answer.text();
+        inReadersZone(place);
+      }
+    }
+    setTimeout(look, Math.max(2000, 10 * (Date.now() - began)));
+  }
+  setTimeout(look, 2000);
 }
 
 // Forms that search as one types: the answer is the part of the page that changes.
@@ -110,7 +131,11 @@ function checkAsOneTypes(form) {
 }
 
 inReadersZone(document);
+for (const each of document.querySelectorAll("[data-zone]")) {
+  each.textContent = `Times: ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
+}
 for (const each of document.querySelectorAll("[data-live]")) follow(each);
+for (const each of document.querySelectorAll("[data-again]")) lookAgain(each);
 for (const each of document.querySelectorAll("[data-search]")) searchAsOneTypes(each);
 for (const each of document.querySelectorAll("[data-check]")) checkAsOneTypes(each);
 document.addEventListener("click", async (event) => {
@@ -127,10 +152,13 @@ document.addEventListener("keydown", (event) => {
     first.focus();
   }
 });
-// Who opens a link to an IP Group sees it open.
+// Who follows a link to what is folded sees it open, and may type.
 function openTarget() {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target?.tagName === "DETAILS") target.open = true;
+  if (target?.tagName !== "DETAILS") return;
+  target.open = true;
+  target.scrollIntoView();
+  target.querySelector("input:not([type=hidden]), select, button, summary")?.focus();
 }
 addEventListener("hashchange", openTarget);
 openTarget();

@@ -45,7 +45,7 @@ def test_groups_come_and_go(tmp_path: Path) -> None:
 
 
 def test_changed_secret_is_told_and_not_shown(tmp_path: Path) -> None:
-    told = ["IP Group Branch: radius.secret changed"]
+    told = ["IP Group Branch: radius.servers: a secret changed"]
     assert changed(tmp_path, "first secret", "second secret") == told
     assert "first secret" not in str(of(tmp_path, TEXT))
 
