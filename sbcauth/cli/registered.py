@@ -14,6 +14,7 @@ from sbcauth.cli.options import AsJSON, Socket, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.config.load import load
 from sbcauth.exceptions import SbcAuthError
+from sbcauth.monitoring.registered import Wanted
 from sbcauth.monitoring.registered import drop as drop_these
 from sbcauth.monitoring.registered import registered as find
 from sbcauth.monitoring.registrations import Registration
@@ -49,7 +50,8 @@ def registered(
     if context.invoked_subcommand:
         return
     config = load(context.obj, os.environ)
-    found = find(config, rpc(context, socket), time.time(), user, ip_group, source)
+    wanted = Wanted(user, ip_group, source)
+    found = find(config, rpc(context, socket), time.time(), wanted)
     if as_json:
         print_json([each._asdict() for each in found])
         return

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import peewee
 
 from sbcauth.users.database import UserInfo
-from sbcauth.users.table import UserTable
+from sbcauth.users.table import UserTable, ip_groups
 
 _LAST = "\U0010ffff"
 """Sorts after whatever a name has."""
@@ -53,7 +53,7 @@ def _named(
     beginning: str, ip_group: str | None, disabled: bool, after: Place
 ) -> Iterator[UserInfo]:
     """Yield users by the index of names, one IP Group after the other."""
-    for group in [ip_group] if ip_group is not None else _ip_groups(after.ip_group):
+    for group in [ip_group] if ip_group is not None else ip_groups(after.ip_group):
         query = UserInfo.select().where(UserInfo.ip_group == group)
         if beginning:
             name = UserInfo.username
@@ -71,7 +71,7 @@ def _owners_first(
 ) -> Iterator[UserInfo]:
     """Yield the users of an address of record whose names begin otherwise, then the others."""
     if local_user:
-        for group in [ip_group] if ip_group is not None else _ip_groups(""):
+        for group in [ip_group] if ip_group is not None else ip_groups(""):
             of_group = UserInfo.select().where(
                 UserInfo.ip_group == group, UserInfo.local_user == local_user
             )
@@ -79,15 +79,6 @@ def _owners_first(
                 if not row.username.startswith(local_user) and not (disabled and row.enabled):
                     yield row
     yield from others
-
-
-def _ip_groups(first: str) -> Iterator[str]:
-    """Yield the IP Groups that have users, from `first` on, each by one look into the index."""
-    query = UserInfo.select(UserInfo.ip_group).order_by(UserInfo.ip_group).limit(1)
-    found = query.where(UserInfo.ip_group >= first).first()
-    while found is not None:
-        yield found.ip_group
-        found = query.where(UserInfo.ip_group > found.ip_group).first()
 
 
 def _name(row: UserInfo) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Changing User Info: what the commands do, each in one transaction."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any
 
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
@@ -102,13 +102,18 @@ class UserTable(Session):
             if value is not None:
                 query = query.where(getattr(UserInfo, column) == value)
         with self.reading():
+            if ip_group is None and username is not None:  # the index of names begins with it
+                query = query.where(UserInfo.ip_group.in_(list(ip_groups())))
             yield from query.iterator()
 
-    def owners(self) -> dict[tuple[str, str], str]:
-        """Return the IP Group of each address of record, by its user part and realm."""
+    def owners(
+        self, ip_groups: Collection[str], local_users: Collection[str]
+    ) -> dict[tuple[str, str], str]:
+        """Return the IP Group of these addresses of record, by their user part and realm."""
         columns = (UserInfo.local_user, UserInfo.realm, UserInfo.ip_group)
+        of_these = UserInfo.ip_group.in_(ip_groups) & UserInfo.local_user.in_(local_users)
         with self.reading():
-            rows = UserInfo.select(*columns).tuples().iterator()
+            rows = UserInfo.select(*columns).where(of_these).tuples().iterator()
             return {(user, realm): ip_group for user, realm, ip_group in rows}
 
     def names(self, beginning: str) -> Iterator[str]:
@@ -237,3 +242,12 @@ def remembering(user: User, before: User, until: int | None) -> User:
         return user._replace(old_ha1s=before.old_ha1s, old_until=before.old_until)
     old_ha1s = before.ha1s if until else NO_HA1S
     return user._replace(old_ha1s=old_ha1s, old_until=until)
+
+
+def ip_groups(first: str = "") -> Iterator[str]:
+    """Yield the IP Groups that have users, from `first` on, each by one look into the index."""
+    query = UserInfo.select(UserInfo.ip_group).order_by(UserInfo.ip_group).limit(1)
+    found = query.where(UserInfo.ip_group >= first).first()
+    while found is not None:
+        yield found.ip_group
+        found = query.where(UserInfo.ip_group > found.ip_group).first()

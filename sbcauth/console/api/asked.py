@@ -96,13 +96,18 @@ class RefusalsQuery(_Shape):
 
 
 class RegisteredQuery(_Shape):
-    """Which registrations: those that fit in everything that is given."""
+    """Which registrations: those that fit in everything that is given.
+
+    The place after which they begin is that of `next` in the answer before.
+    """
 
     user: Annotated[Name | None, Field(description="User name, or user of the address.")] = None
     ip_group: IPGroupName = None
     source: Source = None
     limit: Annotated[int, _limit(1000)] = 100
-    skip: Skip = 0
+    after_user: Annotated[str, Field(max_length=LONGEST_NAME)] = ""
+    after_realm: Annotated[str, Field(max_length=LONGEST_NAME)] = ""
+    after_contact: Annotated[str, Field(max_length=1024)] = ""
 
 
 class LockoutsQuery(_Shape):

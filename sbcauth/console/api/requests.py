@@ -2,6 +2,7 @@
 
 from ipaddress import ip_address
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from sbcauth.console.api.asked import (
     InIPGroup,
@@ -12,6 +13,7 @@ from sbcauth.console.api.asked import (
 )
 from sbcauth.console.api.call import Call
 from sbcauth.console.api.users import Lockout, shown_lockouts
+from sbcauth.console.problems import ROOT
 from sbcauth.exceptions import UserInfoError
 from sbcauth.monitoring.explain import Step
 from sbcauth.monitoring.explain import explain as decide_and_tell
@@ -19,17 +21,20 @@ from sbcauth.monitoring.latest import last_outcomes
 from sbcauth.monitoring.lockouts import Wanted, clear
 from sbcauth.monitoring.lockouts import lockouts as locked_out
 from sbcauth.monitoring.refusals import MOST_READ, Refusals, is_refusal, with_advice
-from sbcauth.monitoring.registered import drop
-from sbcauth.monitoring.registered import registered as find_registered
-from sbcauth.monitoring.registrations import Registration
+from sbcauth.monitoring.registered import Wanted as OfRegistered
+from sbcauth.monitoring.registered import drop, page_of_registered
+from sbcauth.monitoring.registrations import Place, Registration
 from sbcauth.monitoring.why import Search
 
 
 class Registered(NamedTuple):
-    """Some of the registrations that fit, of `total`. Times are seconds since 1970."""
+    """Some of the registrations that fit; `next` is the address of the others, null for none.
+
+    Times are seconds since 1970.
+    """
 
     registered: list[Registration]
-    total: int
+    next: str | None
 
 
 class Dropped(NamedTuple):
@@ -71,14 +76,23 @@ def refusals(call: Call[RefusalsQuery, None]) -> Refusals:
 
 
 def registered(call: Call[RegisteredQuery, None]) -> Registered:
-    """List who is registered, from where, and until when."""
+    """List who is registered, from where, and until when, a page at a time.
+
+    A page may have fewer than `limit` where few fit, and none: go on while there is a `next`.
+    """
     console, asked = call.console, call.query
+    wanted = OfRegistered(asked.user, asked.ip_group, asked.source)
+    after = Place(asked.after_user, asked.after_realm, asked.after_contact)
     with console.alone():
-        found = find_registered(
+        found, last = page_of_registered(
             *(console.config(), console.server(), call.now),
-            *(asked.user, asked.ip_group, asked.source),
+            *(wanted, after if after.user else None, asked.limit),
         )
-    return Registered(found[asked.skip : asked.skip + asked.limit], len(found))
+    if last is None:
+        return Registered(found, None)
+    place = {f"after_{name}": value for name, value in last._asdict().items()}
+    values = {**asked.model_dump(exclude_defaults=True), **place}
+    return Registered(found, f"{ROOT}/registered?{urlencode(values)}")
 
 
 def drop_registered(call: Call[InIPGroup, None]) -> Dropped:
