@@ -54,9 +54,10 @@ fuzz: ## half a million mutated requests, where `make test` sends twenty thousan
 	@SBCAUTH_FUZZ=500000 $(PYTEST) -s tests/e2e/test_fuzz_on_the_wire.py
 	@SBCAUTH_ATTACKS=200000 SBCAUTH_ATTACKS_SEED=$$$$ $(PYTEST) -s tests/e2e/test_attacker.py
 
-soak: ## ten minutes of 500 registrations a second, where `make test` has ten seconds
+soak: ## ten minutes of 500 registrations a second, and ten of three nodes of which one dies a minute
 	@scripts/setup.sh test
 	@SBCAUTH_SOAK=600 $(PYTEST) -s tests/e2e/test_soak.py
+	@SBCAUTH_CLUSTER_SOAK=600 $(PYTEST) -s tests/e2e/test_soak_of_nodes.py
 
 bench: ## measure what authentication costs, here and in Kamailio's own modules
 	@scripts/setup.sh test

@@ -32,6 +32,23 @@ def check_primary(link: Link, address: Address, deadline: float) -> None:
         raise EngineAway(f"the engine at {address} is a {role}, not the primary")
 
 
+def check_still_primary(settings: EngineSettings, address: Address, deadline: float) -> None:
+    """Raise EngineAway where the Sentinels have made another engine the primary.
+
+    One that was killed and came back is a primary until they have told it otherwise, and so is one
+    that the network has cut off. Without Sentinels that answer nothing is known.
+    """
+    if not settings.engine.name:
+        return
+    try:
+        host, port = _primary(settings, deadline)
+        found = list(_resolved(host, port))
+    except EngineAway:
+        return
+    if address not in found:
+        raise EngineAway(f"the engine at {address} is the primary no more: {host} {port} is")
+
+
 def _primary(settings: EngineSettings, deadline: float) -> tuple[str, int]:
     """Return where the primary is, as the first Sentinel says that knows."""
     said = []

@@ -15,7 +15,7 @@ from sbcauth.cluster.board import Board, Place
 from sbcauth.cluster.copies import Copies, News
 from sbcauth.cluster.engine import begin, host_of
 from sbcauth.cluster.engine_settings import EngineSettings
-from sbcauth.cluster.finding import addresses, check_primary
+from sbcauth.cluster.finding import addresses, check_primary, check_still_primary
 from sbcauth.cluster.link import Link
 from sbcauth.exceptions import EngineAway
 from sbcauth.policy.shared_state import SharedState
@@ -30,6 +30,9 @@ NODE_LIVES = 10
 _TOO_LATE = 5.0
 """Seconds without a look at the news, after which some may have been dropped."""
 _AT_ONCE = 1000
+_ASKS_SENTINELS = 2.0
+_PATIENCE_WITH_SENTINELS = 0.2
+"""Seconds between two questions who the primary is, and for one; the news wait meanwhile."""
 _COPIED = f"{scripts.PREFIX}[lct]*"
 """What is fetched whole: lockouts, counts and trust."""
 
@@ -65,7 +68,7 @@ class Follower:
         self._link = Link(settings)
         self._place: Place | None = None
         self._last = "0-0"
-        self._looked = self._next_beat = 0.0
+        self._looked = self._next_beat = self._asks_next = 0.0
         self._state = ""
         self._lag = self._trip = 0.0
         self._ahead = 0.0  # of the engine's clock before `monotonic`
@@ -86,6 +89,10 @@ class Follower:
             if self._place is None:
                 self._place = self._find()
             now = monotonic()
+            if now >= self._asks_next:
+                self._asks_next = now + _ASKS_SENTINELS
+                deadline = now + _PATIENCE_WITH_SENTINELS
+                check_still_primary(self._settings, self._place.address, deadline)
             if now - self._looked > _TOO_LATE:
                 self._fetch_all(self._place)
             if now >= self._next_beat:

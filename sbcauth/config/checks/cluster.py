@@ -25,6 +25,10 @@ def check_cluster(cluster: ClusterFileSettings) -> Iterator[Finding]:
             yield Finding(("cluster", key), "is of use with an engine alone", True)
     elif cluster.engine_username and not cluster.engine_password:
         yield Finding(("cluster", "engine_password"), "is required with engine_username", True)
+    if cluster.engine and cluster.sentinel_password and not cluster.engine.name:
+        yield Finding(("cluster", "sentinel_password"), "is of use with Sentinels alone", True)
+    if cluster.engine and cluster.engine_ca_file and not cluster.engine.tls:
+        yield Finding(("cluster", "engine_ca_file"), "is of use with rediss:// alone", True)
     if cluster.peers and cluster.address is None:
         yield Finding(("cluster", "address"), "is required where there are peers", True)
     seen = {cluster.address.name: cluster.address} if cluster.address else {}

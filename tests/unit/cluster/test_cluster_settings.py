@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sbcauth.cluster.engine_settings import EnginePlace
 from sbcauth.cluster.settings import ClusterSettings, NodeAddress
 from sbcauth.config.load import load
 from sbcauth.config.show import effective
@@ -91,3 +92,90 @@ def test_two_nodes_of_one_name_are_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(NodeAddress, "name", "abcdef")
     text = "cluster: {node: 1, address: 'sip:10.0.0.3:5090', peers: 'sip:10.0.0.4:5090'}"
     assert "have one name: give one another port" in mistakes(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("keys", "mistake"),
+    [
+        ("node: 0", "2:17: cluster.node: 0 is not within 1..127"),
+        ("node: one", "2:17: cluster.node: 'one' is not a whole number within 1..127"),
+        ("nodes: 128", "cluster.nodes: 128 is not within 1..127"),
+        ("engine_timeout: 2s", "cluster.engine_timeout: 2s is not within 0.005..1 seconds"),
+        ("engine_timeout: 1ms", "cluster.engine_timeout: 1ms is not within 0.005..1 seconds"),
+        ("engine_timeout: soon", "cluster.engine_timeout: 'soon' is not a time such as"),
+        ("nonces: both", "cluster.nonces: 'both' is not one of auto, node, engine"),
+        ("engine_username: me", "cluster.engine_password: is required with engine_username"),
+        ("engine_password: '${env:NO_SUCH}'", "the environment has no variable NO_SUCH"),
+        ("engine_password: '${file:none}'", "cluster.engine_password: none: No such file"),
+        ("sentinel_password: x", "cluster.sentinel_password: is of use with Sentinels alone"),
+        ("engine_ca_file: ca.pem", "cluster.engine_ca_file: is of use with rediss:// alone"),
+    ],
+)
+def test_mistake_of_a_key_beside_the_engine_is_named(
+    tmp_path: Path, keys: str, mistake: str
+) -> None:
+    node = "" if keys.startswith("node:") else "node: 1, "
+    text = f"cluster: {{{node}{keys}, engine: 'redis://10.0.0.5'}}"
+    assert mistake in mistakes(tmp_path, text)
+
+
+_ENGINE_KEYS = (
+    *("nodes: 3", "engine_username: a", "engine_password: b", "sentinel_password: c"),
+    *("engine_ca_file: d", "engine_timeout: 50ms", "nonces: node"),
+)
+
+
+@pytest.mark.parametrize("key", _ENGINE_KEYS)
+def test_keys_of_the_engine_want_one(tmp_path: Path, key: str) -> None:
+    said = mistakes(tmp_path, f"cluster: {{node: 1, {key}}}")
+    assert f"cluster.{key.partition(':')[0]}: is of use with an engine alone" in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "7", "10.0.0.5:6379", "http://10.0.0.5", "redis:/10.0.0.5", "redis://", "unix://"),
+        *("unix:///", "unix:run/redis.sock", "redis://h/x", "redis://h/-1", "redis://h?timeout=1"),
+        *("redis://h ost", "redis://h1,h2", "redis+sentinel://s1:26379,s2:26379"),
+        *("redis+sentinel://s1/", "redis+sentinel:///name", "valkey+sentinel://s1/name"),
+    ],
+)
+def test_url_of_no_engine_is_named_with_what_is_one(tmp_path: Path, url: str) -> None:
+    said = mistakes(tmp_path, f"cluster: {{node: 1, engine: '{url}'}}")
+    assert said.startswith(
+        f"sbcauth.yaml:2:28: cluster.engine: '{url}' is not the URL of an engine"
+    )
+    assert "such as redis://10.0.0.5:6379, rediss://" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("redis://h:0", "h:0"), ("redis://h:65536", "h:65536"), ("rediss://[::1", "[::1"),
+     ("redis+sentinel://s1,s2:x/name", "s2:x")],
+)  # fmt: skip
+def test_host_of_no_engine_is_named(tmp_path: Path, url: str, host: str) -> None:
+    said = mistakes(tmp_path, f"cluster: {{node: 1, engine: '{url}'}}")
+    assert f"2:28: cluster.engine: '{host}' is not a host, or a host and a port" in said
+
+
+def test_password_in_the_url_is_not_shown(tmp_path: Path) -> None:
+    said = mistakes(tmp_path, "cluster: {node: 1, engine: 'redis://me:hunter2@10.0.0.5'}")
+    assert "write engine_username, engine_password" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://10.0.0.5", EnginePlace((("10.0.0.5", 6379),))),
+        ("rediss://[::1]:7/2", EnginePlace((("::1", 7),), database=2, tls=True)),
+        ("unix:///run/redis.sock", EnginePlace(path="/run/redis.sock")),
+        ("redis+sentinel://a,b:7/main/3",
+         EnginePlace((("a", 26379), ("b", 7)), name="main", database=3)),
+    ],
+)  # fmt: skip
+def test_url_says_where_the_engine_is(tmp_path: Path, url: str, place: EnginePlace) -> None:
+    cluster = cluster_of(tmp_path, f"cluster: {{node: 1, engine: '{url}'}}")
+    assert cluster is not None
+    assert cluster.engine is not None
+    assert cluster.engine.engine == place
