@@ -48,12 +48,14 @@ class CopyingRoutes:
             copy = self._copy_of(url, path)
             copy.follow()
         except Unavailable as error:
-            self._tell(self._state._replace(server="", error=str(error)))
+            failures = self._state.failures + 1
+            self._tell(self._state._replace(server="", error=str(error), failures=failures))
             self._say(f"{error}; phones are served as last seen")
             time.sleep(_NEXT_TRY)
             return
         now = int(time.time())
-        state = CopyState(copy.server, copy.revision, now)
+        failures = self._state.failures
+        state = CopyState(copy.server, copy.revision, now, users=copy.users, failures=failures)
         if state[:2] != self._state[:2] or now - self._state.seen_at >= _TELLS_EVERY:
             self._tell(state)
         self._say(f"User Info is copied from {copy.server}")

@@ -98,10 +98,10 @@ def _with_rates(found: Status, before: Status) -> Iterator[tuple[object, ...]]:
 
 def _users_copy(found: Status) -> Iterator[str]:
     if found.users_copy:
-        server, revision, seen_at, error = found.users_copy
+        server, revision, seen_at, error, users, _ = found.users_copy
         seen = datetime.fromtimestamp(seen_at).astimezone().isoformat() if seen_at else "never"
         state = f"copied from {server}" if server else f"as last seen: {error}"
-        yield f"User Info: {state}; revision {revision}, seen {seen}"
+        yield f"User Info: {state}; users {users}, revision {revision}, seen {seen}"
 
 
 def _lockouts(found: Status) -> Iterator[str]:

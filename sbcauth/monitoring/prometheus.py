@@ -58,6 +58,7 @@ def metrics(found: Status) -> Iterator[Metric]:
         ),
     )
     yield from _external(found)
+    yield from _users_copy(found)
     yield from _measured(found)
     yield _gauge("uptime_seconds", "Seconds since Kamailio started.", found.uptime)
     yield _gauge("workers", "Processes that take SIP requests.", found.workers)
@@ -78,6 +79,24 @@ def _external(found: Status) -> Iterator[Metric]:
         "gauge",
         "Whether an external server is asked: 0 while it is left alone for not having answered.",
         tuple(_labelled(not s.dead_until, server=s.server) for s in found.external_servers),
+    )
+
+
+def _users_copy(found: Status) -> Iterator[Metric]:
+    copy = found.users_copy
+    if copy is None:
+        return
+    yield _gauge("users_copy_up", "Whether the users' database is followed.", bool(copy.server))
+    yield _gauge(
+        "users_copy_timestamp_seconds",
+        "When the copy of the users last was as the database is, since 1970.",
+        copy.seen_at,
+    )
+    yield _gauge("users_copy_users", "Users in the copy.", copy.users)
+    yield _counter(
+        "users_copy_failures_total",
+        "Times that the copy could not be brought up to date, since the start.",
+        [Sample(copy.failures)],
     )
 
 

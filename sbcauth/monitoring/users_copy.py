@@ -13,13 +13,16 @@ KEY = f"{counts.LISTED}users copy"
 class CopyState(NamedTuple):
     """The copy is as the database was at `seen_at` (seconds since 1970), at this revision.
 
-    `server` is the one that is followed; it is empty where none answers, and `error` says why.
+    `server` is the one that is followed; it is empty where none answers, and `error` says why. The
+    copy has so many `users`. Since the start it could not be brought up to date `failures` times.
     """
 
     server: str
     revision: int
     seen_at: int
     error: str = ""
+    users: int = 0
+    failures: int = 0
 
     def encode(self) -> str:
         """Return it as text."""

@@ -88,6 +88,8 @@ class UsersCopy:
         self.path = path
         self.revision = 0
         """The number of the revision that the copy has, once it is known."""
+        self.users = 0
+        """How many users the copy has, once it is known."""
         self._connection: Connection | None = None
 
     def follow(self, seconds: float = LOOKS_EVERY) -> Changes | None:
@@ -143,6 +145,8 @@ class UsersCopy:
             if changes:
                 _write(copy, source, changes)
                 known = changes.revision
+            if changes or not self.revision:
+                (self.users,) = copy.execute("SELECT count(*) FROM user_info").fetchone()
             self.revision = known.number if known else 0
         source.execute("COMMIT")
         return changes

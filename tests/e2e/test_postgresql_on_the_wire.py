@@ -108,6 +108,11 @@ def test_change_is_seen_and_the_copy_is_its_owners_alone(
     assert copied["server"] == f"127.0.0.1:{postgresql.port}"
     assert copied["error"] == ""
     assert time.time() - copied["seen_at"] < SOON
+    assert copied["users"] == 1
+    metrics = server.administer("status", "--prometheus")
+    assert "\nsbcauth_users_copy_up 1\n" in metrics
+    assert "\nsbcauth_users_copy_users 1\n" in metrics
+    assert "\nsbcauth_users_copy_failures_total 0\n" in metrics
 
 
 def test_row_that_something_else_changes_is_seen(
@@ -144,6 +149,7 @@ def test_phones_are_served_as_last_seen(
         assert not registers(server, "1001", "wrong")
         cannot_write(server, "disable", "1001")
         assert "as last seen: postgresql://" in server.administer("status")
+        assert "\nsbcauth_users_copy_up 0\n" in server.administer("status", "--prometheus")
         listed = server.sbcauth("user", "list")
         assert listed.returncode == 0
         assert "1001" in listed.stdout

@@ -11,6 +11,7 @@ from sbcauth.monitoring.counts import ExternalAnswers, Lockouts, Outcome
 from sbcauth.monitoring.measures import DECISION_BOUNDS, Measures, Times, Totals
 from sbcauth.monitoring.prometheus import text
 from sbcauth.monitoring.status import TABLES, ExternalServerState, Status
+from sbcauth.monitoring.users_copy import CopyState
 
 NOTHING = Status(
     version="kamailio",
@@ -132,3 +133,15 @@ def test_lockouts_and_external_servers_are_told() -> None:
     assert found["sbcauth_lockouts_total", ("Phones", "pair")] == 2
     assert found["sbcauth_external_answers_total", ("127.0.0.1:1812", "accept")] == 5
     assert found["sbcauth_external_server_up", ("127.0.0.1:1812",)] == 1
+
+
+def test_copy_of_the_users_is_told_where_there_is_one() -> None:
+    copy = CopyState("", 7, 1_700_000_000, "no answer", users=100, failures=3)
+    found = values(NOTHING._replace(users_copy=copy))
+    assert {name: value for (name, _), value in found.items() if "users_copy" in name} == {
+        "sbcauth_users_copy_up": 0,
+        "sbcauth_users_copy_timestamp_seconds": 1_700_000_000,
+        "sbcauth_users_copy_users": 100,
+        "sbcauth_users_copy_failures_total": 3,
+    }
+    assert not any("users_copy" in name for name, _ in values(NOTHING))
