@@ -14,10 +14,11 @@ from sbcauth.cluster.copies import Copies
 from sbcauth.cluster.engine import Engine
 from sbcauth.exceptions import EngineAway, LockedOut, Unavailable
 from sbcauth.policy.attempt_limit import AttemptLimit
-from sbcauth.policy.attempts import LENIENT, Attempts, in_words, of_all_strangers
+from sbcauth.policy.attempts import LENIENT, Attempts
 from sbcauth.policy.claimants import Claimant, Scope, digest
+from sbcauth.policy.lockout_list import in_words
 from sbcauth.policy.reservations import STRETCH, Reservations
-from sbcauth.policy.shared_state import SharedState, Table
+from sbcauth.policy.shared_state import SharedState
 
 
 class ClusterAttempts(Attempts):
@@ -165,10 +166,7 @@ class ClusterAttempts(Attempts):
         if claimant.pair:
             self._copies.marked(claimant.pair.key, limit.attempt_window + 1, now)
         elif len(limits) > 1:
-            all_ = of_all_strangers(claimant, limit, now)
-            self._shared.update(
-                Table.ATTEMPTS, all_, 2 * limit.attempt_window, lambda count: (count + 1, None)
-            )
+            self._count_stranger(claimant, limit, now)
         return last
 
 

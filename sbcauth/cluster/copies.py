@@ -7,8 +7,9 @@ there, in the same tables and the same form as without a cluster; see sbcauth/po
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sbcauth.policy.attempts import TIME_BITS, TIME_MASK, TRUST_UNIT
+from sbcauth.policy.attempts import TIME_BITS, TIME_MASK
 from sbcauth.policy.shared_state import SharedState, Table
+from sbcauth.policy.trust import TRUST_UNIT
 
 
 class News(NamedTuple):

@@ -26,19 +26,18 @@ kept there is bounded: a source by its limit, and all of them in an IP Group by 
 """
 
 from functools import lru_cache, partial
-from typing import NamedTuple
 
 from sbcauth.exceptions import EngineAway, Unavailable
 from sbcauth.policy.attempt_limit import MAX_FAILURES, AttemptLimit
 from sbcauth.policy.claimants import Claimant, Scope, digest
+from sbcauth.policy.lockout_list import Lockout, LockoutList
 from sbcauth.policy.shared_state import SharedState, Table
+from sbcauth.policy.trust import Trust
 
 TIME_BITS = 17  # 36 hours, far more than any window
 TIME_MASK = (1 << TIME_BITS) - 1
 MOST_FAILURES = 20_000
 """Failures of strangers that are kept count of in one IP Group and window; then all are refused."""
-TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
-_REMEMBERED = 100_000
 LENIENT = 1 << 13
 """Marks the count of a pair that has answered with its password before; above MAX_ATTEMPTS."""
 _SEVERAL = 1 << 30
@@ -48,25 +47,19 @@ _MOST_ANSWERS = 100
 """Answers that are looked at during a lenient lockout; more could tell it by its time."""
 
 
-class _Lockout(NamedTuple):
-    until: int
-    duration: int
-
-
-_NO_LOCKOUT = _Lockout(0, 0)
-
-
 class Attempts:
     """Counts failed attempts over all worker processes.
 
     `held_against` looks up what is held against a pair, known by its key: None where there is no
-    failure recently, and no lockout.
+    failure recently, and no lockout. `sure_until` is that of Trust.
     """
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
         self.held_against = partial(shared.get, Table.ATTEMPTS)
-        self._trusted_until: dict[str, int] = {}
+        self._lockouts = LockoutList(shared)
+        self._trust = Trust(shared)
+        self.sure_until = self._trust.sure_until
 
     def locked_out(self, claimant: Claimant, limit: AttemptLimit, now: int) -> Scope | None:
         """Return the limit for which `claimant` must be refused at `now`, whatever it answers.
@@ -77,7 +70,7 @@ class Attempts:
         if limit.spares(claimant.source):
             return None
         pair = claimant.key
-        if self._lockout(pair).until > now:
+        if self._lockouts.last(pair).until > now:
             if claimant.pair:
                 self._mark(claimant.pair.key, limit.lockout_duration, now)
             return Scope.PAIR
@@ -87,12 +80,12 @@ class Attempts:
             scope = self.locked_out(claimant.presenter, limit, now)
             if scope:
                 return scope
-        elif self._is_trusted(pair, now):
+        elif self._trust.holds(pair, now):
             return None
         for scope, _ in limit.for_strangers():
-            if self._lockout(claimant.key_by(scope)).until > now:
+            if self._lockouts.last(claimant.key_by(scope)).until > now:
                 return scope
-        if self._failures(of_all_strangers(claimant, limit, now)) >= MOST_FAILURES:
+        if self._failures(_of_all_strangers(claimant, limit, now)) >= MOST_FAILURES:
             raise Unavailable(f"{MOST_FAILURES} wrong answers within {limit.attempt_window} s")
         return None
 
@@ -105,7 +98,7 @@ class Attempts:
         """Tell whether the limits of strangers hold for `claimant`."""
         if claimant.pair:
             return False
-        return claimant.presenter is not None or not self._is_trusted(claimant.key, now)
+        return claimant.presenter is not None or not self._trust.holds(claimant.key, now)
 
     def confirm(self, claimant: Claimant, limit: AttemptLimit, now: int, shared: str = "") -> None:
         """Have all nodes agree that a claimant who has proved who it is may be let in.
@@ -120,12 +113,6 @@ class Attempts:
         Raises EngineAway. Where there is one node, there is none.
         """
         raise EngineAway("there is no cluster")
-
-    def sure_until(self, pair: str, limit: AttemptLimit, now: int) -> int:
-        """Return until when a success of a pair changes nothing; `now` or earlier if it may."""
-        if not self._is_trusted(pair, now):
-            return 0
-        return self._trusted_until[pair] - limit.trust_duration * 3 // 4
 
     def fail(
         self,
@@ -156,8 +143,7 @@ class Attempts:
         elif self.is_stranger(claimant, now):
             for scope, maximum in limit.for_strangers():
                 last = self._count(scope, claimant, maximum, limit, now) or last
-            all_ = of_all_strangers(claimant, limit, now)
-            self._shared.update(Table.ATTEMPTS, all_, 2 * limit.attempt_window, _one_more)
+            self._count_stranger(claimant, limit, now)
         return last
 
     def looks_at(self, claimant: Claimant, evidence: str, limit: AttemptLimit, now: int) -> bool:
@@ -171,20 +157,20 @@ class Attempts:
         if self._has_seen(pair, evidence, limit):
             return False
         looked_at = digest("lenient", pair)
-        lifetime = max(1, self._lockout(pair).until - now)
+        lifetime = max(1, self._lockouts.last(pair).until - now)
         return self._shared.update(Table.ATTEMPTS, looked_at, lifetime, _next) <= _MOST_ANSWERS
 
     def harden(self, claimant: Claimant, now: int) -> None:
         """Make the lockout of a pair one that lets nobody in, whatever it answers."""
-        lockout = self._lockout(claimant.key)
+        lockout = self._lockouts.last(claimant.key)
         if lockout.until > now:
             self._hold(claimant.key, lockout, now)
 
     def lift(self, claimant: Claimant, now: int) -> None:
         """End a lenient lockout. Its length is remembered: it takes nothing back."""
-        lockout = self._lockout(claimant.key)
+        lockout = self._lockouts.last(claimant.key)
         if lockout.until > now:
-            self._set_lockout(Scope.PAIR, claimant, _Lockout(now, lockout.duration))
+            self._lockouts.set(Scope.PAIR, claimant, Lockout(now, lockout.duration))
         self._shared.remove(Table.ATTEMPTS, claimant.key)
 
     def is_only_one_at(self, flow: Claimant) -> bool:
@@ -208,7 +194,7 @@ class Attempts:
             return True
         if claimant.pair:
             self._shared.remove(Table.ATTEMPTS, claimant.key)
-            return self._renew(claimant.pair.key, limit, now)
+            return self._trust.renew(claimant.pair.key, limit, now)
         return self.trust(claimant.key, limit, now)
 
     def trust(self, pair: str, limit: AttemptLimit, now: int) -> bool:
@@ -217,19 +203,10 @@ class Attempts:
         Tells whether it was not trusted before.
         """
         self._shared.remove(Table.ATTEMPTS, pair)
-        lockout = self._lockout(pair)
+        lockout = self._lockouts.last(pair)
         if lockout.until > now:  # set by another process since this request came in
             self._hold(pair, lockout, now)
-        return self._renew(pair, limit, now)
-
-    def _renew(self, pair: str, limit: AttemptLimit, now: int) -> bool:
-        sure_until = self.sure_until(pair, limit, now)
-        if sure_until > now:
-            return False
-        until = -(-(now + limit.trust_duration) // TRUST_UNIT)
-        self._shared.set(Table.TRUSTED, pair, until, limit.trust_duration)
-        self._remember(pair, until * TRUST_UNIT)
-        return sure_until == 0
+        return self._trust.renew(pair, limit, now)
 
     def _count(
         self,
@@ -249,32 +226,32 @@ class Attempts:
             return attempts << TIME_BITS | now & TIME_MASK, attempts
 
         attempts = self._shared.update(Table.ATTEMPTS, key, limit.attempt_window + 1, count)
-        lockout = self._lockout(key)
+        lockout = self._lockouts.last(key)
         # Another worker may have counted the last attempt since this request came in.
         if lockout.until <= now:
             if attempts & ~flag < maximum:
                 return False
             repeated = now < lockout.until + lockout.duration
             duration = limit.next_lockout(lockout.duration if repeated else 0)
-            lockout = _Lockout(now + duration, duration)
-            self._set_lockout(scope, claimant, lockout)
+            lockout = Lockout(now + duration, duration)
+            self._lockouts.set(scope, claimant, lockout)
             self._shared.count("lockout", scope, claimant.ip_group)
         self._hold(key, lockout, now, attempts & flag)
         return True
 
-    def _set_lockout(self, scope: Scope, claimant: Claimant, lockout: _Lockout) -> None:
-        until, duration = lockout
-        words = f"{until} {duration} {in_words(scope, claimant)}"
-        self._shared.set(Table.LOCKOUTS, claimant.key_by(scope), words, 2 * duration)
+    def _count_stranger(self, claimant: Claimant, limit: AttemptLimit, now: int) -> None:
+        """Count a failure among those of all strangers in the IP Group."""
+        all_ = _of_all_strangers(claimant, limit, now)
+        self._shared.update(Table.ATTEMPTS, all_, 2 * limit.attempt_window, _one_more)
 
-    def _hold(self, key: str, lockout: _Lockout, now: int, flags: int = 0) -> None:
+    def _hold(self, key: str, lockout: Lockout, now: int, flags: int = 0) -> None:
         """Start counting anew, and have `held_against` see the lockout as long as it lasts."""
         record = flags << TIME_BITS | now & TIME_MASK
         self._shared.set(Table.ATTEMPTS, key, record, lockout.until - now)
 
     def _mark(self, pair: str, lifetime: int, now: int) -> None:
         """Have `held_against` see that a flow of the pair has a count of its own."""
-        lifetime = max(lifetime, self._lockout(pair).until - now)
+        lifetime = max(lifetime, self._lockouts.last(pair).until - now)
         self._shared.update(
             Table.ATTEMPTS, pair, lifetime, lambda record: (record or now & TIME_MASK or 1, None)
         )
@@ -286,34 +263,6 @@ class Attempts:
 
     def _failures(self, key: str) -> int:
         return int(self._shared.get(Table.ATTEMPTS, key) or 0)
-
-    def _lockout(self, key: str) -> _Lockout:
-        """Return the last lockout; it is kept for as long again as it took."""
-        words = self._shared.get(Table.LOCKOUTS, key)
-        if not isinstance(words, str):
-            return _NO_LOCKOUT
-        until, duration, _ = words.split(" ", 2)
-        return _Lockout(int(until), int(duration))
-
-    def _is_trusted(self, pair: str, now: int) -> bool:
-        """Tell whether a pair has succeeded recently; a worker remembers which it asked about."""
-        if self._trusted_until.get(pair, 0) > now:
-            return True
-        until = int(self._shared.get(Table.TRUSTED, pair) or 0) * TRUST_UNIT
-        if until <= now:
-            return False
-        self._remember(pair, until)
-        return True
-
-    def _remember(self, pair: str, until: int) -> None:
-        if len(self._trusted_until) >= _REMEMBERED:
-            self._trusted_until.clear()
-        self._trusted_until[pair] = until
-
-
-def in_words(scope: Scope, claimant: Claimant) -> str:
-    """Return whom a limit locks out, as the list of lockouts has it."""
-    return " ".join((scope, *map(_quoted, claimant.as_counted_by(scope))))
 
 
 def _flag(scope: Scope) -> int:
@@ -328,7 +277,7 @@ def _attempts_in(record: int, limit: AttemptLimit, now: int) -> int:
     return 0 if limit.attempt_window < (now - last) & TIME_MASK < TIME_MASK // 2 else attempts
 
 
-def of_all_strangers(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
+def _of_all_strangers(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
     """Return the key of the count of all strangers' failures in an IP Group in this window."""
     return _all_of(claimant.ip_group, limit.attempt_window, now // limit.attempt_window)
 
@@ -349,8 +298,3 @@ def _one_more(count: int) -> tuple[int, None]:
 
 def _next(count: int) -> tuple[int, int]:
     return count + 1, count + 1
-
-
-def _quoted(text: str) -> str:
-    """Return `text` as one short printable word for the list of lockouts."""
-    return text.encode("unicode_escape").decode("ascii").replace(" ", "\\x20")[:80] or "-"

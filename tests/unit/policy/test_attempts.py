@@ -13,6 +13,7 @@ from sbcauth.policy.attempt_limit import MAX_ATTEMPTS, MAX_FAILURES, AttemptLimi
 from sbcauth.policy.attempts import MOST_FAILURES, Attempts
 from sbcauth.policy.claimants import Claimant, Scope
 from sbcauth.policy.shared_state import LocalState, SharedState, Table, Value
+from sbcauth.policy.trust import Trust
 
 NOW = 1_700_000_000
 LIMIT = AttemptLimit(max_auth_attempts=3, lockout_duration=60, attempt_window=60)
@@ -324,7 +325,7 @@ def test_trust_is_renewed_and_seldom_written() -> None:
     assert written == [Table.TRUSTED]
     worker.succeed(BOB, limit, NOW + 1100)
     assert written == [Table.TRUSTED] * 2
-    assert Attempts(shared)._is_trusted(BOB.key, NOW + 5000)
+    assert Trust(shared).holds(BOB.key, NOW + 5000)
 
 
 def test_trusted_pair_costs_no_look_up_but_that_of_its_own_lockout() -> None:
@@ -619,9 +620,9 @@ def test_flow_from_which_a_user_is_registered_is_no_stranger(wrong: Wrong) -> No
 def test_trust_outlives_what_one_process_can_remember(
     wrong: Wrong, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sbcauth.policy.attempts._REMEMBERED", 1)
+    monkeypatch.setattr("sbcauth.policy.trust._REMEMBERED", 1)
     everybody = [BOB._replace(username=name) for name in ("bob", "alice", "carol")]
     for each in everybody:
         assert wrong.attempts.succeed(each, LIMIT, NOW)
-        assert len(wrong.attempts._trusted_until) == 1
+        assert len(wrong.attempts._trust._until) == 1
     assert not any(wrong.attempts.is_stranger(each, NOW) for each in everybody)
