@@ -28,6 +28,7 @@ from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
 from sbcauth_door.current import KEPT_HERE, current, read_request
 from sbcauth_door.nodes import nodes
+from sbcauth_door.parties import Bindings
 from sbcauth_door.route_block import ReturnCode
 
 _BUG = Reject(500, "Server Internal Error", Reason.INTERNAL_ERROR)
@@ -157,7 +158,9 @@ def unknown_dialog(service: Service, method: str) -> int:
     return ReturnCode.ANSWERED
 
 
-def apply_within(decision: Decision, request: Request, service: Service, passage: Passage) -> int:
+def apply_within(
+    decision: Decision, request: Request, service: Service, passage: Passage, places: Bindings
+) -> int:
     """Do with a request within a dialog what was decided; returns a ReturnCode.
 
     It is refused without a transaction: whoever has been in a call has its seals. The ACK to it is
@@ -168,7 +171,7 @@ def apply_within(decision: Decision, request: Request, service: Service, passage
         outcomes.report(decision, request)
         if method == "INVITE":
             dialogs.forget_refusal(service)
-        return dialogs.send_on(service, passage, method)
+        return dialogs.send_on(service, passage, method, places)
     if method == "INVITE":
         dialogs.note_refusal(service)
     outcomes.report(decision, request)

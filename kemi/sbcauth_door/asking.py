@@ -23,6 +23,7 @@ from sbcauth_door.applying import (
 )
 from sbcauth_door.connections import Overdue
 from sbcauth_door.current import read_request
+from sbcauth_door.parties import Bindings
 from sbcauth_door.route_block import ReturnCode
 
 _MARGIN = 5.0
@@ -81,13 +82,14 @@ class AskingRoutes:
     ) -> int:
         """Decide again on a request within a dialog."""
         method = ksr.text("rm").upper()
-        passage = dialogs.find(service, int(ticket.arrived_at))
+        places = Bindings(service)
+        passage = dialogs.find(service, method, places, int(ticket.arrived_at))
         if passage is None:
             return unknown_dialog(service, method)
         party = dialogs.party_of(passage, method)
         request = read_request(msg, has_transaction=True, party=party)
         decision = service.decide(request, ticket.arrived_at, verdict)
-        return apply_within(decision, request, service, passage)
+        return apply_within(decision, request, service, passage, places)
 
     def _ask(self, decision: Ask, request: Request, now: float) -> int:
         """Have the request wait for the verdict of an external server.

@@ -3,13 +3,13 @@
 import KSR
 
 from sbcauth.policy.assertions import hides, wants_privacy
+from sbcauth.policy.dialogs import Side
 from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.policy.passages import proves
 from sbcauth.service import Service
 from sbcauth_door import removing
 from sbcauth_door import request as ksr
-from sbcauth_door.dialog_seals import callee
-from sbcauth_door.parties import source_of_message
+from sbcauth_door.nodes import nodes
 
 _REMOTE_PARTY_ID = "Remote-Party-ID"
 
@@ -19,10 +19,10 @@ def has_assertions() -> bool:
     return KSR.hdr.is_present("P-Asserted-Identity") > 0 or KSR.hdr.is_present(_REMOTE_PARTY_ID) > 0
 
 
-def tell_identity(service: Service) -> None:
+def tell_identity(service: Service, to: Side) -> None:
     """Have a branch of a first request say who sends it, to whom may know (RFC 3325)."""
     sender = service.ip_groups.by_name.get(ksr.text("avp(sbcauth_ip_group)"))
-    receiver = service.ip_groups.by_name.get(callee(service).ip_group)
+    receiver = service.ip_groups.by_name.get(to.ip_group)
     if receiver is None:
         return
     identity, private = ksr.text("avp(sbcauth_identity)"), is_private()
@@ -34,7 +34,7 @@ def tell_identity(service: Service) -> None:
 
 def keep_those_of_servers(service: Service) -> None:
     """Take out of an answer what a phone asserts, or a server under Privacy (RFC 3325)."""
-    place = source_of_message()
+    place = nodes.source()
     if place.node:
         return  # that node has done so
     group = service.ip_groups.likely_at(place.address, place.port, place.transport)

@@ -1,10 +1,8 @@
 """The bindings of Kamailio's registrar: who is registered, and where each is reached."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from math import inf
-from operator import itemgetter
 from time import time
 from typing import Any
 
@@ -27,6 +25,7 @@ PROFILE = "sbcauth"
 _WHERE = "sbcauth_where"
 _MOST_BINDINGS = 64
 _FLOWS = Table.FLOWS
+_get = KSR.pv.get
 
 
 class KamailioRegistrations:
@@ -36,8 +35,8 @@ class KamailioRegistrations:
         """Return the Contacts of an address of record, where the route block keeps them."""
         if not TABLE:
             return ()
-        with fetched(f"sip:{user_parts.escaped(user)}@{realm}") as numbers:
-            return tuple(filter(None, map(_binding, numbers)))
+        numbers = fetched(f"sip:{user_parts.escaped(user)}@{realm}")
+        return tuple(filter(None, map(_binding, numbers)))
 
     def owner_of(self, address: str, port: int, transport: str) -> tuple[str, str]:
         """Return the address of record that registered from there last, and its IP Group."""
@@ -56,7 +55,16 @@ def is_registered_here(request: Request, local_user: str, realm: str) -> bool:
     What is behind an edge proxy (a Path) has no flow of its own here. Without a registrar in
     kamailio.cfg nobody is.
     """
-    return any(each.is_flow_of(request) for each in KamailioRegistrations().of(local_user, realm))
+    if not TABLE:
+        return False
+    address = request.source_address
+    for number in fetched(f"sip:{user_parts.escaped(local_user)}@{realm}"):
+        if address not in (attribute("received", number) or attribute("addr", number) or ""):
+            continue  # the usual case for who guesses, and soon seen
+        binding = _binding(number)
+        if binding and binding.is_flow_of(request):
+            return True
+    return False
 
 
 def places(local_user: str, realm: str) -> list[Place]:
@@ -67,60 +75,59 @@ def places(local_user: str, realm: str) -> list[Place]:
     if not TABLE:
         return []
     try:
-        with fetched(f"sip:{local_user}@{realm}", _WHERE) as numbers:
-            found = [
-                (attribute("modified", number, _WHERE) or 0, place)
-                for number in numbers
-                if (place := place_of_binding(number)) and not _has_hung_up(number)
-            ]
+        numbers = fetched(f"sip:{local_user}@{realm}", _WHERE)
+        found = [
+            (number, place)
+            for number in numbers
+            if (place := place_of_binding(number)) and not _has_hung_up(number)
+        ]
     except UnicodeDecodeError:
         return []
-    return [place for _, place in sorted(found, key=itemgetter(0), reverse=True)]
+    if len(found) > 1:
+        found.sort(key=lambda each: attribute("modified", each[0], _WHERE) or 0, reverse=True)
+    return [place for _, place in found]
 
 
 def _has_hung_up(number: int) -> bool:
     """Tell whether the connection of a binding has gone."""
-    connection = KSR.pv.get(f"$(ulc({_WHERE}=>conid)[{number}])") or 0
+    connection = attribute("conid", number, _WHERE) or 0
     return connection > 0 and hasattr(KSR, "tcpops") and KSR.tcpops.tcp_conid_alive(connection) < 0
 
 
 def place_of_binding(number: int, profile: str = _WHERE) -> Place | None:
     """Return where the phone of a binding is reached: by its Path, or where it registered from."""
     for name in ("path", "received", "addr"):
-        uri = KSR.pv.get(f"$(ulc({profile}=>{name})[{number}])")
+        uri = _get(f"$(ulc({profile}=>{name})[{number}])")
         if uri:
-            place = place_of(uri.partition(";g=")[0].strip("<").partition(">")[0])
-            return place and place._replace(node=nodes.at(uri))
+            place, node = (
+                place_of(uri.partition(";g=")[0].strip("<").partition(">")[0]),
+                nodes.at(uri),
+            )
+            return place._replace(node=node) if place and node else place
     return None
 
 
 def face(local_user: str, realm: str, place: Place) -> Place | None:
     """Return our address that a user registered at from a place; None where none did."""
-    with fetched(f"sip:{user_parts.escaped(local_user)}@{realm}", _WHERE) as numbers:
-        for number in numbers:
-            if place_of_binding(number) == place:
-                socket = str(attribute("socket", number, _WHERE) or "")
-                host, _, port = socket.partition(":")[2].rpartition(":")
-                return Place.of(place.transport, host, int(port)) if port.isdigit() else None
+    for number in fetched(f"sip:{user_parts.escaped(local_user)}@{realm}", _WHERE):
+        if place_of_binding(number) == place:
+            socket = str(attribute("socket", number, _WHERE) or "")
+            host, _, port = socket.partition(":")[2].rpartition(":")
+            return Place.of(place.transport, host, int(port)) if port.isdigit() else None
     return None
 
 
-@contextmanager
-def fetched(aor: str, profile: str = PROFILE) -> Iterator[list[int]]:
-    """Have the bindings of an address of record at hand, and yield their numbers.
+def fetched(aor: str, profile: str = PROFILE) -> list[int]:
+    """Have the bindings of an address of record at hand, until the next; return their numbers.
 
     One that was taken away stays in the list, expired, until the database has been told.
     """
     nobodys = aor.startswith("sip:@") or not user_parts.is_text(aor)
     if nobodys or KSR.registrar.reg_fetch_contacts(TABLE, aor, profile) < 0:
-        yield []  # nobody's; Kamailio would call a user that is none an error
-        return
-    try:
-        count = min(KSR.pv.get(f"$(ulc({profile}=>count))") or 0, _MOST_BINDINGS)
-        now = time()
-        yield [number for number in range(count) if _expiry(number, profile) > now]
-    finally:
-        KSR.registrar.reg_free_contacts(profile)
+        return []  # nobody's; Kamailio would call a user that is none an error
+    count = min(_get(f"$(ulc({profile}=>count))") or 0, _MOST_BINDINGS)
+    now = time()
+    return [number for number in range(count) if _expiry(number, profile) > now]
 
 
 def _expiry(number: int, profile: str) -> float:
@@ -130,7 +137,7 @@ def _expiry(number: int, profile: str) -> float:
 def attribute(name: str, number: int, profile: str = PROFILE) -> Any:
     """Return what the registrar knows of a binding; None where it is unset, or no UTF-8."""
     try:
-        return KSR.pv.get(f"$(ulc({profile}=>{name})[{number}])")
+        return _get(f"$(ulc({profile}=>{name})[{number}])")
     except UnicodeDecodeError:
         return None
 

@@ -23,7 +23,7 @@ from sbcauth_door.dialog_seals import (
     seal_within,
 )
 from sbcauth_door.nodes import nodes
-from sbcauth_door.parties import Bindings, Known, source_of_message
+from sbcauth_door.parties import Bindings, Known
 from sbcauth_door.route_block import ReturnCode
 
 
@@ -37,11 +37,11 @@ class DialogRoutes(ClientRoutes):
         known = Known.parse(ksr.text("avp(sbcauth_dialog)"))
         if known:
             return seal_within(service, known, method)
+        to = callee(service)
         if ksr.has_totag() <= 0:
-            assertions.tell_identity(service)
+            assertions.tell_identity(service, to)
             if dialled := ksr.text("avp(sbcauth_dialled)"):
                 KSR.pv.sets("$rU", dialled)  # a PBX is told which of its numbers is called
-        to = callee(service)
         if method in RECORD_ROUTED or to.place.node:
             return seal_first(service, method, to)
         return ReturnCode.PASSED
@@ -62,7 +62,7 @@ class DialogRoutes(ClientRoutes):
     @routing_function
     def late_reply(self, service: Service) -> int:
         """Let a 2xx to an INVITE pass whose transaction has ended, from callee to caller."""
-        source = source_of_message()
+        source = nodes.source()
         found = service.dialogs.token_of_answer(
             tokens(ksr.fields("Record-Route")), ksr.text("ci"), source, int(time.time())
         )

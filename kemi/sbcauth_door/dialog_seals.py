@@ -13,7 +13,7 @@ from sbcauth.policy.targets import Target, base, part, place_of, tokens, uris_of
 from sbcauth.service import Service
 from sbcauth_door import request as ksr
 from sbcauth_door.nodes import nodes
-from sbcauth_door.parties import Bindings, Known, key_of, source_of_message
+from sbcauth_door.parties import Bindings, Known, key_of
 from sbcauth_door.route_block import ReturnCode
 
 RECORD_ROUTED = ("INVITE", "SUBSCRIBE", "REFER")
@@ -29,7 +29,7 @@ def seal_first(service: Service, method: str, to: Side) -> int:
     group = ksr.text("avp(sbcauth_ip_group)")
     if group not in service.ip_groups.by_name or not ksr.text("avp(sbcauth_word)"):
         return ReturnCode.NOTHING_YET  # nobody vouches for it
-    call_id, from_tag, source = ksr.text("ci"), ksr.text("ft"), source_of_message()
+    call_id, from_tag, source = ksr.text("ci"), ksr.text("ft"), nodes.source()
     account = ksr.text("avp(sbcauth_local_user)") or ksr.text("fU")
     caller = Side(group, unquote(account, errors="surrogateescape"), source)
     if service.ip_groups.by_name[group].type is IPGroupType.SERVER:
@@ -90,7 +90,7 @@ def seal_within(service: Service, known: Known, method: str) -> int:
     token = service.dialogs.seals.open_token(known.token, call_id, int(time.time()))
     if token is None:
         return ReturnCode.NOTHING_YET  # it has just got too old
-    side, source = token.caller if known.from_caller else token.callee, source_of_message()
+    side, source = token.caller if known.from_caller else token.callee, nodes.source()
     if method in _RECORD_ROUTED_WITHIN:
         record_route(known.token, between_nodes=bool(source.node) or not known.to)
     registered = side.registered
@@ -116,9 +116,7 @@ def seal_answer(service: Service) -> None:
     if own:
         _keep_us_in(own)
         texts = [own]
-    found = (
-        service.dialogs.token_of_answer(texts, call_id, source_of_message(), now) if texts else None
-    )
+    found = service.dialogs.token_of_answer(texts, call_id, nodes.source(), now) if texts else None
     if found:
         side = found[1].callee
         mark_contact(service, side, side.place, side.registered, "tt")

@@ -17,7 +17,7 @@ from sbcauth_door import request as ksr
 from sbcauth_door.assertions import has_assertions, is_private
 from sbcauth_door.client_cseq import acknowledge, forget_call
 from sbcauth_door.nodes import nodes
-from sbcauth_door.parties import Bindings, Known, key_of, source_of_message
+from sbcauth_door.parties import Bindings, Known, key_of
 from sbcauth_door.route_block import ReturnCode
 from sbcauth_door.state import count
 
@@ -31,7 +31,7 @@ _get_route = KSR.hdr.get
 _set = KSR.pv.sets
 
 
-def find(service: Service, now: int) -> Passage | None:
+def find(service: Service, method: str, places: Bindings, now: int) -> Passage | None:
     """Return the way of the request within a dialog that Kamailio routes; None for none of ours."""
     try:
         route = _get_route("Route") or ""
@@ -41,18 +41,16 @@ def find(service: Service, now: int) -> Passage | None:
     if not route or "\0" in request_uri:
         return None
     claims = Claims(
-        ksr.text("rm").upper(),
+        method,
         route,
         ksr.text("ci"),
         ksr.text("ft"),
         ksr.text("tt"),
         request_uri,
-        source_of_message(),
+        nodes.source(),
     )
-    passage = service.dialogs.judge(claims, Bindings(service), now)
-    if passage is None:
-        return None
-    return passage if may_pass(passage, claims.method) else None
+    passage = service.dialogs.judge(claims, places, now)
+    return passage if passage and may_pass(passage, method) else None
 
 
 def may_pass(passage: Passage, method: str) -> bool:
@@ -100,9 +98,8 @@ def count_pass(party: Party, method: str) -> None:
         count(outcome_key(party.ip_group, Reason.WITHIN_DIALOG))
 
 
-def send_on(service: Service, passage: Passage, method: str) -> int:
+def send_on(service: Service, passage: Passage, method: str, places: Bindings) -> int:
     """Set where the request goes, and take out of it what stays here; returns a ReturnCode."""
-    places = Bindings(service)
     if node := service.dialogs.node(passage, places):
         nodes.hand_on(node, passage.token, within=True)
         _leave_word(passage, method, "")
@@ -118,9 +115,8 @@ def send_on(service: Service, passage: Passage, method: str) -> int:
     return _keep_what_stays(service, passage)
 
 
-def take_on(service: Service, passage: Passage, method: str) -> int:
+def take_on(service: Service, passage: Passage, method: str, places: Bindings) -> int:
     """Send a request on that another node has judged; returns a ReturnCode."""
-    places = Bindings(service)
     handed = nodes.take_on(passage.token)
     further = handed.further if passage.goes_to_server else ""
     to = service.dialogs.way(passage, further, places)

@@ -13,6 +13,7 @@ from sbcauth_door import request as ksr
 from sbcauth_door.current import read_request
 from sbcauth_door.dialog_seals import RECORD_ROUTED, record_route
 from sbcauth_door.nodes import nodes
+from sbcauth_door.parties import Bindings
 from sbcauth_door.registering import answering
 from sbcauth_door.route_block import ReturnCode
 
@@ -48,9 +49,10 @@ class NodeRoutes:
         """Send on what another node has judged; returns a ReturnCode."""
         method = ksr.text("rm").upper()
         if ksr.has_totag() > 0 or method == "ACK":
-            passage = dialogs.find(service, int(time.time()))
+            places = Bindings(service)
+            passage = dialogs.find(service, method, places, int(time.time()))
             if passage:
-                return dialogs.take_on(service, passage, method)
+                return dialogs.take_on(service, passage, method, places)
             if method != "ACK":
                 KSR.sl.send_reply(481, "Call/Transaction Does Not Exist")
             return ReturnCode.ANSWERED

@@ -9,7 +9,6 @@ from sbcauth.policy.dialogs import Place, Side
 from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.service import Service
 from sbcauth_door import bindings, user_parts
-from sbcauth_door.nodes import nodes
 
 
 class Known(NamedTuple):
@@ -38,22 +37,23 @@ class Known(NamedTuple):
 
 
 class Bindings:
-    """Where accounts are registered now."""
+    """Where accounts are registered, as one request sees it: each is looked up once."""
 
     def __init__(self, service: Service) -> None:
         self._groups = service.ip_groups.by_name
+        self._known: dict[tuple[str, str], Sequence[Place]] = {}
 
     def __call__(self, side: Side) -> Sequence[Place]:
         """Return where the account of one side is registered, the newest first."""
         group = self._groups.get(side.ip_group)
         if not side.account or group is None or group.type is not IPGroupType.USER:
             return ()
-        return bindings.places(user_parts.escaped(side.account), group.realm)
-
-
-def source_of_message() -> Place:
-    """Return where the message comes from, and from which other node if it is from one."""
-    return nodes.source()
+        key = side[:2]
+        known = self._known.get(key)
+        if known is None:
+            known = bindings.places(user_parts.escaped(side.account), group.realm)
+            self._known[key] = known
+        return known
 
 
 def key_of(*parts: str) -> str:

@@ -60,16 +60,15 @@ def make_room(aor: str, at_most: int) -> bool:
     nodes have just told of theirs.
     """
     instance = _INSTANCE.search(ksr.first("Contact"))
-    with fetched(aor) as numbers:
-        bindings = [
-            (
-                not (instance and attribute("instance", number) == instance[1]),
-                _is_connected(attribute("conid", number)),
-                int(attribute("modified", number) or 0),
-                str(attribute("ruid", number)),
-            )
-            for number in numbers
-        ]
+    bindings = [
+        (
+            not (instance and attribute("instance", number) == instance[1]),
+            _is_connected(attribute("conid", number)),
+            int(attribute("modified", number) or 0),
+            str(attribute("ruid", number)),
+        )
+        for number in fetched(aor)
+    ]
     going = sorted(bindings)[: max(1, len(bindings) - at_most + 1)]
     gone = [KSR.registrar.unregister_ruid(TABLE, aor, ruid) > 0 for *_, ruid in going]
     return bool(gone) and all(gone)
@@ -101,12 +100,11 @@ def find_contact(realms: Sequence[str]) -> bool:
 
 
 def _go_to_contact(aor: str, target: str) -> bool:
-    with fetched(aor) as numbers:
-        for number in numbers:
-            reached = str(attribute("received", number) or "")
-            is_called = _of_uri(str(attribute("addr", number))) == target
-            if is_called and reached and not attribute("path", number):
-                return bool(KSR.pv.sets("$du", reached) > 0)
+    for number in fetched(aor):
+        reached = str(attribute("received", number) or "")
+        is_called = _of_uri(str(attribute("addr", number))) == target
+        if is_called and reached and not attribute("path", number):
+            return bool(KSR.pv.sets("$du", reached) > 0)
     return False
 
 

@@ -43,11 +43,10 @@ def has_room_for(aor: str, group: IPGroup) -> bool:
 def note_registered(aor: str, ip_group: str) -> None:
     """Keep in mind whether an address of record is registered, for as long as it may be."""
     key = f"{_prefix(ip_group)}{_short(aor)}"
-    with fetched(f"sip:{aor}") as numbers:
-        if numbers:
-            KSR.htable.sht_seti(_REGISTERED, key, 1)
-        else:
-            KSR.htable.sht_rm(_REGISTERED, key)
+    if fetched(f"sip:{aor}"):
+        KSR.htable.sht_seti(_REGISTERED, key, 1)
+    else:
+        KSR.htable.sht_rm(_REGISTERED, key)
 
 
 def _prefix(ip_group: str) -> str:

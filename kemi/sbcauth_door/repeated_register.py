@@ -23,9 +23,8 @@ def has_carried_out(local_user: str, realm: str) -> bool:
     """
     aor = f"sip:{local_user}@{realm}"
     try:
-        with fetched(aor) as numbers:
-            request = KSR.kx.get_callid(), int(KSR.pv.get("$cs") or 0)
-            return any(_request_of(n) == request and _is_from_here(n) for n in numbers)
+        request = KSR.kx.get_callid(), int(KSR.pv.get("$cs") or 0)
+        return any(_request_of(n) == request and _is_from_here(n) for n in fetched(aor))
     except UnicodeDecodeError:
         return False
 

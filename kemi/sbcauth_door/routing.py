@@ -28,6 +28,7 @@ from sbcauth_door.copying import CopyingRoutes
 from sbcauth_door.current import read_request, set_rank
 from sbcauth_door.dialog_routes import DialogRoutes
 from sbcauth_door.handed_on import NodeRoutes
+from sbcauth_door.parties import Bindings
 from sbcauth_door.registering import RegistrarRoutes
 from sbcauth_door.route_block import ReturnCode
 from sbcauth_door.websocket import may_open
@@ -116,8 +117,8 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
             if not 0 <= self._next_look - now <= FRESHNESS:
                 self._look(now)
             service = self._service
-            method = ksr.text("rm").upper()
-            passage = dialogs.find(service, int(now))
+            method, places = ksr.text("rm").upper(), Bindings(service)
+            passage = dialogs.find(service, method, places, int(now))
             if passage is None:
                 return unknown_dialog(service, method)
             by_seals = method == "BYE" and not passage.is_at_home
@@ -128,12 +129,12 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
             party = dialogs.party_of(passage, method)
             if not dialogs.needs_decision(service, party, method):
                 dialogs.count_pass(party, method)
-                return dialogs.send_on(service, passage, method)
+                return dialogs.send_on(service, passage, method, places)
             request = read_request(msg, party=party)
             decision = service.decide(request, now)
             if isinstance(decision, Ask):
                 return self._ask(decision, request, now)
-            return apply_within(decision, request, service, passage)
+            return apply_within(decision, request, service, passage, places)
         except Retransmission:
             return ReturnCode.ANSWERED
         except Unavailable as cause:

@@ -17,7 +17,7 @@ def escaped(user: str) -> str:
     are: Kamailio's registrar refuses them escaped.
     """
     if user.isascii():
-        return quote(user, safe=_USER_UNRESERVED)
+        return user if user.isalnum() else quote(user, safe=_USER_UNRESERVED)
     return "".join(
         letter if "\x80" <= letter < "\ud800" or letter > "\udfff" else quote(to_bytes(letter), "")
         for letter in user

@@ -6,7 +6,7 @@ Towards phones, and servers that are not trusted, it is taken away where the cal
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sbcauth.policy.ip_groups import IPGroup, IPGroupType
 
@@ -15,11 +15,13 @@ _BETWEEN = re.compile(r"[;,\s]+")
 _IN_RPID = re.compile(r";\s*privacy\s*=\s*\"?(?:full|uri)\b", re.IGNORECASE)
 
 
-def wants_privacy(privacy: Iterable[str], remote_party_ids: Iterable[str] = ()) -> bool:
+def wants_privacy(privacy: Sequence[str], remote_party_ids: Sequence[str] = ()) -> bool:
     """Tell whether who sends a message does not want to be known to who gets it (RFC 3323, 4.2).
 
     `privacy` and `remote_party_ids` are the values of these header fields.
     """
+    if not privacy and not remote_party_ids:
+        return False
     words = {word.lower() for field in privacy for word in _BETWEEN.split(field)}
     return not words.isdisjoint(_WORDS) or any(map(_IN_RPID.search, remote_party_ids))
 

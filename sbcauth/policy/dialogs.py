@@ -19,7 +19,8 @@ One byte before that says which key sealed it. All of it is spelled in base64url
 which needs no escape in a URI.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import re
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2s
@@ -165,6 +166,7 @@ class Seals:
     ) -> None:
         self._newest = ciphers[0]
         self._node, self._nodes = node, nodes
+        self.is_of_cluster = bool(node)
         self._ciphers: dict[int, list[Cipher]] = {}
         for cipher in ciphers:
             self._ciphers.setdefault(cipher.key_id, []).append(cipher)
@@ -225,16 +227,21 @@ class Seals:
     def _seal(self, content: bytes, about: list[bytes]) -> str:
         cipher = self._newest
         sealed = bytes((cipher.key_id,)) + cipher.seal(content, about)
-        return urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
+        spelled = b2a_base64(sealed, newline=False).rstrip(b"=").translate(_TO_URL)
+        return spelled.decode("ascii")
 
     def _open(self, text: str, about: list[bytes]) -> bytes | None:
         try:
-            sealed = urlsafe_b64decode(text[:_LONGEST] + "=" * (-len(text) % 4))
+            spelled = text[:_LONGEST].replace("-", "+").replace("_", "/")
+            sealed = a2b_base64(spelled + "=" * (-len(spelled) % 4))
             known = self._ciphers.get(sealed[0], ())
         except (ValueError, IndexError):
             return None
-        found = (cipher.open(sealed[1:], about) for cipher in known)
-        return next((content for content in found if content is not None), None)
+        for cipher in known:
+            content = cipher.open(sealed[1:], about)
+            if content is not None:
+                return content
+        return None
 
     def _side(self, content: bytes, start: int, registered: bool) -> tuple[Side, int]:
         """Return the party that begins at `start`, and where it ends."""
@@ -258,21 +265,42 @@ class Seals:
 
     def _place(self, content: bytes, start: int) -> tuple[Place, int]:
         """Return the place that begins at `start`, and where it ends."""
-        place, end = _place(content, start)
-        if place.node and place.node not in self._nodes:
-            place = place._replace(node="")
-        return place, end
+        kind, after = content[start], start + 3
+        port = int.from_bytes(content[start + 1 : after], "big")
+        transport = _TRANSPORTS[kind & ~_IPV6 & ~_AT_NODE]
+        if kind & _IPV6:
+            end = after + 16
+            address = str(IPv6Address(content[after:end]))
+        else:
+            end = after + 4
+            a, b, c, d = content[after:end]
+            address = f"{a}.{b}.{c}.{d}"
+        if not kind & _AT_NODE:
+            return Place(transport, address, port), end
+        node = content[end : end + _NODE_SIZE].hex()
+        known = node if node in self._nodes else ""
+        return Place(transport, address, port, known), end + _NODE_SIZE
 
 
-@lru_cache(maxsize=20_000)
 def canonical(address: str) -> str:
     """Return an IP address in its one spelling; raises ValueError where it is none."""
+    if ":" in address:
+        return _canonical_ipv6(address)
+    _packed(address)  # an IPv4 address has one
+    return address
+
+
+@lru_cache(maxsize=2000)
+def _canonical_ipv6(address: str) -> str:
     return str(ip_address(address.strip("[]")))
 
 
-@lru_cache(maxsize=20_000)
 def _packed(address: str) -> bytes:
-    return ip_address(address).packed
+    if ":" in address:
+        return ip_address(address).packed
+    if not _IPV4(address):
+        raise ValueError("no IP address")
+    return bytes(map(int, address.split(".")))
 
 
 @lru_cache(maxsize=1000)
@@ -288,19 +316,8 @@ def _about_mark(call_id: str, tag: str, target: str) -> list[bytes]:
     return [b"mark", to_bytes(call_id), to_bytes(tag), to_bytes(target)]
 
 
-def _place(content: bytes, start: int) -> tuple[Place, int]:
-    """Return the place that begins at `start`, and where it ends."""
-    kind, after = content[start], start + 3
-    port = int.from_bytes(content[start + 1 : after], "big")
-    transport = _TRANSPORTS[kind & ~_IPV6 & ~_AT_NODE]
-    if kind & _IPV6:
-        end = after + 16
-        address = str(IPv6Address(content[after:end]))
-    else:
-        end = after + 4
-        a, b, c, d = content[after:end]
-        address = f"{a}.{b}.{c}.{d}"
-    if not kind & _AT_NODE:
-        return Place(transport, address, port), end
-    node = content[end : end + _NODE_SIZE].hex()
-    return Place(transport, address, port, node), end + _NODE_SIZE
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}").fullmatch
+"""An IPv4 address in its one spelling: `ipaddress` takes eight calls to say so."""
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+"""From base64 to base64url."""

@@ -70,14 +70,14 @@ class Dialogs:
         token = self.seals.open_token(text, claims.call_id, now) if text else None
         if token is None:
             return None
-        by_caller, by_callee = token.is_of(claims.from_tag), token.is_of(claims.to_tag)
-        if by_caller and by_callee:  # equal tags, as SIPp has them: the source tells
+        by_caller = token.is_of(claims.from_tag)
+        if by_caller and claims.from_tag == claims.to_tag:  # as SIPp has it: the source tells
             by_caller = (
                 not token.callee.place.node
                 if claims.source.node
                 else self.is_from(token.caller, claims.source, bindings)
             )
-        elif not by_caller and not by_callee:
+        elif not by_caller and not token.is_of(claims.to_tag):
             return None
         sender, other = (token.caller, token.callee) if by_caller else (token.callee, token.caller)
         if not sender.ip_group or not other.ip_group:
@@ -110,7 +110,7 @@ class Dialogs:
         leads to that server; a phone that has registered elsewhere is reached there.
         """
         other, place = passage.other, passage.place
-        if self._is_server(other):
+        if passage.goes_to_server:
             further = self._server_at(other, next_route) if next_route else None
             if further:
                 return further
@@ -123,7 +123,9 @@ class Dialogs:
 
     def node(self, passage: Passage, bindings: Bindings) -> str:
         """Return the name of the node that reaches the other party; empty for this one."""
-        if self._is_server(passage.other):
+        if not self.seals.is_of_cluster:
+            return ""
+        if passage.goes_to_server:
             return passage.other.place.node
         return self._place_of_phone(passage, bindings).node
 

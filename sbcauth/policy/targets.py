@@ -4,6 +4,7 @@ RFC 3261, 20.10, 20.34, 20.42 and 25.1. What cannot be read is None, and then no
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from sbcauth.policy.dialogs import Place
@@ -21,6 +22,7 @@ _LEADS_TO = re.compile(
 )
 _TRANSPORT = re.compile(r";transport=([a-z]+)", re.IGNORECASE)
 _TOKEN = re.compile(rf";{NAME}=([\w-]+)", re.ASCII)
+_ENDS = re.compile("[;?>]")
 _ROUTE = re.compile(r"<\s*([^<>]*?)\s*>")
 _VIA = re.compile(
     r"\s*SIP\s*/\s*2\.0\s*/\s*(\w+)\s+(\[[^]\s]+\]|[^\s;:]+)\s*(?::\s*(\d{1,5}))?\s*(;.*)?",
@@ -64,7 +66,8 @@ def part(uri: str) -> tuple[str, str]:
     start = uri.rfind(name, uri.find("@") + 1)
     if start < 0:
         return uri, ""
-    end = next((at for at in range(start + 1, len(uri)) if uri[at] in ";?>"), len(uri))
+    found = _ENDS.search(uri, start + 1)
+    end = found.start() if found else len(uri)
     return uri[:start] + uri[end:], uri[start + len(name) : end]
 
 
@@ -75,7 +78,7 @@ def with_inner(uri: str, inner: str) -> str:
 
 def base(uri: str) -> str:
     """Return what a mark is bound to: the URI up to its first parameter."""
-    return re.split("[;?]", uri, maxsplit=1)[0]
+    return uri.partition(";")[0].partition("?")[0]
 
 
 def token_of_route(route: str) -> str:
@@ -95,16 +98,19 @@ def tokens(record_routes: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+@lru_cache(maxsize=2000)  # a call asks for the same few again and again
 def place_of(uri: str) -> Place | None:
     """Return where a SIP URI leads to; None where it names a host that is no address, or two."""
     found = _LEADS_TO.fullmatch(uri)
     if not found:
         return None
     scheme, host, port, parameters = found.groups()
-    if parameters and _MADDR.search(parameters):
-        return None
-    transport = _TRANSPORT.search(parameters or "")
-    kind = transport[1].lower() if transport else "udp"
+    kind = "udp"
+    if parameters:
+        if _MADDR.search(parameters):
+            return None
+        transport = _TRANSPORT.search(parameters)
+        kind = transport[1].lower() if transport else kind
     if scheme.lower() == "sips":
         kind = {"udp": "tls", "tcp": "tls", "ws": "wss"}.get(kind, kind)
     usual = 5061 if kind == "tls" else 5060

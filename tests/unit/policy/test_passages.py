@@ -189,6 +189,10 @@ def test_route_to_a_server_that_is_known_by_its_name_is_followed() -> None:
     assert DIALOGS.way(passage, "sip:SECOND.example;lr;x=y", nowhere) == "sip:second.example"
 
 
+def test_every_party_is_reached_by_a_server_that_stands_alone() -> None:
+    assert DIALOGS.node(judged(), nowhere) == ""
+
+
 def test_server_without_an_address_is_reached_by_its_proxy_set() -> None:
     assert DIALOGS.way(judged(callee=Side("Named", "", NOT_KNOWN)), "", nowhere) == (
         "sip:carrier.example"
