@@ -158,7 +158,7 @@ function openTarget() {
   if (target?.tagName !== "DETAILS") return;
   target.open = true;
   target.scrollIntoView();
-  target.querySelector("input:not([type=hidden]), select, button, summary")?.focus();
+  target.querySelector("input:not([type=hidden]), select")?.focus();
 }
 addEventListener("hashchange", openTarget);
 openTarget();
