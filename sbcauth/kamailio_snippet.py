@@ -60,10 +60,6 @@ route[SBCAUTH_WITHIN_DIALOG] {
 	if (!python_exec("within_dialog")) {
 		exit;
 	}
-	if ($rc == 3) {  # a phone does not say itself who it is
-		remove_hf("P-Asserted-Identity");
-		remove_hf("Remote-Party-ID");
-	}
 	route(SBCAUTH_SEAL);
 	if (!t_relay()) {
 		send_reply("503", "Next Hop Unreachable");
@@ -87,7 +83,8 @@ onreply_route[SBCAUTH_ANSWER] {
 	if ($rs > 199 && $rs < 300 && is_method("INVITE|SUBSCRIBE|REFER|NOTIFY|UPDATE")
 			|| is_present_hf("RSeq")
 			|| is_present_hf("WWW-Authenticate") || is_present_hf("Proxy-Authenticate")
-			|| is_present_hf("P-Asserted-Identity") || is_present_hf("Remote-Party-ID")) {
+			|| is_present_hf("P-Asserted-Identity") || is_present_hf("Remote-Party-ID")
+			|| is_present_hf("P-Preferred-Identity") || is_present_hf("Diversion")) {
 		python_exec("dialog_reply");
 	}
 }

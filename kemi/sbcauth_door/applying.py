@@ -9,7 +9,6 @@ from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.decision import (
     Accept,
-    Ask,
     Challenge,
     Decision,
     Drop,
@@ -18,14 +17,23 @@ from sbcauth.policy.decision import (
     Reject,
     Reply,
 )
-from sbcauth.policy.ip_groups import FromScreening, IPGroupType
+from sbcauth.policy.ip_groups import IPGroupType
 from sbcauth.policy.passages import Passage
 from sbcauth.policy.request import Request
+from sbcauth.policy.unproved import unescaped
 from sbcauth.policy.words import Word
 from sbcauth.service import Route, Service
-from sbcauth_door import connections, dialogs, outcomes, removing, replies, route_block, user_parts
+from sbcauth_door import (
+    assertions,
+    connections,
+    dialogs,
+    outcomes,
+    removing,
+    replies,
+    route_block,
+    user_parts,
+)
 from sbcauth_door import log as sbcauth_log
-from sbcauth_door import request as ksr
 from sbcauth_door.current import KEPT_HERE, current, read_request
 from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings
@@ -50,7 +58,11 @@ def apply(decision: Decision, request: Request, service: Service, *, waited: boo
         case Pass(ip_group=ip_group):
             found = _route_of(decision, service)
             if found:
-                removing.clean(service.ip_groups.by_name[ip_group])
+                group = service.ip_groups.by_name[ip_group]
+                removing.clean(group)
+                assertions.keep_diversions_of(
+                    group, decision.local_user or unescaped(request.sender_user), service
+                )
                 route_block.set_word(decision.word)
                 route_block.set_local_user(decision.local_user)
                 route_block.set_origin(found.ip_group, found.realm)
@@ -76,7 +88,7 @@ def let_in(decision: Accept, request: Request, service: Service, *, waited: bool
         removing.remove_credentials(request, realm)
         if not registers and is_of_users(service, ip_group):
             removing.remove_assertions()
-            remove_diversions_of_others(decision, request, service)
+            assertions.keep_own_diversions(decision, request, service)
     if not registers and is_of_users(service, ip_group):
         route_block.set_identity(service.server.asserted_number(decision, request), realm)
     route = service.routes[ip_group, registers]
@@ -134,18 +146,6 @@ def _digits(ip_group: str) -> str:
 _set = KSR.pv.sets
 _LONGEST_NAME = 45
 _ACCEPTED, _RENEWED, _DIGEST = ReturnCode.ACCEPTED, ReturnCode.RENEWED, Word.DIGEST
-
-
-def remove_diversions_of_others(decision: Accept | Ask, request: Request, service: Service) -> None:
-    """Take out who has diverted a call, where that is not the account itself (RFC 5806, 7044)."""
-    group = service.ip_groups.by_name[decision.ip_group]
-    if group.from_screening is FromScreening.OFF:
-        return
-    for name in ksr.diversions():
-        numbers = ksr.diverting(name)
-        username, said = decision.username, request.from_user
-        if not numbers or not service.server.are_own(group.name, username, said, numbers):
-            KSR.hdr.remove(name)
 
 
 def unknown_dialog(service: Service, method: str) -> int:

@@ -9,7 +9,7 @@ from sbcauth.policy.decision import Ask
 from sbcauth.policy.external_server import LONGEST_WAIT, ExternalServer, Verdict
 from sbcauth.policy.request import Request
 from sbcauth.service import Service
-from sbcauth_door import connections, dialogs, outcomes, removing, suspended
+from sbcauth_door import assertions, connections, dialogs, outcomes, removing, suspended
 from sbcauth_door import log as sbcauth_log
 from sbcauth_door import request as ksr
 from sbcauth_door.applying import (
@@ -18,7 +18,6 @@ from sbcauth_door.applying import (
     fail,
     is_of_users,
     refuse,
-    remove_diversions_of_others,
     unknown_dialog,
 )
 from sbcauth_door.connections import Overdue
@@ -103,7 +102,7 @@ class AskingRoutes:
             removing.remove_credentials(request, decision.realm)
             if is_of_users(self._service, decision.ip_group):
                 removing.remove_assertions()
-                remove_diversions_of_others(decision, request, self._service)
+                assertions.keep_own_diversions(decision, request, self._service)
             connections.keep_while_waiting(request, self._service.unproved_connection_lifetime)
             ticket = Ticket(*suspended.suspend(LONGEST_WAIT + _MARGIN), now)
             self._waiting.put(Question(ticket, decision.ip_group, decision.attributes))

@@ -36,6 +36,7 @@ class DialogRoutes(ClientRoutes):
         method = ksr.text("rm").upper()
         known = Known.parse(ksr.text("avp(sbcauth_dialog)"))
         if known:
+            assertions.assert_identity(ksr.text("avp(sbcauth_identity)"))
             return seal_within(service, known, method)
         to = callee(service)
         if ksr.has_totag() <= 0:
@@ -55,8 +56,8 @@ class DialogRoutes(ClientRoutes):
                 withheld.withhold(service, name)
         if 100 < status < 300:
             seal_answer(service)
-        if assertions.has_assertions():
-            assertions.keep_those_of_servers(service)
+        if assertions.is_settled_in(status):
+            assertions.settle_answer(service)
         return ReturnCode.PASSED
 
     @routing_function

@@ -122,6 +122,21 @@ def seal_answer(service: Service) -> None:
         mark_contact(service, side, side.place, side.registered, "tt")
 
 
+def answering(service: Service) -> Side | None:
+    """Return which party of a dialog answers; None where the request began none.
+
+    A phone that answers the first request is who its binding says, wherever the answer is from.
+    """
+    known = Known.parse(ksr.text("avp(sbcauth_dialog)"))
+    sealed = known.token if known else ksr.text(f"avp(sbcauth_token_{ksr.text('T_branch_idx')})")
+    if not sealed:
+        return None
+    token = service.dialogs.seals.open_token(sealed, ksr.text("ci"), int(time.time()))
+    if token is None:
+        return None
+    return token.caller if known and not known.from_caller else token.callee
+
+
 def is_by_its_connection(service: Service) -> bool:
     """Tell whether an answer that comes late goes by the connection of its caller.
 

@@ -3,7 +3,6 @@
 import KSR
 
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.assertions import hides
 from sbcauth.policy.decision import Reason, outcome_key
 from sbcauth.policy.dialogs import Place, Side
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
@@ -12,9 +11,8 @@ from sbcauth.policy.request import Party
 from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import place_of
 from sbcauth.service import Service
-from sbcauth_door import bindings, outcomes, removing, user_parts
+from sbcauth_door import assertions, bindings, outcomes, removing, user_parts
 from sbcauth_door import request as ksr
-from sbcauth_door.assertions import has_assertions, is_private
 from sbcauth_door.client_cseq import acknowledge, forget_call
 from sbcauth_door.nodes import nodes
 from sbcauth_door.parties import Bindings, Known, key_of
@@ -103,7 +101,7 @@ def send_on(service: Service, passage: Passage, method: str, places: Bindings) -
     if node := service.dialogs.node(passage, places):
         nodes.hand_on(node, passage.token, within=True)
         _leave_word(passage, method, "")
-        return _keep_what_stays(service, passage)
+        return _keep_what_stays(service, passage, method)
     KSR.rr.loose_route()  # takes our Routes away; what else it sets does not count
     further = ksr.text("du") if passage.goes_to_server else ""
     to = service.dialogs.way(passage, further, places)
@@ -112,7 +110,7 @@ def send_on(service: Service, passage: Passage, method: str, places: Bindings) -
     _go_to(to, passage)
     _leave_word(passage, method, to)
     _count_cseq(service, passage, method)
-    return _keep_what_stays(service, passage)
+    return _keep_what_stays(service, passage, method)
 
 
 def take_on(service: Service, passage: Passage, method: str, places: Bindings) -> int:
@@ -167,16 +165,14 @@ def _leave_word(passage: Passage, method: str, to: str) -> None:
         _set("$avp(sbcauth_dialog)", str(known))
 
 
-def _keep_what_stays(service: Service, passage: Passage) -> int:
+def _keep_what_stays(service: Service, passage: Passage, method: str) -> int:
     """Take out of a request what is not the other party's business; returns a ReturnCode."""
     group = service.ip_groups.by_name[passage.sender.ip_group]
     other = service.ip_groups.by_name[passage.other.ip_group]
-    if has_assertions() and hides(group, other, private=is_private()):
-        removing.remove_assertions()
-    if not proves(group):
-        return ReturnCode.PASSED
-    removing.remove_all_credentials(group.realm)
-    return ReturnCode.FROM_PHONE if group.type is IPGroupType.USER else ReturnCode.PASSED
+    assertions.settle_within(service, passage.sender, other, method)
+    if proves(group):
+        removing.remove_all_credentials(group.realm)
+    return ReturnCode.PASSED
 
 
 def _count_cseq(service: Service, passage: Passage, method: str) -> None:

@@ -33,7 +33,7 @@ def refusal(group: IPGroup, username: str, user: str) -> Reject | None:
     contacts, required = ksr.fields("Contact", MOST_FIELDS), ksr.fields("Require")
     if _is_ours(ksr.text("su")):  # forged: a phone is reached where it registered from
         contacts = (*contacts, f"<{ksr.text('su')}>")
-    return fault(user, contacts, required, _is_ours, group.name, username)
+    return fault(user, contacts, required, _is_ours, group.name, username, call_id=ksr.text("ci"))
 
 
 def _is_ours(uri: str) -> bool:

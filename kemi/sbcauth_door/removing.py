@@ -65,6 +65,11 @@ def is_for(realm: str, field: str, *, doubtful: bool = False) -> bool:
         return doubtful and (scheme(field) == "digest" or realm in field)
 
 
+def has_assertions() -> bool:
+    """Tell whether the message says who the network says its sender is."""
+    return any(KSR.hdr.is_present(name) > 0 for name in _ASSERTIONS)
+
+
 def remove_assertions() -> None:
     """Take out who the network says the sender is (RFC 3325, 5): a phone is not the network."""
     for name in _ASSERTIONS:

@@ -76,6 +76,11 @@ def body() -> bytes:
     return start + end[-20000:]
 
 
+def asserted() -> list[str]:
+    """Return by which numbers the sender wants to be known, or says that it is."""
+    return [*numbers_in(fields("P-Preferred-Identity") + fields("P-Asserted-Identity"))]
+
+
 def diversions() -> list[str]:
     """Return which header fields the request has that tell of a diversion."""
     return [name for name in _DIVERSIONS if KSR.hdr.is_present(name) > 0]

@@ -24,8 +24,6 @@ class ReturnCode(IntEnum):
     ANSWERED = 0
     PASSED = 1
     ACCEPTED = 2
-    FROM_PHONE = 3
-    """Passed within a dialog, from a phone whose word alone asserts no identity."""
     RENEWED = 4
     """A registration that may be saved at once: the same Contact as before, from the same place."""
 

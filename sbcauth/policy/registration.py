@@ -7,10 +7,13 @@ others, a `reg-id` of 0, one that requires what nobody has.
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from sbcauth.digest.text import to_bytes
 from sbcauth.policy.decision import Reason, Reject
 
 MOST_FIELDS = 8
 """Header fields of one name that are looked at; who has as many has too many."""
+_LONGEST_CALL_ID = 255
+"""Bytes that Kamailio keeps of one."""
 _KNOWN_EXTENSIONS = {"path"}  # RFC 3327
 _ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^<>]*>|[^",<>])+')
 _CONTACT = re.compile(
@@ -26,6 +29,9 @@ _URI = re.compile(
 )
 _DIGITS = re.compile(r"[0-9]{1,10}").fullmatch
 _REG_ID = re.compile(r";\s*reg-id\s*=\s*([^;\s,]*)", re.IGNORECASE)
+_Q = re.compile(r";\s*q\s*=\s*([^;\s,]*)", re.IGNORECASE)
+_Q_VALUE = re.compile(r"(?:0?(?:\.[0-9]*)?|1(?:\.0*)?)").fullmatch
+"""Matches what stands for a number from 0 to 1, however many digits (RFC 3261, 25.1: three)."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|<[^<>]*>')
 
 
@@ -36,6 +42,7 @@ def fault(
     is_ours: Callable[[str], bool],
     ip_group: str = "",
     username: str = "",
+    call_id: str = "",
 ) -> Reject | None:
     """Return how a REGISTER is refused that cannot be kept as it is; None where it can.
 
@@ -59,6 +66,8 @@ def fault(
             headers=(f"Unsupported: {', '.join(filter(_TOKEN, unknown))}",),
         )
     wrong = next(_faults(to_user, contacts, is_ours), None)
+    if len(to_bytes(call_id)) > _LONGEST_CALL_ID:
+        wrong = "Call-ID is too long"
     if wrong is None:
         return None
     return Reject(400, "Bad Request", Reason.BAD_REGISTRATION, ip_group, username, detail=wrong)
@@ -88,7 +97,9 @@ def _fault_of(contact: str, is_ours: Callable[[str], bool]) -> str:
     reg_id = _REG_ID.search(_QUOTED.sub("", contact))
     if reg_id and not (_DIGITS(reg_id[1]) and 0 < int(reg_id[1]) < 2**31):
         return "a reg-id is no number above 0"
-    if is_ours(uri.strip()):
+    if (q := _Q.search(_QUOTED.sub("", contact))) and not _Q_VALUE(q[1]):
+        return "a q is no number from 0 to 1"
+    if "_" not in parsed["host"] and is_ours(uri.strip()):  # Kamailio reads no such name
         return "a Contact leads to this server"
     return ""
 

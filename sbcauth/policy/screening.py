@@ -72,3 +72,22 @@ class Screening:
         return all(
             each == own or self._accounts.speaks_for(username, each, group) for each in numbers
         )
+
+    def are_of(self, ip_group: str, account: str, numbers: Iterable[str]) -> bool:
+        """Tell whether all these numbers are those of an account, named by its local user."""
+        group = self._ip_groups[ip_group]
+        return all(self._is_of(account, each, group) for each in numbers)
+
+    def number_of(self, ip_group: str, account: str, said: Iterable[str]) -> str:
+        """Return by which of its numbers a party of a dialog is known; empty for by none.
+
+        That is the first that it says and that is its own, else its local user.
+        """
+        group = self._ip_groups[ip_group]
+        if group.from_screening is FromScreening.OFF:
+            return ""
+        return next((each for each in said if self._is_of(account, each, group)), account)
+
+    def _is_of(self, account: str, number: str, group: IPGroup) -> bool:
+        owner = None if number == account else self._accounts.owner(number, group)
+        return number == account or (owner is not None and owner.local_user == account)

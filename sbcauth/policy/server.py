@@ -391,6 +391,20 @@ class AuthServer:
         """
         return self._screening.are_own(ip_group, username, from_user, numbers)
 
+    def are_of(self, ip_group: str, account: str, numbers: Iterable[str]) -> bool:
+        """Tell whether all these numbers are those of an account, named by its local user.
+
+        Raises Unavailable.
+        """
+        return self._screening.are_of(ip_group, account, numbers)
+
+    def number_of(self, ip_group: str, account: str, said: Iterable[str]) -> str:
+        """Return by which of its numbers a party of a dialog is known; empty for by none.
+
+        That is the first that it says and that is its own, else its local user. Raises Unavailable.
+        """
+        return self._screening.number_of(ip_group, account, said)
+
     def owner_of(self, number: str, group: IPGroup) -> Owner | None:
         """Return the account of an IP Group that has a number as one of its identities.
 
