@@ -132,7 +132,7 @@ class Accounts:
         """Return the account of a user name that an external server knows the password of.
 
         A user speaks for the address of record of that name, unless User Info has another, or
-        has it for somebody else in the realm. Raises Unavailable.
+        has it for somebody else, or as a number of somebody else's. Raises Unavailable.
         """
         username = credentials.username
         if group.type is IPGroupType.SERVER:
@@ -140,7 +140,11 @@ class Accounts:
         user = self._users.find(group.name, username, group.realm)
         if user is None:
             own = username.removesuffix(f"@{group.realm}")
-            taken = self._is_anothers(own, group)
+            taken = (
+                "\0" in own
+                or self._users.has_local_user(group.name, own)
+                or self._users.find_by_identity(group.name, as_number(own), group.realm) is not None
+            )
             return Account(self._decoy, self._decoy, own, Reason.UNKNOWN_USER if taken else None)
         refusal = None if user.enabled else Reason.DISABLED_USER
         return Account(self._decoy, self._decoy, user.local_user, refusal)
