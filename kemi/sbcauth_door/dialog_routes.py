@@ -1,14 +1,17 @@
 """The routing functions of dialogs, for what leaves and what comes back.
 
-`dialog_branch` seals what leaves, `dialog_reply` what comes back; `late_reply` judges a 2xx whose
-transaction has ended. What one function leaves for the next is kept in an AVP of the transaction.
+`dialog_branch` seals what leaves, `dialog_reply` what comes back; `may_cancel` judges a CANCEL
+from elsewhere, `late_reply` a 2xx whose transaction has ended. What one function leaves for the
+next is kept in an AVP of the transaction.
 """
 
 import time
 
 import KSR
 
+from sbcauth.policy.dialogs import Place
 from sbcauth.policy.targets import place_of_via, tokens
+from sbcauth.policy.unproved import unescaped
 from sbcauth.service import Service
 from sbcauth_door import assertions, withheld
 from sbcauth_door import request as ksr
@@ -59,6 +62,15 @@ class DialogRoutes(ClientRoutes):
         if assertions.is_settled_in(status):
             assertions.settle_answer(service)
         return ReturnCode.PASSED
+
+    @routing_function
+    def may_cancel(self, service: Service) -> int:
+        """Let a CANCEL pass that comes from elsewhere than its INVITE."""
+        port = int(ksr.text("T_inv($sp)"))
+        invited = Place.of(ksr.text("T_inv($pr)"), ksr.text("T_inv($si)"), port)
+        account, bindings = unescaped(ksr.text("T_inv($fU)")), Bindings(service)
+        may = service.dialogs.may_cancel(nodes.source(), invited, account, bindings)
+        return ReturnCode.PASSED if may else ReturnCode.NOTHING_YET
 
     @routing_function
     def late_reply(self, service: Service) -> int:

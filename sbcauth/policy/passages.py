@@ -6,6 +6,7 @@ them). Nothing else that a request says leads anywhere.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from sbcauth.policy.classification import IPGroups, host_of
@@ -206,6 +207,22 @@ class Dialogs:
             and self._is_at(token.caller, goes_to, bindings)
         )
 
+    def may_cancel(self, source: Place, invited: Place, account: str, bindings: Bindings) -> bool:
+        """Tell whether a CANCEL from `source` may end a call that came from another place.
+
+        It may where both are of one server group, or are edge proxies of one IP Group, and where
+        the caller is registered at `source` by now.
+        """
+        for group in self._ip_groups.by_name.values():
+            if group.type is IPGroupType.SERVER:
+                is_at = partial(self._fits, Side(group.name, "", _NOWHERE))
+            else:
+                is_at = partial(_is_edge, group)
+            if is_at(source) and is_at(invited):
+                return True
+        caller = self._ip_groups.likely_at(invited.address, invited.port, invited.transport)
+        return caller is not None and source in bindings(Side(caller.name, account, invited))
+
     def _is_at(self, side: Side, place: Place, bindings: Bindings) -> bool:
         """Tell whether a party is at this place, or at this node where it is one."""
         if not place.node:
@@ -256,6 +273,10 @@ class Dialogs:
         if self._is_server(callee):
             return self._fits(callee, source)
         return callee.place.admits(source)
+
+
+def _is_edge(group: IPGroup, place: Place) -> bool:
+    return group.is_edge(place.address)
 
 
 def proves(group: IPGroup) -> bool:
