@@ -120,6 +120,10 @@ class Service:
             counting,
         )
 
+    def close(self) -> None:
+        """Close the connection to User Info; the next look-up opens it again."""
+        self._users.close()
+
     def decide(self, request: Request, now: float, verdict: Verdict | None = None) -> Decision:
         """Return what is to be done with `request`, which came at `now` (seconds since 1970).
 

@@ -62,8 +62,8 @@ for room in digest policy sealing radius; do
 	case $room in
 	digest) measure digest 94 'sbcauth/digest/*' tests/unit/digest "$@" ;;
 	policy) measure policy 75 'sbcauth/policy/*' tests/unit/policy "$@" ;;
-	sealing) measure sealing 75 sbcauth/users/sealing.py tests/unit/users/test_sealing.py "$@" ;;
-	radius) measure radius 75 sbcauth/radius/client.py tests/unit/radius/test_radius_client.py "$@" ;;
+	sealing) measure sealing 96 sbcauth/users/sealing.py tests/unit/users/test_sealing.py "$@" ;;
+	radius) measure radius 98 sbcauth/radius/client.py tests/unit/radius/test_radius_client.py "$@" ;;
 	esac || failed=1
 done
 exit $failed

@@ -5,6 +5,7 @@ step before it what let the request go on.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 from sbcauth.config.load import Config
@@ -47,9 +48,9 @@ def explain(config: Config, text: str, source: str | None, now: float) -> Explan
     if source:
         request = request._replace(source_address=source)
     keys = of_server(load_or_make_up(config.nonce_key_file), config.file)
-    service = Service(config, LocalState(), keys, started_at=0)
-    decision = service.decide(request, now)
-    way = tuple(steps(service.ip_groups, request, decision))
+    with closing(Service(config, LocalState(), keys, started_at=0)) as service:
+        decision = service.decide(request, now)
+        way = tuple(steps(service.ip_groups, request, decision))
     return Explanation(request, way, decision.reason, answer(decision))
 
 
