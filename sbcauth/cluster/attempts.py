@@ -191,7 +191,7 @@ class ClusterReservations(Reservations):
         try:
             self._reserve_at_engine(keys, claimant, limit, now)
         except Unavailable:
-            super().give_back(keys, now)
+            self.leave(keys, now)
             raise
 
     def give_back(self, keys: tuple[str, ...], arrived_at: int) -> None:

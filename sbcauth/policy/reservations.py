@@ -51,11 +51,15 @@ class Reservations:
                 if waiting > left():
                     raise Unavailable(f"{waiting - 1} requests of this {whose} wait", _RETRY_AFTER)
         except Unavailable:
-            self.give_back(keys[:counted], now)
+            self.leave(keys[:counted], now)
             raise
 
     def give_back(self, keys: tuple[str, ...], arrived_at: int) -> None:
         """Give back what was reserved at `arrived_at`, when the verdict has been counted."""
+        self.leave(keys, arrived_at)
+
+    def leave(self, keys: tuple[str, ...], arrived_at: int) -> None:
+        """Leave the places of this server that were taken at `arrived_at`, and no others."""
         for key in keys:
             this = f"{key}{arrived_at // STRETCH}"
             self._shared.update(Table.ATTEMPTS, this, 2 * STRETCH, _one_less)

@@ -315,6 +315,16 @@ def test_attempts_are_reserved_over_nodes(engine: Engine) -> None:
     one.reservations.reserve(keys, BOB, LIMIT, NOW)
 
 
+def test_whoever_finds_no_place_gives_back_none_of_the_others(engine: Engine) -> None:
+    keys = ("all", "share", "source", "user", "pair")
+    one, two, _ = three(engine)
+    for _ in range(3):
+        one.reservations.reserve(keys, BOB, LIMIT, NOW)
+    for node in (one, two, one, two):
+        with pytest.raises(Unavailable):
+            node.reservations.reserve(keys, BOB, LIMIT, NOW)
+
+
 def test_trusted_source_has_no_limit_and_needs_no_engine(tmp_path: Any) -> None:
     limit = AttemptLimit(trusted_sources=(ip_network("192.0.2.0/24"),))
     with Engine(tmp_path) as own:
