@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,15 +14,14 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli.options import MetricsAddress
+from sbcauth.cli.run_checks import NotStarted, be_the_only_one, have_certificates, have_modules
 from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config.load import Config, load
-from sbcauth.exceptions import DriverMissing, SbcAuthError, Unavailable
+from sbcauth.exceptions import DriverMissing, Unavailable
 from sbcauth.files import make_folder
 from sbcauth.installation import kamailio_cfg, script
-from sbcauth.monitoring import modules
-from sbcauth.monitoring.ports import Listen, owner_of
 from sbcauth.monitoring.registrations import beside
-from sbcauth.monitoring.servers import SOCKET, lock, refuse_a_second
+from sbcauth.monitoring.servers import SOCKET
 from sbcauth.users.database import open_for_writing
 from sbcauth.users.database_url import is_postgresql
 from sbcauth.users.sealing import Seals
@@ -29,15 +29,10 @@ from sbcauth.users.sealing import Seals
 _LISTEN = re.compile(r"(udp|tcp|tls|ws|wss):(\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})")
 _BELOW = {"ws": "tcp", "wss": "tls"}
 _DEFAULT_LISTEN = ["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]
-_DEBIANS_OWN = " (Debian's own service by `systemctl disable --now kamailio`)"
 _NOTIFIED = 4
 """So many other nodes kamailio.cfg has a line for; they know of the rest."""
 _PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that comes when the parent ends; it stays over exec."""
-
-
-class NotStarted(SbcAuthError):
-    """Kamailio cannot be started as asked for."""
 
 
 def command(
@@ -122,15 +117,15 @@ def _below_websocket(address: str) -> str:
     return f"{_BELOW.get(transport, transport)}:{rest}"
 
 
-def _have_modules(arguments: list[str]) -> None:
-    """Raise NotStarted where modules of Kamailio are missing that this start needs."""
-    lacking = [
-        module
-        for module in modules.missing(modules.installed())
-        if not module.definition or module.definition in arguments
-    ]
-    if lacking:
-        raise NotStarted("\n".join(map(str, lacking)))
+def _append() -> None:
+    """Have what is written to a file go to its end.
+
+    After `> FILE 2>&1` Kamailio's log has a place of its own there, and would go over the outcomes.
+    """
+    for descriptor in (1, 2):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
 
 
 def _end_with_terminal() -> None:
@@ -140,23 +135,6 @@ def _end_with_terminal() -> None:
     """
     if os.isatty(sys.stderr.fileno()):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _be_the_only_one(file: Path, runtime: Path, listen: list[str]) -> None:
-    """Raise RunsAlready or NotStarted where another server is in the way.
-
-    Kamailio would take the socket of the other away, and bind the same UDP port.
-    """
-    lock(runtime)
-    if "RUNTIME_DIRECTORY" not in os.environ:  # systemd's units may share a configuration
-        refuse_a_second(file)
-    for address in map(Listen.parse, listen):
-        if owner := owner_of(address):
-            how = _DEBIANS_OWN if owner.user == "kamailio" else ""
-            raise NotStarted(
-                f"{address} is used by {owner}: end that{how}, or listen elsewhere by "
-                f"`sbcauth run --listen {address.transport}:ADDRESS:PORT`"
-            )
 
 
 def _make_users(config: Config) -> None:
@@ -221,9 +199,11 @@ def run(
         verbose=verbose,
     )
     if cfg is None:
-        _have_modules(arguments)
-    _be_the_only_one(file, runtime, listen)
+        have_modules(arguments)
+        have_certificates(listen, tls_config)
+    be_the_only_one(file, runtime, listen)
     _end_with_terminal()
+    _append()
     # Kamailio closes its standard output when it starts, and what is open below 32.
     outcomes = fcntl.fcntl(1, fcntl.F_DUPFD, 100)
     environment = dict(os.environ, SBCAUTH_CONFIG=str(file), SBCAUTH_STDOUT=str(outcomes))

@@ -4,6 +4,7 @@ Kamailio lets two servers bind the same UDP port, and the kernel then gives each
 the requests. So whoever starts a server asks here first.
 """
 
+import errno
 import pwd
 import re
 import socket
@@ -64,6 +65,26 @@ def owner_of(listen: Listen) -> Owner | None:
         if port == listen.port and any(_collide(address, each) for each in wanted):
             return _owner(inode, uid)
     return None
+
+
+def why_not(listen: Listen) -> str:
+    """Return why nobody can listen there on this machine; nothing where somebody can, or does."""
+    kind = socket.SOCK_DGRAM if listen.transport == "udp" else socket.SOCK_STREAM
+    try:
+        family, _, _, _, where = socket.getaddrinfo(listen.address, listen.port, type=kind)[0]
+    except OSError as error:
+        return f"{listen.address} cannot be resolved: {error.strerror}"
+    with socket.socket(family, kind) as probe:
+        try:
+            probe.bind(where)
+        except OSError as error:
+            match error.errno:
+                case errno.EADDRNOTAVAIL:
+                    mine = "`ip -brief address` shows which it has"
+                    return f"{listen.address} is no address of this machine: {mine}"
+                case errno.EACCES:
+                    return f"port {listen.port} is for root alone: take one from 1024 on"
+    return ""
 
 
 def _addresses(name: str) -> list[IPv4Address | IPv6Address]:

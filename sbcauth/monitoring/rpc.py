@@ -15,6 +15,10 @@ class NotRunning(SbcAuthError):
     """No server answers on the socket."""
 
 
+class NotAllowed(NotRunning):
+    """The socket is another user's: whether a server answers is not known."""
+
+
 class RpcError(SbcAuthError):
     """The server answered that it will not."""
 
@@ -55,7 +59,7 @@ class Rpc:
             except TimeoutError:
                 raise NotRunning(f"{self.path}: no answer within {self._timeout:g} s") from None
             except PermissionError as error:
-                raise NotRunning(f"{self.path}: {error.strerror}; try as root") from error
+                raise NotAllowed(f"{self.path}: {error.strerror}; try as root") from error
             except OSError as error:
                 reason = error.strerror or error
                 message = f"no server answers on {self.path}: {reason}{self._hint}"

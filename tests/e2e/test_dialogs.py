@@ -624,7 +624,7 @@ def test_call_outlives_a_restart_and_a_rotation_of_keys(start_server: StartServe
     server.add_user("1002", "secret of 1002")
     with (
         Phone(server, "1001", "secret of 1001") as caller,
-        Phone(server, "1002", "secret of 1002") as callee,
+        Phone(server, "1002", "secret of 1002", expires=600) as callee,
     ):
         assert callee.register().status == 200
         call = Call.between(caller, callee, CALLEE)

@@ -4,10 +4,12 @@ import os
 import pty
 import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 from kamailio import SBCAUTH, Server, StartServer, free_port, wait_for
+from phone import Phone
 
 CONFIG = """\
 realm: example.com
@@ -37,6 +39,23 @@ def test_systemd_is_told_when_requests_are_served(
         finally:
             assert server.stop() == 0
         assert f"sbcauth: serves by {server.config_file}, process {process.pid}" in server.log()
+
+
+def test_log_in_one_file_with_the_outcomes_goes_over_none_of_them(tmp_path: Path) -> None:
+    server = Server(tmp_path, CONFIG)
+    server.add_user("1001", "secret")
+    line = f"{SBCAUTH} --config {server.config_file} run {' '.join(server.options)}"
+    with subprocess.Popen(["sh", "-c", f"exec {line} >{server.log_file} 2>&1"]) as process:
+        try:
+            assert wait_for(lambda: "serves by" in server.log(), 60), server.log()
+            for _ in range(2):
+                with Phone(server) as phone:
+                    assert phone.register().status == 200
+                server.administer("reload")  # each worker tells of it with its next request
+        finally:
+            process.terminate()
+    told = re.findall(r"^[-0-9T:+]{24} decision=.* reason=accepted ", server.log(), re.MULTILINE)
+    assert len(told) == 2, server.log()
 
 
 def test_server_ends_with_its_terminal(tmp_path: Path) -> None:

@@ -3,13 +3,18 @@
 import os
 import re
 import shlex
+import socket
+import sqlite3
+import subprocess
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kamailio import Server
+from certificates import make_tls_config
+from kamailio import Server, free_port, with_all_outcomes
 from phone import Phone
 from repository import REPOSITORY
 
@@ -143,6 +148,70 @@ def changed(server: Server) -> None:
     server.config_file.write_text(CONFIG + "max_auth_attempts: 5\n")
 
 
+def restarted(server: Server, config: str) -> None:
+    """Have the server work by another configuration from its start on."""
+    server.stop()
+    server.config_file.write_text(with_all_outcomes(config))
+    server.start()
+
+
+def old_certificate(server: Server) -> None:
+    (server.folder / "tls").mkdir()
+    file = make_tls_config(server.folder / "tls", "faketime", "2020-01-01")
+    listen = f"tls:127.0.0.1:{free_port()}"
+    server.options += ["--listen", listen, "--tls-config", str(file)]
+    restarted(server, CONFIG)
+
+
+def newer_database(server: Server) -> None:
+    with closing(sqlite3.connect(server.folder / "sbcauth.db")) as database:
+        database.execute("PRAGMA user_version = 99")
+
+
+def service_away(server: Server) -> None:
+    settings = f"urls: [https://127.0.0.1:{free_port()}/], secret: {'s' * 32}"
+    restarted(server, f"server_auth_mode: http\nhttp: {{{settings}}}\n{CONFIG}")
+    assert registers(server, "1001") == 503
+
+
+def silent_radius(server: Server) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as radius:
+        radius.bind(("127.0.0.1", 0))
+        port = radius.getsockname()[1]
+        one = f"{{address: 127.0.0.1, port: {port}, secret: another-than-his}}"
+        radius_settings = f"radius: {{servers: [{one}], timeout: 500ms, tries: 1}}"
+        restarted(server, f"server_auth_mode: radius\n{radius_settings}\n{CONFIG}")
+        assert registers(server, "1001") == 503
+
+
+def engine_away(server: Server) -> None:
+    engine = f"redis://127.0.0.1:{free_port()}"
+    restarted(server, f"cluster: {{node: 1, nodes: 2, engine: '{engine}'}}\n{CONFIG}")
+    assert registers(server, "1001") == 503
+
+
+def postgresql_away(server: Server) -> None:
+    url = f"postgresql://sbcauth@127.0.0.1:{free_port()}/sbcauth"
+    restarted(server, f"database: {url}\n{CONFIG}")
+
+
+def full_disk(server: Server) -> None:
+    disk = server.folder / "disk"
+    disk.mkdir()
+    options = "size=8m,mode=700"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], check=True)
+    server.config_file.write_text(f"database: sqlite:///disk/users.db\n{CONFIG}")
+
+
+def clock_is_behind(server: Server) -> None:
+    later = time.time() + 3600
+    os.utime(server.folder / "sbcauth.keys", (later, later))
+
+
+def carrier_without_address(server: Server) -> None:
+    server.config_file.write_text(CONFIG.replace("sip:127.0.0.9:5060", "sip:carrier.invalid"))
+
+
 TROUBLES: dict[str, Make] = {
     "a phone is refused since its password was changed": old_password,
     "a phone is refused, and somebody set it up by hand": wrong_password,
@@ -161,11 +230,27 @@ TROUBLES: dict[str, Make] = {
     "calls come from somewhere that you do not know": from_new_address,
     "it does not start": nothing,
     "it does not start after a change": unknown_key,
+    "it does not start at the address that it was given": nothing,
+    "it does not start with TLS": nothing,
+    "phones over TLS no longer connect": old_certificate,
     "`no server answers`": stopped,
     "every phone gets 503": unreadable,
+    "the same, after an older version was installed again": newer_database,
+    "the same, where a service by HTTP verifies": service_away,
+    "the same, where RADIUS does, and its server runs": silent_radius,
+    "strangers get 503 in a cluster": engine_away,
+    "users in PostgreSQL cannot be changed": postgresql_away,
+    "users cannot be changed, and registrations are gone after a restart": full_disk,
+    "phones were challenged anew, all at once, after the clock was set": clock_is_behind,
+    "calls to a carrier with a name get no answer": carrier_without_address,
     "every phone is challenged again and again since the realm was changed": other_realm,
     "a change in `sbcauth.yaml` has no effect": changed,
 }
+
+
+def unmount(disk: Path) -> None:
+    if disk.is_mount():
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_every_row_is_played() -> None:
@@ -181,12 +266,14 @@ def test_command_names_the_cause(seen: str, command: str, says: str, tmp_path: P
     with ExitStack() as stack:
         server.start()
         stack.callback(server.stop)
+        stack.callback(unmount, tmp_path / "disk")
         TROUBLES[seen](server)
         arguments = shlex.split(command)
-        if arguments == ["run"]:  # another, at the same port
+        if arguments[0] == "run":  # another one, at the same port where no other is named
             (tmp_path / "second").mkdir()
             second = Server(tmp_path / "second", CONFIG)
-            done = second.sbcauth("run", "--listen", f"udp:127.0.0.1:{server.port}")
+            where = arguments[1:] or ["--listen", f"udp:127.0.0.1:{server.port}"]
+            done = second.sbcauth("run", *where)
         else:
             done = server.sbcauth(*arguments)
     assert says in done.stdout + done.stderr

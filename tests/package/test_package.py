@@ -97,7 +97,8 @@ def release_before(folder: Path) -> bytes:
     commands = f"""
         git -C {REPOSITORY} archive {BEFORE["commit"]} | tar -xf - -C {folder}
         cd {REPOSITORY}
-        tar -cf - Makefile LICENSE CHANGELOG.md debian scripts | tar -xf - -C {folder}
+        tar -cf - Makefile LICENSE CHANGELOG.md debian scripts \
+            contrib/systemd/sbcauth-console.service | tar -xf - -C {folder}
         cp sbcauth/__main__.py {folder}/sbcauth
         tar -C {folder} -cf - .
     """

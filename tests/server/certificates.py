@@ -13,10 +13,13 @@ certificate = {folder}/certificate.pem
 """
 
 
-def make_tls_config(folder: Path) -> Path:
-    """Make a certificate in a folder, and the file for `run --tls-config` that names it."""
+def make_tls_config(folder: Path, *before: str) -> Path:
+    """Make a certificate in a folder, and the file for `run --tls-config` that names it.
+
+    `before` is a command that runs the one that makes it, such as faketime.
+    """
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        [*before, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
          "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"],
         cwd=folder,
         check=True,

@@ -57,7 +57,7 @@ NEEDED_BESIDE = {
 PACKAGES = {
     "anyio": {"console"},
     "argon2": {"console"},
-    "cryptography": {"users", "dialog_keys"},
+    "cryptography": {"users", "dialog_keys", "monitoring"},
     "httpx": {"http"},
     "jinja2": {"console"},
     "markupsafe": {"console"},

@@ -10,6 +10,7 @@ from sbcauth.monitoring.doctor.files import configuration, nonce_keys, permissio
 from sbcauth.monitoring.doctor.finding import Finding, Grade
 from sbcauth.monitoring.doctor.kamailio import kamailio
 from sbcauth.monitoring.doctor.server import server
+from sbcauth.monitoring.doctor.surroundings import names, room
 from sbcauth.monitoring.doctor.user_info import database
 from sbcauth.monitoring.rpc import Rpc
 
@@ -28,4 +29,6 @@ def examine(file: Path, environment: Mapping[str, str], rpc: Rpc, now: float) ->
     yield from permissions(config, rpc)
     yield from nonce_keys(config, now)
     yield from cluster(config)
-    yield from server(config, rpc)
+    yield from names(config)
+    yield from room(config)
+    yield from server(config, rpc, now)

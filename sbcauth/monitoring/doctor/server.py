@@ -8,19 +8,23 @@ from sbcauth.config.load import Config
 from sbcauth.config.versions import values, version
 from sbcauth.monitoring import counts, users_copy
 from sbcauth.monitoring.doctor.finding import Finding, Grade
+from sbcauth.monitoring.doctor.surroundings import certificates, external_servers
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import Listen, owner_of
-from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
+from sbcauth.monitoring.rpc import NotAllowed, NotRunning, Rpc, RpcError
 from sbcauth.policy.shared_state import Table
 
 _LISTEN = Listen("udp", "127.0.0.1", 5060)
 
 
-def server(config: Config, rpc: Rpc) -> Iterator[Finding]:
-    """Ask the running server; where there is none, see whether it could start."""
+def server(config: Config, rpc: Rpc, now: float) -> Iterator[Finding]:
+    """Ask the running server at `now`; where there is none, see whether it could start."""
     try:
         uptime = int(rpc.call("core.uptime")["uptime"])
         pid = int(rpc.call("core.psx")[0]["PID"])
+    except NotAllowed as error:
+        yield Finding(Grade.WARNING, "server", str(error))
+        return
     except NotRunning as error:
         start = "`sbcauth run` or `systemctl start sbcauth` starts one"
         yield Finding(Grade.WARNING, "server", f"{error}; {start}")
@@ -47,6 +51,8 @@ def server(config: Config, rpc: Rpc) -> Iterator[Finding]:
         yield Finding(Grade.WARNING, "log", text)
     if config.database_copy:
         yield from _copying(rpc)
+    yield from external_servers(rpc)
+    yield from certificates(rpc, now)
     yield from _tables(rpc)
     for text in left_open(_routing(pid)):
         yield Finding(Grade.WARNING, "server", text)
