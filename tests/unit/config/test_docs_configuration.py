@@ -122,6 +122,10 @@ def document(section: str, key: str, value: Any) -> dict[str, Any]:
         case "`cluster`":
             nodes = {"node": 3, "address": "sip:10.0.0.13:5090", "engine": "redis://10.0.0.5"}
             nodes |= {"engine_password": "p"}
+            if key == "sentinel_password":
+                nodes["engine"] = "redis+sentinel://10.0.0.5,10.0.0.6/nodes"
+            elif key == "engine_ca_file":
+                nodes["engine"] = "rediss://10.0.0.5"
             top["cluster"] = nodes | {key: value}
         case "`http`":
             top["http"] = {"urls": "https://auth.example.com", "secret": "s", key: value}
