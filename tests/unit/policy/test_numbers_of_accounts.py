@@ -172,3 +172,20 @@ def test_pair_that_all_share_is_who_it_says_in_from() -> None:
     shared = serve(phones(username_as_server="all", password_as_server="pw"), users=UserInfo())
     assert shared.are_own("Phones", "all", STRANGERS, [STRANGERS])
     assert not shared.are_own("Phones", "all", STRANGERS, [OURS])
+
+
+def test_numbers_are_of_an_account_that_owns_all_of_them() -> None:
+    server = server_of()
+    assert server.are_of("Phones", "pbx", [OURS, "pbx", "+493012"])
+    assert server.are_of("Phones", "pbx", [])
+    assert not server.are_of("Phones", "pbx", [OURS, STRANGERS])
+    assert not server.are_of("Phones", "branch", [OURS])
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [([], "pbx"), ([OURS], OURS), ([STRANGERS, OURS], OURS), ([STRANGERS], "pbx")],
+)
+def test_party_is_known_by_the_first_of_its_own_numbers(said: list[str], number: str) -> None:
+    assert server_of().number_of("Phones", "pbx", said) == number
+    assert server_of(FromScreening.OFF).number_of("Phones", "pbx", said) == ""

@@ -1,6 +1,7 @@
 """Requests within a dialog: whose they are, whether they come from there, and where they go."""
 
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -311,6 +312,54 @@ def test_late_answer_goes_from_the_callee_to_the_caller_alone(
     opened = SEALS.open_token(token(), CALL, NOW)
     assert opened
     assert DIALOGS.is_answer_between(opened, tag, source, goes_to, nowhere) is is_between
+
+
+@pytest.mark.parametrize(
+    ("source", "invited", "may"),
+    [
+        (SECOND, CARRIER, True),  # another node of the trunk
+        (ELSEWHERE, CARRIER, False),
+        (CARRIER, ELSEWHERE, False),
+        (Place("udp", "10.0.0.1", 5060), Place("udp", "10.0.0.2", 5060), True),
+        (Place("udp", "10.0.0.1", 5060), CARRIER, False),  # a node of another's
+        (Place("udp", "192.0.2.8", 5060), PHONE, False),
+        (PHONE, CARRIER, False),
+    ],
+)
+def test_cancel_from_elsewhere_comes_from_a_server_of_the_same_group(
+    source: Place, invited: Place, may: bool
+) -> None:
+    assert DIALOGS.may_cancel(source, invited, "1001", nowhere) is may
+
+
+@pytest.mark.parametrize(
+    ("source", "may"), [("192.0.2.201", True), ("192.0.2.7", False), ("203.0.113.9", False)]
+)
+def test_cancel_may_come_by_another_edge_proxy(source: str, may: bool) -> None:
+    edges = phones(edge_proxies=(ip_network("192.0.2.200/29"),))
+    dialogs = Dialogs(SEALS, IPGroups([edges]))
+    invited = Place("udp", "192.0.2.200", 5060)
+    assert dialogs.may_cancel(Place("udp", source, 5060), invited, "1001", nowhere) is may
+
+
+@pytest.mark.parametrize(
+    ("invited", "account", "may"),
+    [
+        (PHONE, "1001", True),
+        (PHONE, "1002", False),
+        (Place("udp", "10.9.0.1", 5060), "1001", False),
+    ],
+)
+def test_cancel_may_come_from_where_the_caller_is_registered_by_now(
+    invited: Place, account: str, may: bool
+) -> None:
+    now_at = Place("udp", "203.0.113.77", 5060)
+
+    def registered(side: Side) -> Sequence[Place]:
+        return (now_at,) if (side.ip_group, side.account) == ("Phones", "1001") else ()
+
+    groups = IPGroups([phones(classification=(rule("192.0.2.0/24"),))])
+    assert Dialogs(SEALS, groups).may_cancel(now_at, invited, account, registered) is may
 
 
 def test_credentials_are_withheld_from_others_where_we_challenge() -> None:

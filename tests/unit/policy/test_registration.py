@@ -53,6 +53,7 @@ def test_contact_as_phones_write_it_is_kept(contact: str) -> None:
         (["<sip:a@b:0>"], "the port of a Contact is none"),
         (["<sip:a@b>;reg-id=0"], "a reg-id is no number above 0"),
         (["<sip:a@b>;reg-id=" + "9" * 5000], "a reg-id is no number above 0"),
+        (["<sip:a@b>;q=2"], "a q is no number from 0 to 1"),
         (["<sip:a@b>"] * 8, "too many Contact header fields"),
     ],
 )
@@ -73,6 +74,13 @@ def test_to_without_a_user_a_contact_of_ours_and_unknown_extensions_are_refused(
     unknown = fault("1001", [], ["foo, b\r\nar"], never)
     assert unknown
     assert unknown.headers == ("Unsupported: foo",)
+
+
+def test_call_id_that_the_registrar_would_cut_is_refused() -> None:
+    assert fault("1001", ["<sip:a@b>"], [], never, call_id="a" * 255) is None
+    refusal = fault("1001", ["<sip:a@b>"], [], never, call_id="a" * 254 + "ä")
+    assert refusal
+    assert (refusal.status, refusal.detail) == (400, "Call-ID is too long")
 
 
 @given(st.text(max_size=60) | st.text(alphabet='<sip:a@b;>,"*0=reg-id ', max_size=60))
