@@ -64,6 +64,14 @@ def console(
         list[str] | None,
         typer.Option(help="A host name that it is reached by; may be repeated."),
     ] = None,
+    behind_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-proxy",
+            help="A web server on this machine ends TLS, and says in X-Forwarded-For where requests"
+            " come from.",
+        ),
+    ] = False,
     socket: Socket = None,
 ) -> None:
     """Serve the web page in the foreground; SIGTERM stops it.
@@ -75,15 +83,14 @@ def console(
     from sbcauth.console.console import Console
     from sbcauth.console.server import listen_at, serve
 
-    at = listen_at(listen, certificate, key)
+    at = listen_at(listen, certificate, key, behind_proxy=behind_proxy)
     output = channel("auto", os.environ, Stdout(1), foreground=True)
 
     def log(entry: Record) -> None:
         output.write(entry)
 
     file: Path = context.obj.resolve()
-    tls = at.certificate is not None
-    found = Console(file, os.environ, time.time, log, socket, tls=tls)
+    found = Console(file, os.environ, time.time, log, socket, tls=at.has_tls)
     if not found.accounts.all():
         print("nobody can log in so far: sbcauth console-user add NAME", flush=True)
     print(f"the console is at {at.url}", flush=True)

@@ -63,7 +63,8 @@ def application(console: Console, names: Iterable[str] = ()) -> ASGIApp:
     ]
     errors = {404: _not_found, 405: _not_found, 500: _bug}
     app = Starlette(routes=routes, lifespan=watching, exception_handlers=errors)
-    return Guard(app, names, console.clock, tls=console.tls)
+    app.router.redirect_slashes = False
+    return Guard(app, names, console.clock, console.who, tls=console.tls)
 
 
 def _not_found(request: Request, error: Exception) -> Response:

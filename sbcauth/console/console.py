@@ -7,16 +7,19 @@ from threading import Lock
 
 from argon2 import PasswordHasher
 from jinja2 import Environment
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 from sbcauth.cluster.settings import ClusterSettings
 from sbcauth.config.load import Config, load
 from sbcauth.console.accounts import Accounts, accounts_file
+from sbcauth.console.devices import Devices
 from sbcauth.console.logins import Logins
 from sbcauth.console.sessions import Sessions
-from sbcauth.console.tokens import Tokens, tokens_file
+from sbcauth.console.tokens import Tokens, given_token, tokens_file
 from sbcauth.console.watch import Watch
 from sbcauth.console.words import templates
-from sbcauth.exceptions import ConfigError
+from sbcauth.exceptions import ConfigError, SbcAuthError
 from sbcauth.monitoring.log_line import Record
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.monitoring.servers import server_of
@@ -67,10 +70,13 @@ class Console:
         self.log = log
         self.tls = tls
         self.cookie = "__Host-sbcauth" if tls else "sbcauth-console"
+        self.device_cookie = "__Secure-sbcauth-device" if tls else "sbcauth-console-device"
         self._socket = socket
         self.accounts = Accounts(accounts_file(self.config()), hasher)
         self.sessions = Sessions(self.accounts)
         self.logins = Logins("console", self.accounts.verify)
+        self.devices = Devices(self.accounts)
+        self.device_logins = Logins("console-device", self.accounts.verify)
         self.tokens = Tokens(tokens_file(self.config()), clock)
         self.token_logins = Logins("console-token", self.tokens.verify, _REQUESTS)
         self.templates: Environment = templates()
@@ -92,6 +98,17 @@ class Console:
                 self._cluster = self.config().cluster
                 self._cluster_at = changed_at
         return self._cluster
+
+    def who(self, headers: Headers) -> str:
+        """Return whose session or token a request has; nothing for a stranger's."""
+        try:
+            if given := given_token(headers):
+                return f"token {given[0]}" if self.tokens.verify(*given) else ""
+            cookie = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
+            session = self.sessions.find(cookie, self.clock(), renews=False)
+        except SbcAuthError:  # of a file that cannot be read: who is asked next says so
+            return ""
+        return f"account {session.account}" if session else ""
 
     def server(self) -> Rpc:
         """Return the running server."""

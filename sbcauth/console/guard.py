@@ -1,7 +1,7 @@
 """What every request passes first, and every answer gets: before anything is looked up.
 
 A page of another site must not reach the console by a name that leads here (DNS rebinding), no
-script but our own runs, nothing is cached, and no source has more than its share of requests.
+script but our own runs, nothing is cached, and nobody has more than his share of requests.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sbcauth.console.connections import source
 from sbcauth.console.problems import is_of_api, problem
 
 POLICY = (
@@ -29,17 +30,28 @@ _HEADERS = {
 }
 _STRETCH = 10
 MOST_REQUESTS = 400
-"""Requests of one source in ten seconds: who types fast sends some fifty."""
+"""Requests of one source, session or token in ten seconds: who types fast sends some fifty."""
 _MOST_SOURCES = 10_000
 
 
 class Guard:
-    """Wraps an application; `names` are host names that it is reached by, besides addresses."""
+    """Wraps an application; `names` are host names that it is reached by, besides addresses.
+
+    `who` returns whose session or token a request has, and nothing for a stranger's. Each has a
+    count of its own, so that strangers behind the same address, or tunnel, use up nobody's.
+    """
 
     def __init__(
-        self, app: ASGIApp, names: Iterable[str], clock: Callable[[], float], *, tls: bool
+        self,
+        app: ASGIApp,
+        names: Iterable[str],
+        clock: Callable[[], float],
+        who: Callable[[Headers], str],
+        *,
+        tls: bool,
     ) -> None:
         self._app = app
+        self._who = who
         self._names = {"localhost", *(name.lower() for name in names)}
         self._clock = clock
         self._tls = tls
@@ -66,10 +78,18 @@ class Guard:
         await app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
-        hosts = Headers(scope=scope).getlist("host")
+        headers = Headers(scope=scope)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # where one ends is read in two ways (RFC 9112, 6.1)
+            return _answer(scope, 400, "Its length is told twice.", {"Connection": "close"})
+        hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return _answer(scope, 421, "This is not a name of the console: --name makes it one.")
-        if self._is_too_fast(scope["client"][0] if scope.get("client") else ""):
+        who = self._who(headers)
+        if connection := scope.get("state", {}).get("connection"):
+            connection.is_known = bool(who)
+        address = scope["client"][0] if scope.get("client") else ""
+        if self._is_too_fast(who or source(address)):
             return _answer(scope, 429, "Too many requests.", {"Retry-After": str(_STRETCH)})
         return None
 
@@ -86,13 +106,13 @@ class Guard:
             return False
         return True
 
-    def _is_too_fast(self, source: str) -> bool:
+    def _is_too_fast(self, whose: str) -> bool:
         stretch = int(self._clock()) // _STRETCH
         if stretch != self._stretch or len(self._requests) > _MOST_SOURCES:
             self._stretch = stretch
             self._requests.clear()
-        self._requests[source] += 1
-        return self._requests[source] > MOST_REQUESTS
+        self._requests[whose] += 1
+        return self._requests[whose] > MOST_REQUESTS
 
 
 def _answer(

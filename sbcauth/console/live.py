@@ -10,13 +10,14 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from sbcauth.console.console import Console
 from sbcauth.console.pages.now import live
+from sbcauth.console.sessions import Session
 from sbcauth.console.visit import Endpoint
 
 _LOOKS_EVERY = 0.1
 _LOOKS_A_SESSION = 10
 """Whether a session lasts is asked before each event, and after so many looks."""
 _MOST = 40
-_MOST_OF_A_SESSION = 6
+_MOST_OF_AN_ACCOUNT = 12
 _LONGEST = 3600.0
 """Seconds after which a browser has to connect again."""
 
@@ -35,24 +36,26 @@ class Live:
 
         async def stream(request: Request) -> Response:
             token = request.cookies.get(self._console.cookie, "")
-            if not await self._is_logged_in(token):
+            session = await self._session(token)
+            if session is None:
                 return PlainTextResponse("log in\n", 401)
-            if self._streams.total() >= _MOST or self._streams[token] >= _MOST_OF_A_SESSION:
+            account = session.account
+            if self._streams.total() >= _MOST or self._streams[account] >= _MOST_OF_AN_ACCOUNT:
                 return PlainTextResponse("too many streams\n", 503)
             return StreamingResponse(
-                self._events(token),
+                self._events(token, account),
                 media_type="text/event-stream",
                 headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
             )
 
         return stream
 
-    async def _events(self, token: str) -> AsyncIterator[bytes]:
-        self._streams[token] += 1
+    async def _events(self, token: str, account: str) -> AsyncIterator[bytes]:
+        self._streams[account] += 1
         sent, watch = -1, self._console.watch
         try:
             with anyio.move_on_after(_LONGEST):
-                while await self._is_logged_in(token):
+                while await self._session(token):
                     watch.wanted()
                     if watch.seen.number != sent:
                         sent = watch.seen.number
@@ -61,16 +64,13 @@ class Live:
                         if watch.seen.number == sent:
                             await anyio.sleep(_LOOKS_EVERY)
         finally:
-            self._streams[token] -= 1
+            self._streams[account] -= 1
             self._streams += Counter()  # without those that are at 0
 
-    async def _is_logged_in(self, token: str) -> bool:
-        """Tell whether a session lasts; to look at a stream is not to use it."""
+    async def _session(self, token: str) -> Session | None:
+        """Return the session while it lasts; to look at a stream is not to use it."""
         console = self._console
-        session = await run_in_threadpool(
-            console.sessions.find, token, console.clock(), renews=False
-        )
-        return session is not None
+        return await run_in_threadpool(console.sessions.find, token, console.clock(), renews=False)
 
     def _event(self, number: int) -> bytes:
         if self._number != number:

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import socket
-from collections import Counter
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,12 +12,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sbcauth.console.connections import MOST, MOST_OF_A_SOURCE, Listener
 from sbcauth.exceptions import SbcAuthError
 
 _PATIENCE = 10.0
 """Seconds in which a request has to begin, and its header to be complete."""
-_MOST_CONNECTIONS = 200
-_MOST_OF_A_SOURCE = 60
 _LONGEST_HEADER = 32 << 10
 
 
@@ -28,12 +26,21 @@ class NoConsole(SbcAuthError):
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where the console listens, and with which certificate and key; both or none."""
+    """Where the console listens, and with which certificate and key; both or none.
+
+    Or `behind_proxy`: a web server on this machine ends TLS, and says where requests come from.
+    """
 
     address: str
     port: int
     certificate: Path | None = None
     key: Path | None = field(default=None, repr=False)
+    behind_proxy: bool = False
+
+    @property
+    def has_tls(self) -> bool:
+        """Tell whether browsers reach it over TLS."""
+        return self.behind_proxy or self.certificate is not None
 
     @property
     def url(self) -> str:
@@ -42,7 +49,9 @@ class Listen:
         return f"{'https' if self.certificate else 'http'}://{host}:{self.port}/"
 
 
-def listen_at(text: str, certificate: Path | None, key: Path | None) -> Listen:
+def listen_at(
+    text: str, certificate: Path | None, key: Path | None, *, behind_proxy: bool = False
+) -> Listen:
     """Return what `127.0.0.1:8060` stands for.
 
     Raises NoConsole for what is none, and for an address that is not loopback without TLS.
@@ -57,32 +66,28 @@ def listen_at(text: str, certificate: Path | None, key: Path | None) -> Listen:
         raise NoConsole(f"{text!a}: the port must be within 1..65535")
     if (certificate is None) != (key is None):
         raise NoConsole("--certificate and --key go together")
+    if behind_proxy and (certificate or not address.is_loopback):
+        raise NoConsole(
+            "--behind-proxy is for loopback, and the web server there has the certificate"
+        )
     if not address.is_loopback and certificate is None:
         raise NoConsole(
             f"{text!a}: passwords would be sent in the clear: give --certificate and --key, or "
             "listen on 127.0.0.1 and reach it by ssh -L 8060:127.0.0.1:8060"
         )
-    return Listen(str(address), number, certificate, key)
-
-
-_connections = Counter[str]()
+    return Listen(str(address), number, certificate, key, behind_proxy)
 
 
 class _Bounded(H11Protocol):
-    """A connection that is closed where its request does not come, or there are too many."""
+    """A connection that is closed where its request does not come."""
 
+    listener: Listener
     _late: asyncio.TimerHandle | None = None
-    _source = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self._source = str(peer[0]) if peer else ""
-        _connections[self._source] += 1
-        too_many = _connections.total() > _MOST_CONNECTIONS
-        if too_many or _connections[self._source] > _MOST_OF_A_SOURCE:
-            transport.abort()
-            return
+        number = transport.get_extra_info("socket").fileno()
+        self.app_state = {**self.app_state, "connection": self.listener.connection(number)}
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -94,9 +99,6 @@ class _Bounded(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
-        _connections[self._source] -= 1
-        if not _connections[self._source]:
-            del _connections[self._source]
         super().connection_lost(exc)
 
     def _wait(self) -> None:
@@ -108,10 +110,20 @@ class _Bounded(H11Protocol):
         self._late = None
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that waits for the handshake of TLS no longer than for a request."""
+
+    async def create_server(self, *where: Any, **how: Any) -> asyncio.Server:
+        """Return a server, as every event loop does."""
+        if how.get("ssl"):
+            how["ssl_handshake_timeout"] = _PATIENCE
+        return await super().create_server(*where, **how)
+
+
 def serve(app: ASGIApp, listen: Listen) -> None:
     """Serve until SIGTERM or SIGINT; raises NoConsole where it cannot listen."""
     family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = Listener(family, MOST if listen.behind_proxy else MOST_OF_A_SOURCE)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((listen.address, listen.port))
@@ -123,24 +135,24 @@ def serve(app: ASGIApp, listen: Listen) -> None:
         options = {"ssl_certfile": str(listen.certificate), "ssl_keyfile": str(listen.key)}
     config = uvicorn.Config(
         app,
-        http=_Bounded,
+        http=type("Protocol", (_Bounded,), {"listener": listener}),
         ws="none",
-        loop="asyncio",
-        log_level="warning",
+        log_level="error",  # what is no request is no line either
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=listen.behind_proxy,
+        forwarded_allow_ips="127.0.0.0/8, ::1",
         server_header=False,
         date_header=True,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=_LONGEST_HEADER,
-        limit_concurrency=_MOST_CONNECTIONS,
         **options,
     )
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again once it has ended
         signal.signal(number, lambda *_: None)
     try:
-        uvicorn.Server(config).run([listener])
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(uvicorn.Server(config).serve([listener]))
     except OSError as error:
         raise NoConsole(f"{listen.certificate}: {error.strerror or error}") from error
     finally:

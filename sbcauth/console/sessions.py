@@ -59,10 +59,12 @@ class Sessions:
 
     def _forget(self, now: float) -> None:
         """Forget those that have ended, and the one that was idle longest of too many."""
-        for key in [key for key, each in self._sessions.items() if self._is_over(each, now)]:
-            del self._sessions[key]
+        for key, each in tuple(self._sessions.items()):  # others may come and go meanwhile
+            if self._is_over(each, now):
+                self._sessions.pop(key, None)
         if len(self._sessions) >= _MOST:
-            del self._sessions[min(self._sessions, key=lambda key: self._sessions[key].seen)]
+            longest_idle = min(tuple(self._sessions.items()), key=lambda each: each[1].seen)
+            self._sessions.pop(longest_idle[0], None)
 
     @staticmethod
     def _is_over(session: Session, now: float) -> bool:

@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from sbcauth.config.load import Config
 from sbcauth.console.accounts import NAME, Role
 from sbcauth.console.entries import Entries
@@ -21,6 +23,7 @@ SEPARATOR = "~"
 """Between name and secret: neither has one, and a bearer token may (RFC 6750, 2.1)."""
 _MOST = 200
 _DAY = 86400
+_LONGEST = 128
 
 
 class TokenError(SbcAuthError):
@@ -39,6 +42,16 @@ class Token:
     def is_over(self, now: float) -> bool:
         """Tell whether it has expired."""
         return self.expires is not None and now >= self.expires
+
+
+def given_token(headers: Headers) -> tuple[str, str] | None:
+    """Return name and secret of the token that a request has (RFC 6750, 2.1), right or wrong."""
+    given = headers.getlist("authorization")
+    scheme, _, value = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer":
+        return None
+    name, _, secret = value.strip()[:_LONGEST].partition(SEPARATOR)
+    return name, secret
 
 
 def tokens_file(config: Config) -> Path:

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from sbcauth.console.accounts import Role
+from sbcauth.console.accounts import AccountError, Role
 from sbcauth.console.console import Console
 from sbcauth.console.sessions import Session
 from sbcauth.exceptions import ConfigError, SbcAuthError, UserInfoError
@@ -128,6 +128,9 @@ def _endpoint(console: Console, show: Page, longest: int, role: Role | None) -> 
             return await run_in_threadpool(_answered, visit, show)
         except Refused as refused:
             return visit.page("problem.html", refused.status, message=str(refused))
+        except AccountError:  # which file it is, is nothing for strangers
+            message = "The accounts cannot be read: sbcauth console-user list says why."
+            return visit.page("problem.html", 503, message=message)
 
     return endpoint
 
@@ -148,7 +151,7 @@ def _answered(visit: Visit, show: Page) -> Response:
 
 
 def _to_login(visit: Visit) -> Response:
-    if visit.request.method != "GET" or visit.is_part:
+    if visit.request.method == "POST" or visit.is_part:
         return HTMLResponse("Your session has ended: log in again.", 401)
     url = visit.request.url
     there = url.path + (f"?{url.query}" if url.query else "")

@@ -170,11 +170,22 @@ def test_pages_work_by_keyboard(page: Page) -> None:
     expect(page.get_by_role("heading", name="1001")).to_be_visible()
 
 
-def test_connection_that_sends_no_request_ends(url: str) -> None:
-    port = int(url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+def test_request_that_never_comes_ends_and_others_are_served_meanwhile(url: str) -> None:
+    """Neither a header nor a form may be slow."""
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    form = (
+        f"POST /login HTTP/1.1\r\nHost: {url.partition('//')[2]}\r\nOrigin: {url}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\nname="
+    )
+    with (
+        socket.create_connection(address, timeout=60) as silent,
+        socket.create_connection(address, timeout=60) as slow,
+    ):
         silent.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        slow.sendall(form.encode())
+        assert httpx.get(f"{url}/login", timeout=60).status_code == 200
         assert silent.recv(1000) == b""
+        assert slow.recv(1000).split(maxsplit=2)[1] == b"408"
 
 
 def test_elsewhere_it_takes_tls_and_serves_it(server: Server, url: str, tls_config: Path) -> None:

@@ -72,6 +72,10 @@ class Client:
         """Return the answer to POST."""
         return asyncio.run(self._send("POST", path, how))
 
+    def request(self, method: str, path: str, **how: Any) -> httpx.Response:
+        """Return the answer to another method."""
+        return asyncio.run(self._send(method, path, how))
+
     async def _send(self, method: str, path: str, how: Mapping[str, Any]) -> httpx.Response:
         transport = httpx.ASGITransport(
             self.app, raise_app_exceptions=False, client=(self._source, 50000)

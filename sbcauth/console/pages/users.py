@@ -120,7 +120,7 @@ def _shown(visit: Visit, name: str, group: str, password: str = "") -> Response:
 def add(visit: Visit) -> Response:
     """Add a user with a password that is made here and shown once, unless one is given."""
     config = visit.console.config()
-    if visit.request.method == "GET":
+    if visit.request.method != "POST":
         groups = [each for each in config.ip_groups if each.type is IPGroupType.USER]
         return visit.page(
             "add.html", ip_groups=groups, name=visit.asked("name"), group=visit.asked("ip_group")

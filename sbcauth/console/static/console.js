@@ -16,13 +16,20 @@ function inReadersZone(root) {
   }
 }
 
+// Says that what stands here may be old, once nothing has been heard for some seconds.
+const lost = document.querySelector("#lost");
+let losing = 0;
+function heard() { clearTimeout(losing); losing = 0; if (lost) lost.hidden = true; }
+function notHeard() { losing ||= setTimeout(() => { if (lost) lost.hidden = false; }, 5000); }
+
 // The page Now: the server sends the same HTML that it has put into the page at first.
 function follow(place) {
   const said = document.querySelector("#said");
   let refused = Number(place.querySelector("[data-refused]")?.dataset.refused ?? 0);
   let next = 0;
-  const events = new EventSource(place.dataset.live);
-  events.onmessage = (event) => {
+  let events = null;
+  function show(event) {
+    heard();
     if (place.contains(document.activeElement) && document.activeElement !== document.body
         && place.querySelector(":focus-visible")) return; // who reads there is not disturbed
     if (!getSelection().isCollapsed && place.contains(getSelection().anchorNode)) return;
@@ -36,7 +43,33 @@ function follow(place) {
       next = Date.now() + 15000;
       refused = now;
     }
-  };
+  }
+  async function failed() {
+    notHeard();
+    if (events?.readyState !== EventSource.CLOSED) return; // else it tries again by itself
+    events = null;
+    if (await isLoggedIn()) setTimeout(turn, 5000);
+  }
+  // A browser has few connections to a site: a page that is not seen holds none.
+  function turn() {
+    if (document.hidden) { events?.close(); events = null; }
+    if (document.hidden || events) return;
+    events = new EventSource(place.dataset.live);
+    events.onmessage = show;
+    events.onerror = failed;
+  }
+  document.addEventListener("visibilitychange", turn);
+  turn();
+}
+
+// Whose session has ended is led to the login.
+async function isLoggedIn() {
+  try {
+    const answer = await fetch(location.href, { headers: { "X-Part": "1", "X-Unattended": "1" } });
+    if (answer.status !== 401) return true;
+    location.reload();
+    return false;
+  } catch { return true; } // nothing answers so far
 }
 
 // The page of a user: what is known of it, again and again, while somebody looks.
@@ -44,12 +77,16 @@ function lookAgain(place) {
   async function look() {
     const began = Date.now();
     if (!document.hidden && !place.querySelector(":focus-visible") && getSelection().isCollapsed) {
-      const answer = await fetch(place.dataset.again, { headers: { "X-Part": "1", "X-Unattended": "1" } });
-      if (answer.status === 401) return location.reload();
-      if (answer.ok && !place.querySelector(":focus-visible")) {
-        place.innerHTML = await answer.text();
-        inReadersZone(place);
-      }
+      try {
+        const answer = await fetch(place.dataset.again, { headers: { "X-Part": "1", "X-Unattended": "1" } });
+        if (answer.status === 401) return location.reload();
+        const text = await answer.text();
+        if (answer.ok) heard(); else notHeard();
+        if (answer.ok && !place.querySelector(":focus-visible")) {
+          place.innerHTML = text;
+          inReadersZone(place);
+        }
+      } catch { notHeard(); }
     }
     setTimeout(look, Math.max(2000, 10 * (Date.now() - began)));
   }
@@ -154,7 +191,7 @@ document.addEventListener("keydown", (event) => {
 });
 // Who follows a link to what is folded sees it open, and may type.
 function openTarget() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target?.tagName !== "DETAILS") return;
   target.open = true;
   target.scrollIntoView();
