@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kamailio import StartServer, free_port, wait_for
-from phone import PATIENCE, Endpoint, Phone
+from phone import PATIENCE, Dialog, Endpoint, Phone
 from repository import REPOSITORY
 
 ERRORS_MEANT = ("hit the limit of connections per source IP",)  # by Kamailio 6.0 itself
@@ -27,6 +27,14 @@ ip_groups:
     authentication_mode: sbc-as-server
     authentication_method_list: [REGISTER, INVITE]
     classification: [{address: 127.0.0.1}]
+  - name: Roaming trunk
+    type: server
+    authentication_mode: sbc-as-server
+    authentication_method_list: [setup-invite]
+    username_as_server: roaming
+    password_as_server: secret
+    classification: [{digest_username: roaming}]
+    reaches: [Phones]
   - name: Carrier
     type: server
     authentication_mode: sbc-as-server
@@ -44,6 +52,17 @@ def is_open(endpoint: Endpoint) -> bool:
     """Tell whether the server has not closed the connection."""
     readable, _, _ = select.select([endpoint.socket], [], [], 0)
     return not readable
+
+
+def calls(trunk: Phone, callee: Phone) -> Dialog:
+    """Have a trunk call a phone, which answers; return the phone's side of the call."""
+    challenge = trunk.request("INVITE", callee.uri)
+    trunk.send(trunk.build("INVITE", callee.uri, answering=challenge))
+    invite = callee.incoming("INVITE")
+    callee.reply(invite, 200)
+    Dialog.opened_by(trunk, trunk.response(trunk.last_branch)).acknowledge()
+    assert callee.incoming("ACK")
+    return Dialog.joined_by(callee, invite)
 
 
 def test_connection_without_a_word_ends_and_others_do_not(
@@ -68,17 +87,30 @@ def test_connection_without_a_word_ends_and_others_do_not(
         assert challenged.request("REGISTER").status == 401
         registered = phone("1001", "secret", transport="tcp")
         assert registered.register().status == 200
-        over_tls = phone("1001", "secret", transport="tls", home=tls)
+        server.add_user("1002", "secret")
+        over_tls = phone("1002", "secret", transport="tls", home=tls)
         assert over_tls.register().status == 200
         carrier = phone("carrier", "secret", address="127.0.0.2", transport="tcp")
         assert carrier.request("INVITE").status == 401
+        by_name = [
+            phone("roaming", "secret", address="127.0.0.3", transport="tcp"),
+            phone("roaming", "secret", address="127.0.0.3", transport="tls", home=tls),
+        ]
+        guessing = phone("roaming", "wrong", address="127.0.0.4", transport="tcp")
+        assert guessing.authenticate("INVITE", over_tls.uri).status == 401
+        dialogs = [calls(trunk, over_tls) for trunk in by_name]
         time.sleep(LIFETIME)
-        unproved = [*silent.values(), challenged]
+        unproved = [*silent.values(), challenged, guessing]
         assert wait_for(lambda: not any(map(is_open, unproved)), 2 * NOTICED), silent
         assert is_open(carrier)
         for kept in (registered, over_tls):
             assert is_open(kept)
             assert kept.register().status == 200
+        for trunk, dialog in zip(by_name, dialogs, strict=True):
+            for method in ("UPDATE", "BYE"):  # by the connection that the trunk has called by
+                dialog.send(method)
+                trunk.reply(trunk.incoming(method), 200)
+                assert over_tls.response().status == 200
 
 
 BUSY: dict[str, Callable[[Phone], bytes]] = {

@@ -2,7 +2,7 @@
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from browser_phones import HERE, LIBRARIES, Browser
 from kamailio import Server, StartServer, free_port, wait_for
 
 REALM = "example.com"
-USERS = {"1001": "secret-of-1001", "1002": "secret-of-1002"}
+USERS = {user: f"secret-of-{user}" for user in ("1001", "1002", "1003")}
 CONFIG = """
 realm: example.com
 websocket_origins: {origins}
@@ -86,44 +86,73 @@ def test_http_that_opens_no_websocket_is_not_found(serve: StartServer) -> None:
     assert shake_hands(serve(), protocol="xmpp").split()[1] == "404"
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    with Browser(tmp_path) as browser:
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("browser")) as browser:
         yield browser
 
 
+Secure = Callable[[str, str], str]
+"""Starts a server that offers these algorithms and this qop; returns its URL."""
+
+
 @pytest.fixture
-def secure(start_server: StartServer, browser: Browser, tls_config: Path) -> str:
-    """Start a server that the browser's pages may open WebSockets of, over TLS; return its URL."""
-    port = free_port()
-    server = start_server(
-        CONFIG.format(origins=f"[{browser.origin}]"),
-        listen=[f"wss:127.0.0.1:{port}"],
-        options=["--tls-config", str(tls_config)],
-    )
-    for user, password in USERS.items():
-        server.add_user(user, password, "Phones")
-    return f"wss://127.0.0.1:{port}"
+def secure(start_server: StartServer, browser: Browser, tls_config: Path) -> Secure:
+    """Start servers that the browser's pages may open WebSockets of, over TLS; return the URL."""
+
+    def start(algorithms: str, qop: str) -> str:
+        port = free_port()
+        config = CONFIG.format(origins=f"[{browser.origin}]")
+        server = start_server(
+            f"{config}    auth_algorithms: {algorithms}\n    auth_qop: {qop}\n",
+            listen=[f"wss:127.0.0.1:{port}"],
+            options=["--tls-config", str(tls_config)],
+        )
+        for user, password in USERS.items():
+            server.add_user(user, password, "Phones")
+        return f"wss://127.0.0.1:{port}"
+
+    return start
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_browser_registers_over_wss(library: str, browser: Browser, secure: str) -> None:
-    phone = browser.phone(library, secure, "1001", REALM, USERS["1001"])
-    assert phone.register() == 200
-    assert phone.unregister() == 200
-
-
-@pytest.mark.parametrize(("caller", "called"), [LIBRARIES, LIBRARIES[::-1]])
-def test_browsers_call_hold_and_hang_up_over_wss(
-    caller: str, called: str, browser: Browser, secure: str
+@pytest.mark.parametrize(
+    ("algorithms", "qop"),
+    [("[MD5]", "none"), ("[MD5]", "auth-int"), ("[SHA-256, MD5]", "both")],
+)
+def test_browser_registers_over_wss_whatever_is_offered(
+    algorithms: str, qop: str, browser: Browser, secure: Secure
 ) -> None:
-    alice = browser.phone(caller, secure, "1001", REALM, USERS["1001"])
-    bob = browser.phone(called, secure, "1002", REALM, USERS["1002"])
-    assert (alice.register(), bob.register()) == (200, 200)
+    url = secure(algorithms, qop)
+    for library in LIBRARIES:
+        phone = browser.phone(library, url, "1001", REALM, USERS["1001"])
+        assert phone.register() == 200
+        assert phone.unregister() == 200
+
+
+def ended(phone: Any) -> bool:
+    """Tell whether the last call has ended, or does so."""
+    ends = ("ended", "Terminated")
+    return wait_for(lambda: any(state.startswith(ends) for state in phone.states()))
+
+
+@pytest.mark.parametrize(
+    ("caller", "called", "offer"),
+    [(*LIBRARIES, ("[MD5]", "auth")), (*LIBRARIES[::-1], ("[SHA-256, MD5]", "both"))],
+)
+def test_browsers_call_hold_transfer_and_hang_up_over_wss(
+    caller: str, called: str, offer: tuple[str, str], browser: Browser, secure: Secure
+) -> None:
+    url = secure(*offer)
+    alice = browser.phone(caller, url, "1001", REALM, USERS["1001"])
+    bob = browser.phone(called, url, "1002", REALM, USERS["1002"])
+    carol = browser.phone(caller, url, "1003", REALM, USERS["1003"])
+    assert [phone.register() for phone in (alice, bob, carol)] == [200, 200, 200]
     assert alice.call("1002") == "confirmed"
     assert alice.hold() == "held"
-    bob.hangUp()
-    ended = ("ended", "Terminated")
-    assert wait_for(lambda: any(state.startswith(ended) for state in alice.states()))
-    assert wait_for(lambda: any(state.startswith(ended) for state in bob.states()))
-    assert (alice.unregister(), bob.unregister()) == (200, 200)
+    assert alice.transfer("1003") == "transferred"
+    alice.hangUp()
+    assert ended(alice)
+    carol.hangUp()
+    assert ended(carol)
+    assert ended(bob)
+    assert [phone.unregister() for phone in (alice, bob, carol)] == [200, 200, 200]

@@ -1,4 +1,5 @@
-// JsSIP and sip.js as phones, behind one small interface: register, call, answer, hold, hang up.
+// JsSIP and sip.js as phones, behind one small interface: register, call, answer, hold,
+// transfer, hang up.
 // It is the same in Node, which has no media, and in a browser, which has.
 
 import JsSIP from "jssip";
@@ -38,6 +39,7 @@ export class JsSipPhone {
         session.on(state, (event) => session.states.push(`${state} ${event.cause ?? ""}`.trim()));
       }
       this.calls.push(session);
+      session.on("refer", ({ accept }) => accept(undefined, { mediaConstraints: { audio: true } }));
       session.on("icecandidate", ({ ready }) => ready()); // one candidate is enough here
       if (session.direction === "incoming") session.answer({ mediaConstraints: { audio: true } });
     });
@@ -73,6 +75,20 @@ export class JsSipPhone {
     const session = this.calls.at(-1);
     return outcome("hold", (resolve, reject) => {
       session.hold({}, () => resolve("held")) || reject(new Error("cannot hold"));
+    });
+  }
+
+  /** Have the other party call somebody else; resolves once that call stands. */
+  transfer(user) {
+    const session = this.calls.at(-1);
+    return outcome("transfer", (resolve, reject) => {
+      session.refer(`sip:${user}@${this.realm}`, {
+        eventHandlers: {
+          accepted: () => resolve("transferred"),
+          failed: () => reject(new Error("the call to the other failed")),
+          requestFailed: ({ cause }) => reject(new Error(cause)),
+        },
+      });
     });
   }
 
@@ -112,6 +128,14 @@ export class SipJsPhone {
 
   watch(session) {
     this.calls.push(session);
+    session.delegate = {
+      onRefer: async (referral) => {
+        await referral.accept();
+        const inviter = referral.makeInviter();
+        this.watch(inviter);
+        inviter.invite();
+      },
+    };
     session.stateChange.addListener((state) => this.seen.push(String(state)));
   }
 
@@ -155,6 +179,22 @@ export class SipJsPhone {
       session.invite({
         requestDelegate: {
           onAccept: () => resolve("held"),
+          onReject: ({ message }) => reject(new Error(String(message.statusCode))),
+        },
+      });
+    });
+  }
+
+  /** Have the other party call somebody else; resolves once that call stands. */
+  transfer(user) {
+    const session = this.calls.at(-1);
+    return outcome("transfer", (resolve, reject) => {
+      session.refer(UserAgent.makeURI(`sip:${user}@${this.realm}`), {
+        onNotify: (notification) => {
+          notification.accept();
+          if (/^SIP\/2.0 200/.test(notification.request.body)) resolve("transferred");
+        },
+        requestDelegate: {
           onReject: ({ message }) => reject(new Error(String(message.statusCode))),
         },
       });
