@@ -38,6 +38,9 @@ PHONES = 12
 GUESSES = 4
 """Guesses at each node at once: the client shares the machine with the nodes."""
 USERS = [str(number) for number in range(1001, 1001 + PHONES + 20)]
+GUESSED = [str(number) for number in range(2001, 2001 + (20_000 if SECONDS else 1_000))]
+"""Names that are guessed at, each once: a hundred failures lock a name out, and then nothing is
+judged."""
 PATIENCE = 4.0
 """Seconds after which a phone goes to another node."""
 
@@ -212,7 +215,7 @@ class Load:
     def _guesses(self) -> Iterator[None]:
         """Strangers who guess at all nodes at once, and know the password in the end."""
         while True:
-            for user in USERS[PHONES + 1 : PHONES + 15]:
+            for user in GUESSED:
                 self._guess(user)
                 yield
 
@@ -237,8 +240,8 @@ class Load:
             granted = ATTEMPTS * (1 + self.losses - losses)
             if len(judged) > granted - 1:
                 self.tally.must_not_be(f"{len(judged)} guesses judged beside {refused} refused")
-            if refused and self.losses == losses:
-                self._knows_it(guesser, losses)
+            if refused and len(judged) == ATTEMPTS - 1 and self.losses == losses:
+                self._knows_it(guesser, losses)  # the third was refused, and locked it out
         finally:
             guesser.close()
 
@@ -259,7 +262,7 @@ class Load:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path, USERS) as lab:
+    with Lab(tmp_path, USERS + GUESSED) as lab:
         yield lab
         for node in lab.nodes:
             check_log(node)
@@ -305,4 +308,5 @@ def test_nodes_keep_their_promises_while_anything_dies(lab: Lab) -> None:
     counts = load.tally.counts
     assert counts["one answer at three nodes was accepted 1 times"] > 0
     assert counts["a guess got 403"] > 0
+    assert counts["whoever was locked out got 403"] > 0
     assert counts["registered after 0 challenges"] > 0
