@@ -16,8 +16,8 @@ from sbcauth.console.visit import Endpoint
 _LOOKS_EVERY = 0.1
 _LOOKS_A_SESSION = 10
 """Whether a session lasts is asked before each event, and after so many looks."""
-_MOST = 40
-_MOST_OF_AN_ACCOUNT = 12
+_MOST = 60
+_MOST_OF_AN_ACCOUNT = 25
 _LONGEST = 3600.0
 """Seconds after which a browser has to connect again."""
 

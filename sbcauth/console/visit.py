@@ -64,8 +64,11 @@ class Visit:
         return self.session is not None and self.session.role is Role.CHANGE
 
     def asked(self, name: str, longest: int = 256) -> str:
-        """Return what the address has for a name, cut and without spaces around."""
-        return self.request.query_params.get(name, "").strip()[:longest]
+        """Return what the address has for a name, cut and without spaces around.
+
+        Nothing has a NUL in its name, and PostgreSQL takes none.
+        """
+        return self.request.query_params.get(name, "").strip()[:longest].replace("\0", "\ufffd")
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """Return a page, or the part of it that is asked for."""
@@ -187,6 +190,8 @@ async def _form(request: Request, longest: int) -> dict[str, str]:
         )
     except ValueError:
         raise Refused(400, "The form cannot be read.") from None
+    if any("\0" in value for _, value in pairs):
+        raise Refused(400, "The form has a NUL.")
     return dict(reversed(pairs))
 
 

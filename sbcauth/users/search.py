@@ -41,6 +41,8 @@ def search(
 
     On the first page, those whose address of record has `beginning` for its user part come first.
     """
+    if any("\0" in text for text in (beginning, ip_group or "", *(after or ()))):
+        return Found([], has_more=False)  # no name has it, and PostgreSQL takes none
     with table.reading():
         users = _named(beginning, ip_group, disabled, after or Place())
         if after is None:

@@ -1,9 +1,12 @@
 """The console of a real server under attack: by raw sockets, and by what phones are named."""
 
+import os
 import re
+import secrets
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -177,6 +180,52 @@ def test_guesses_keep_nobody_out_who_is_logged_in_or_was(server: Server, url: st
             each.join()
         assert log_in_at(other, "guessed") == 403
         assert log_in_at(known, "guessed") == 303
+
+
+def seconds_of(server: Server) -> float:
+    """Return the processor time of all processes of a server so far."""
+    ticks = 0
+    for process in server.processes():
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime, stime (proc_pid_stat(5))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def test_console_that_is_looked_at_and_attacked_costs_the_sip_server_nothing(
+    server: Server, url: str
+) -> None:
+    over = threading.Event()
+
+    def look(cookies: httpx.Cookies) -> None:
+        with httpx.stream("GET", f"{url}/live", cookies=cookies, timeout=60) as events:
+            for _ in events.iter_raw():
+                if over.is_set():
+                    return
+
+    def attack(address: str, path: str) -> None:
+        with at(url, address) as client:
+            while not over.is_set():
+                if path == "/login":
+                    log_in_at(client, f"name-of-{address}", secrets.token_hex(8))
+                else:
+                    client.get(path)
+
+    with at(url, "127.0.0.1") as client:
+        assert log_in_at(client) == 303
+        busy = [threading.Thread(target=look, args=(client.cookies,)) for _ in range(20)]
+        for path in ("/login", "/users", "/static/console.js"):
+            busy.append(threading.Thread(target=attack, args=(f"127.0.1.{len(busy)}", path)))
+        for each in busy:
+            each.start()
+        try:
+            before, began = seconds_of(server), time.monotonic()
+            time.sleep(5)
+            used, took = seconds_of(server) - before, time.monotonic() - began
+        finally:
+            over.set()
+            for each in busy:
+                each.join()
+    assert used / took < 0.1  # of one core; it is 0.005
 
 
 def test_handshakes_that_are_never_made_keep_nobody_out(

@@ -1,4 +1,4 @@
-"""The systemd unit: systemd takes it, finds little to expose, and what it sets is obeyed."""
+"""The systemd units: systemd takes them, finds little exposed, and what they set is obeyed."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from kamailio import SBCAUTH, Server
 from repository import REPOSITORY
 
-UNIT = REPOSITORY / "contrib" / "systemd" / "sbcauth.service"
+UNITS = REPOSITORY / "contrib" / "systemd"
 CONFIG = """
 realm: example.com
 ip_groups:
@@ -18,12 +18,14 @@ ip_groups:
 """
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """Return the unit with this checkout's paths: systemd looks whether the program is there."""
-    text = UNIT.read_text().replace("/opt/sbcauth/.venv/bin/sbcauth", str(SBCAUTH))
+@pytest.fixture(params=["sbcauth.service", "sbcauth-console.service"])
+def unit(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a unit with this checkout's paths: systemd looks whether the program is there."""
+    text = (
+        (UNITS / request.param).read_text().replace("/opt/sbcauth/.venv/bin/sbcauth", str(SBCAUTH))
+    )
     text = text.replace("/opt/sbcauth", str(REPOSITORY)).replace("User=sbcauth", "User=daemon")
-    copy = tmp_path / "sbcauth.service"
+    copy: Path = tmp_path / request.param
     copy.write_text(text.replace("Group=sbcauth", "Group=daemon"))
     return copy
 
@@ -45,6 +47,15 @@ def test_little_is_exposed(unit: Path) -> None:
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
     assert found, done.stderr
     assert float(found[1]) < 2.5
+
+
+def test_console_gives_way_to_the_server_and_is_bounded() -> None:
+    text = (UNITS / "sbcauth-console.service").read_text()
+    found = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+    assert int(found["Nice"]) > 0
+    assert int(found["CPUWeight"]) < 100  # what every service has (systemd.resource-control(5))
+    assert found["MemoryMax"]
+    assert found["CapabilityBoundingSet"] == ""
 
 
 def test_socket_is_in_the_runtime_directory_that_systemd_makes(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from chroot import Chroot
@@ -126,9 +127,9 @@ def put(machine: Chroot, package: Path) -> None:
     machine.install(f"/root/{package.name}")
 
 
-def service(machine: Chroot) -> dict[str, str]:
-    """Return the settings of the unit."""
-    unit = machine.run("cat $(dpkg -L sbcauth | grep /sbcauth.service$)")
+def service(machine: Chroot, name: str = "sbcauth.service") -> dict[str, str]:
+    """Return the settings of a unit."""
+    unit = machine.run(f"cat $(dpkg -L sbcauth | grep /{name}$)")
     return dict(line.split("=", 1) for line in unit.splitlines() if "=" in line)
 
 
@@ -235,6 +236,30 @@ def test_manual_completion_filter_and_unit_are_where_they_are_looked_for(
         "bash -c '. /usr/share/bash-completion/completions/sbcauth; COMP_WORDS=(sbcauth user set);"
         ' COMP_CWORD=2; _sbcauth_completion sbcauth; echo "${COMPREPLY[@]}"\''
     )
+
+
+def test_console_is_off_and_serves_when_it_is_started(
+    packages: Packages, machine: Chroot, tmp_path: Path
+) -> None:
+    put(machine, packages.new)
+    enabled = "systemctl is-enabled sbcauth-console.service || true"
+    assert machine.run(enabled).strip() == "disabled"
+    unit = service(machine, "sbcauth-console.service")
+    port = free_port()
+    machine.run("sbcauth console-user add alice --password-stdin", stdin="correct horse battery\n")
+    assert owners(machine, "/var/lib/sbcauth") == {"sbcauth"}
+    command = unit["ExecStart"].replace(":8060", f":{port}")
+    start = f"exec runuser -u {unit['User']} -- env {unit['Environment']} {command}"
+    with machine.running(start, tmp_path / "log") as process:
+
+        def answered() -> bool:
+            try:
+                return b"Log in" in urlopen(f"http://127.0.0.1:{port}/login", timeout=10).read()
+            except OSError:
+                return False
+
+        assert wait_for(lambda: process.poll() is not None or answered(), 60)
+        assert process.poll() is None, (tmp_path / "log").read_text()
 
 
 def test_upgrade_keeps_users_and_configuration(

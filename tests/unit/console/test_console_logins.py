@@ -96,11 +96,16 @@ def test_session_that_another_has_made_up_is_none(console: Console, stranger: We
     assert console.sessions.find("made-up-by-somebody", console.clock()) is None
 
 
-@pytest.mark.parametrize("name", ["\0", "x" * 4000, "../../etc/passwd", "<b>", "ü", " admin"])
+@pytest.mark.parametrize("name", ["x" * 4000, "../../etc/passwd", "<b>", "ü", " admin"])
 def test_odd_name_is_a_wrong_one(stranger: Web, name: str) -> None:
     answer = login_of(stranger, name=name)
     assert answer.status_code == 403
     assert "Name or password is wrong." in answer.text
+
+
+def test_form_with_a_nul_is_refused(stranger: Web) -> None:
+    assert login_of(stranger, name="\0").status_code == 400
+    assert login_of(stranger, password="\0").status_code == 400
 
 
 def test_addresses_of_one_network_are_one_source() -> None:
