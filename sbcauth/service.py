@@ -11,12 +11,12 @@ from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.cluster import Cluster
 from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
-from sbcauth.policy.dialogs import Cipher, Seals
 from sbcauth.policy.external_server import Verdict
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.policy.passages import Dialogs
 from sbcauth.policy.registrations import Registrations
 from sbcauth.policy.request import Request
+from sbcauth.policy.seals import Cipher, Seals
 from sbcauth.policy.server import AuthServer
 from sbcauth.policy.shared_state import SharedState
 from sbcauth.users.database_url import sqlite_url

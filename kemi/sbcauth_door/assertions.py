@@ -7,10 +7,10 @@ import KSR
 
 from sbcauth.policy.assertions import hides, wants_privacy
 from sbcauth.policy.decision import Accept, Ask
-from sbcauth.policy.dialogs import Side
 from sbcauth.policy.identities import as_number, numbers_in
 from sbcauth.policy.ip_groups import FromScreening, IPGroup, IPGroupType
 from sbcauth.policy.request import Request
+from sbcauth.policy.seals import Side
 from sbcauth.service import Service
 from sbcauth_door import removing, route_block, user_parts
 from sbcauth_door import request as ksr

@@ -8,7 +8,7 @@ from typing import Any
 
 import KSR
 
-from sbcauth.policy.dialogs import Place
+from sbcauth.policy.places import Place
 from sbcauth.policy.registrations import Binding
 from sbcauth.policy.request import Request
 from sbcauth.policy.shared_state import Table

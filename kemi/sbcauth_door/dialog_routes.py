@@ -9,7 +9,7 @@ import time
 
 import KSR
 
-from sbcauth.policy.dialogs import Place
+from sbcauth.policy.places import Place
 from sbcauth.policy.targets import place_of_via, tokens
 from sbcauth.policy.unproved import unescaped
 from sbcauth.service import Service

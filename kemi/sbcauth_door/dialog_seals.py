@@ -6,8 +6,9 @@ from urllib.parse import unquote
 
 import KSR
 
-from sbcauth.policy.dialogs import Mark, Place, Side, Token
 from sbcauth.policy.ip_groups import IPGroupType
+from sbcauth.policy.places import Place
+from sbcauth.policy.seals import Mark, Side, Token
 from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import Target, base, part, place_of, tokens, uris_of
 from sbcauth.service import Service

@@ -4,10 +4,11 @@ import KSR
 
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.decision import Reason, outcome_key
-from sbcauth.policy.dialogs import Place, Side
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroupType
 from sbcauth.policy.passages import Claims, Passage, proves
+from sbcauth.policy.places import Place
 from sbcauth.policy.request import Party
+from sbcauth.policy.seals import Side
 from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import place_of
 from sbcauth.service import Service

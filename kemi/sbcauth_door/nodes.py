@@ -14,7 +14,7 @@ import KSR
 
 from sbcauth.cluster.settings import ClusterSettings, NodeAddress
 from sbcauth.exceptions import Unavailable
-from sbcauth.policy.dialogs import Place
+from sbcauth.policy.places import Place
 from sbcauth.policy.shared_state import Table
 from sbcauth.policy.targets import place_of
 from sbcauth_door import request as ksr

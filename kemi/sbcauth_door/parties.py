@@ -5,8 +5,9 @@ from hashlib import blake2s
 from typing import NamedTuple
 
 from sbcauth.digest.text import to_bytes
-from sbcauth.policy.dialogs import Place, Side
 from sbcauth.policy.ip_groups import IPGroupType
+from sbcauth.policy.places import Place
+from sbcauth.policy.seals import Side
 from sbcauth.service import Service
 from sbcauth_door import bindings, user_parts
 

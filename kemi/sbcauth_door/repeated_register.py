@@ -9,7 +9,7 @@ registered and changes nothing, whatever else somebody may have made of the requ
 
 import KSR
 
-from sbcauth.policy.dialogs import Place
+from sbcauth.policy.places import Place
 from sbcauth_door.bindings import PROFILE, fetched, place_of_binding
 from sbcauth_door.nodes import nodes
 

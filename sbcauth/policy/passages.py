@@ -10,8 +10,9 @@ from functools import partial
 from typing import NamedTuple
 
 from sbcauth.policy.classification import IPGroups, host_of
-from sbcauth.policy.dialogs import Mark, OpenToken, Place, Seals, Side
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
+from sbcauth.policy.places import Place
+from sbcauth.policy.seals import Mark, OpenToken, Seals, Side
 from sbcauth.policy.targets import base, part, place_of, token_of_route, with_inner
 
 Bindings = Callable[[Side], Sequence[Place]]

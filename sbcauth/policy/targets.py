@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from sbcauth.policy.dialogs import Place
+from sbcauth.policy.places import Place
 
 NAME = "sb"
 """The parameter that seals are in: of our Record-Route, and of a Contact's URI."""

@@ -9,9 +9,10 @@ from conversation import NOW, phones, rule, trunk
 
 from sbcauth.dialog_keys import SivCipher
 from sbcauth.policy.classification import IPGroups
-from sbcauth.policy.dialogs import LIFETIME_OF_CALL, Mark, OpenToken, Place, Seals, Side, Token
 from sbcauth.policy.ip_groups import AuthenticationMode, ProxyAddress
 from sbcauth.policy.passages import Claims, Dialogs, Passage
+from sbcauth.policy.places import Place
+from sbcauth.policy.seals import LIFETIME_OF_CALL, Mark, OpenToken, Seals, Side, Token
 from sbcauth.policy.targets import NAME
 
 CALL = "f81d4fae@example.com"

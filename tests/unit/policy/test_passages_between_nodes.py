@@ -7,9 +7,10 @@ from conversation import NOW, phones, trunk
 
 from sbcauth.dialog_keys import SivCipher
 from sbcauth.policy.classification import IPGroups
-from sbcauth.policy.dialogs import Mark, OpenToken, Place, Seals, Side, Token
 from sbcauth.policy.ip_groups import ProxyAddress
 from sbcauth.policy.passages import Claims, Dialogs, Passage
+from sbcauth.policy.places import Place
+from sbcauth.policy.seals import Mark, OpenToken, Seals, Side, Token
 from sbcauth.policy.targets import NAME
 
 FIRST, SECOND, THIRD = "a1a1a1", "b2b2b2", "c3c3c3"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sbcauth.policy.dialogs import Place
+from sbcauth.policy.places import Place
 from sbcauth.policy.targets import (
     Target,
     base,

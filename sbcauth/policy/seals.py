@@ -1,4 +1,4 @@
-"""Dialogs that nobody remembers: what a request within one carries says whose it is.
+"""Seals of dialogs that nobody remembers: what a request within one carries says whose it is.
 
 Two seals, encrypted and bound to the Call-ID, are handed out and come back:
 
@@ -13,30 +13,26 @@ key. What is sealed, in bytes:
     token: flags 1 · time 4 · hash of the From tag 6 · caller · callee
     party: hash of the IP Group's name 4 · length 1 · account · place
     mark:  flags 1 · place · the mark that the Contact had before, if any
-    place: transport 1 (with 128: IPv6, with 64: a node) · port 2 · address 4 or 16 · node 3
+    place: 7 to 22, as places.py has it
 
 One byte before that says which key sealed it. All of it is spelled in base64url (RFC 4648, 5),
 which needs no escape in a URI.
 """
 
-import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2s
 from hmac import compare_digest
-from ipaddress import IPv6Address, ip_address
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 from sbcauth.digest.text import to_bytes
+from sbcauth.policy.places import Place, place_at
 
 LIFETIME_OF_CALL = 24 * 3600
 LIFETIME_OF_SUBSCRIPTION = 31 * 24 * 3600
 """Seconds after which a token opens no more; a phone then gets 481, and subscribes anew."""
 
-_TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss", "sctp")
-_IPV6, _AT_NODE = 128, 64
-_NODE_SIZE = 3
 _CALLER_REGISTERED, _CALLEE_REGISTERED, _LASTS = 1, 2, 4
 _TAG_SIZE, _GROUP_SIZE = 6, 4
 _LONGEST_ACCOUNT = 255
@@ -56,52 +52,6 @@ class Cipher(Protocol):
 
     def open(self, sealed: bytes, about: list[bytes]) -> bytes | None:
         """Return what was sealed about the very same, or None."""
-
-
-class Place(NamedTuple):
-    """Where a party is reached: an address in its one spelling, without brackets.
-
-    `node` is the name of the node of a cluster that reaches it there, six hexadecimal digits; empty
-    for this one.
-    """
-
-    transport: str
-    address: str
-    port: int
-    node: str = ""
-
-    @classmethod
-    def of(cls, transport: str, address: str, port: int) -> Self:
-        """Return the place; raises ValueError where it is none on this network."""
-        lower = transport.lower()
-        if lower not in _TRANSPORTS or not 0 < port < 1 << 16:
-            raise ValueError("no place")
-        return cls(lower, canonical(address), port)
-
-    @property
-    def uri(self) -> str:
-        """Return the SIP URI that leads there."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        name = self.transport.replace("wss", "ws")  # a URI has one name for both (RFC 7118, 5.2)
-        transport = "" if name == "udp" else f";transport={name}"
-        return f"sip:{host}:{self.port}{transport}"
-
-    def admits(self, source: "Place") -> bool:
-        """Tell whether a request from `source` comes from here.
-
-        Over UDP by address and port; a connection has a port of its own, and may be a new one.
-        """
-        if self.address != source.address:
-            return False
-        return source.transport != "udp" or (self.transport == "udp" and self.port == source.port)
-
-    def __bytes__(self) -> bytes:
-        """Return it as it is sealed."""
-        packed = _packed(self.address)
-        kind = _TRANSPORTS.index(self.transport) | (_IPV6 if len(packed) > 4 else 0)
-        if self.node:
-            kind |= _AT_NODE
-        return bytes((kind, self.port >> 8, self.port & 255)) + packed + bytes.fromhex(self.node)
 
 
 class Side(NamedTuple):
@@ -264,43 +214,11 @@ class Seals:
         return place if place.node or not self._node else place._replace(node=self._node)
 
     def _place(self, content: bytes, start: int) -> tuple[Place, int]:
-        """Return the place that begins at `start`, and where it ends."""
-        kind, after = content[start], start + 3
-        port = int.from_bytes(content[start + 1 : after], "big")
-        transport = _TRANSPORTS[kind & ~_IPV6 & ~_AT_NODE]
-        if kind & _IPV6:
-            end = after + 16
-            address = str(IPv6Address(content[after:end]))
-        else:
-            end = after + 4
-            a, b, c, d = content[after:end]
-            address = f"{a}.{b}.{c}.{d}"
-        if not kind & _AT_NODE:
-            return Place(transport, address, port), end
-        node = content[end : end + _NODE_SIZE].hex()
-        known = node if node in self._nodes else ""
-        return Place(transport, address, port, known), end + _NODE_SIZE
-
-
-def canonical(address: str) -> str:
-    """Return an IP address in its one spelling; raises ValueError where it is none."""
-    if ":" in address:
-        return _canonical_ipv6(address)
-    _packed(address)  # an IPv4 address has one
-    return address
-
-
-@lru_cache(maxsize=2000)
-def _canonical_ipv6(address: str) -> str:
-    return str(ip_address(address.strip("[]")))
-
-
-def _packed(address: str) -> bytes:
-    if ":" in address:
-        return ip_address(address).packed
-    if not _IPV4(address):
-        raise ValueError("no IP address")
-    return bytes(map(int, address.split(".")))
+        """Return the place that begins at `start`, as this node sees it, and where it ends."""
+        place, end = place_at(content, start)
+        if place.node and place.node not in self._nodes:
+            place = place._replace(node="")
+        return place, end
 
 
 @lru_cache(maxsize=1000)
@@ -316,8 +234,5 @@ def _about_mark(call_id: str, tag: str, target: str) -> list[bytes]:
     return [b"mark", to_bytes(call_id), to_bytes(tag), to_bytes(target)]
 
 
-_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}").fullmatch
-"""An IPv4 address in its one spelling: `ipaddress` takes eight calls to say so."""
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 """From base64 to base64url."""

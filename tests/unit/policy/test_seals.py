@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from sbcauth.dialog_keys import SivCipher, ciphers
 from sbcauth.policy.classification import IPGroups
-from sbcauth.policy.dialogs import (
+from sbcauth.policy.ip_groups import ProxyAddress
+from sbcauth.policy.places import Place
+from sbcauth.policy.seals import (
     LIFETIME_OF_CALL,
     LIFETIME_OF_SUBSCRIPTION,
     Mark,
-    Place,
     Seals,
     Side,
     Token,
 )
-from sbcauth.policy.ip_groups import ProxyAddress
 
 GROUPS = ("Phones", "Head Office", "Trünk")
 SEALS = Seals([SivCipher(b"k" * 32)], GROUPS)
