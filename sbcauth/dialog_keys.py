@@ -15,7 +15,7 @@ from sbcauth.nonce_keys import dialog_keys
 
 
 class SivCipher:
-    """AES-SIV with one key; see policy.dialogs.Cipher."""
+    """AES-SIV with one key; see policy.seals.Cipher."""
 
     def __init__(self, secret: bytes) -> None:
         derived = blake2b(digest_size=33, key=secret, person=b"sbcauth dialogs").digest()

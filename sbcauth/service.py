@@ -154,7 +154,7 @@ class Service:
         self._users.refresh(now)
         for realm in realms:
             for group in self._groups_of_users.get(realm.lower(), ()):
-                if owner := self.server.owner_of(number, group):
+                if owner := self.server.accounts.owner(number, group):
                     return owner.local_user, realm
         return None
 

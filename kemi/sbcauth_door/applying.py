@@ -90,7 +90,7 @@ def let_in(decision: Accept, request: Request, service: Service, *, waited: bool
             removing.remove_assertions()
             assertions.keep_own_diversions(decision, request, service)
     if not registers and is_of_users(service, ip_group):
-        route_block.set_identity(service.server.asserted_number(decision, request), realm)
+        route_block.set_identity(service.server.screening.asserted_number(decision, request), realm)
     route = service.routes[ip_group, registers]
     if user.isalnum() and user.isascii():
         local_user = user

@@ -57,7 +57,7 @@ def settle_within(service: Service, sender: Side, other: IPGroup, method: str) -
     if is_told and not hidden:
         said.append(as_number(ksr.text("fU")))
         route_block.set_identity(
-            service.server.number_of(group.name, sender.account, said), group.realm
+            service.server.screening.number_of(group.name, sender.account, said), group.realm
         )
 
 
@@ -93,11 +93,11 @@ def settle_answer(service: Service) -> None:
     if side is None or group is None or not is_phone:
         return
     numbers = numbers_in(ksr.fields(_DIVERSION))
-    if numbers and not service.server.are_of(group.name, side.account, numbers):
+    if numbers and not service.server.screening.are_of(group.name, side.account, numbers):
         KSR.hdr.remove(_DIVERSION)
     if receiver and receiver.type is IPGroupType.SERVER and not hidden:
         said.append(as_number(ksr.text("tU")))
-        number = service.server.number_of(group.name, side.account, said)
+        number = service.server.screening.number_of(group.name, side.account, said)
         assert_identity(f"sip:{user_parts.escaped(number)}@{group.realm}" if number else "")
 
 
@@ -109,7 +109,7 @@ def keep_own_diversions(decision: Accept | Ask, request: Request, service: Servi
     username, said = decision.username, request.from_user
     for name in ksr.diversions():
         numbers = ksr.diverting(name)
-        if not numbers or not service.server.are_own(group.name, username, said, numbers):
+        if not numbers or not service.server.screening.are_own(group.name, username, said, numbers):
             KSR.hdr.remove(name)
 
 
@@ -120,7 +120,7 @@ def keep_diversions_of(group: IPGroup, account: str, service: Service) -> None:
         return
     for name in ksr.diversions():
         numbers = ksr.diverting(name)
-        if not numbers or not service.server.are_of(group.name, account, numbers):
+        if not numbers or not service.server.screening.are_of(group.name, account, numbers):
             KSR.hdr.remove(name)
 
 

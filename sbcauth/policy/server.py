@@ -7,20 +7,19 @@ a name. That is for speed, too: between two requests Kamailio's own work empties
 caches, so that each function and each object costs half a microsecond to touch, not a tenth.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sbcauth.digest.credentials import usual_credentials
 from sbcauth.digest.nonces import PLACE, TAG, NonceKey, NonceState, SourceTags
 from sbcauth.digest.response import RESPONSE_LENGTHS, response_is_right
 from sbcauth.exceptions import BadCredentials, LockedOut, Unavailable
-from sbcauth.policy.accounts import Accounts, Owner, Users
+from sbcauth.policy.accounts import Accounts, Users
 from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.claim import Claim, Origin
 from sbcauth.policy.claimants import Scope
 from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.cluster import Cluster
 from sbcauth.policy.decision import (
-    Accept,
     Ask,
     Decision,
     Drop,
@@ -33,7 +32,7 @@ from sbcauth.policy.emergency import Emergencies
 from sbcauth.policy.external_server import Verdict
 from sbcauth.policy.gate import Gate
 from sbcauth.policy.identification import Identification
-from sbcauth.policy.ip_groups import IPGroup, UnclassifiedRequests, UnlistedWithoutWord
+from sbcauth.policy.ip_groups import UnclassifiedRequests, UnlistedWithoutWord
 from sbcauth.policy.lockouts import LOCKED_OUT, Lockouts
 from sbcauth.policy.named import NamedTrunks
 from sbcauth.policy.nonce_counts import NonceCounts
@@ -64,7 +63,8 @@ class AuthServer:
     """Decides for each request whether its sender must prove who it is, and whether it did.
 
     `keys` has the newest nonce key first. Nonces minted before `started_at` (seconds since
-    1970) are stale, since the record of their use ended with the process that kept it.
+    1970) are stale, since the record of their use ended with the process that kept it. `accounts`
+    are those that it knows, and `screening` tells which numbers are whose.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class AuthServer:
     ) -> None:
         self._ip_groups = ip_groups
         authorities = cluster.authorities if cluster else None
-        self._accounts = Accounts(ip_groups, users)
-        self._unproved = Unproved(self._accounts, registrations or Nobody())
+        self.accounts = Accounts(ip_groups, users)
+        self._unproved = Unproved(self.accounts, registrations or Nobody())
         self._emergencies = Emergencies(shared)
         self._gates = {
             name: Gate(group, users, keys, started_at, authorities)
@@ -97,11 +97,11 @@ class AuthServer:
         nonce_counts = NonceCounts(shared)
         self._held_against = attempts.held_against
         self._reservations = cluster.reservations if cluster else Reservations(shared, attempts)
-        self._screening = Screening(self._accounts, ip_groups.by_name)
-        self._lockouts = Lockouts(attempts, self._accounts, nonce_counts)
+        self.screening = Screening(self.accounts, ip_groups.by_name)
+        self._lockouts = Lockouts(attempts, self.accounts, nonce_counts)
         self._identification = Identification(
-            self._accounts,
-            self._screening,
+            self.accounts,
+            self.screening,
             attempts,
             self._lockouts,
             self._reservations,
@@ -375,39 +375,3 @@ class AuthServer:
     def give_back(self, ask: Ask, now: int) -> None:
         """Give back the attempt that was reserved at `now` for a question that was not asked."""
         self._reservations.give_back(ask.reserved, now)
-
-    def asserted_number(self, accepted: Accept, request: Request) -> str:
-        """Return by which of its numbers an account that is proved is known; empty for by none.
-
-        That is the one that it prefers, if it is its own, else the one in From, else its local
-        user. Raises Unavailable.
-        """
-        return self._screening.asserted_number(accepted, request)
-
-    def are_own(self, ip_group: str, username: str, from_user: str, numbers: Iterable[str]) -> bool:
-        """Tell whether all these numbers are the account's of a user name; raises Unavailable.
-
-        A pair that stands for every address of record is who it says in From.
-        """
-        return self._screening.are_own(ip_group, username, from_user, numbers)
-
-    def are_of(self, ip_group: str, account: str, numbers: Iterable[str]) -> bool:
-        """Tell whether all these numbers are those of an account, named by its local user.
-
-        Raises Unavailable.
-        """
-        return self._screening.are_of(ip_group, account, numbers)
-
-    def number_of(self, ip_group: str, account: str, said: Iterable[str]) -> str:
-        """Return by which of its numbers a party of a dialog is known; empty for by none.
-
-        That is the first that it says and that is its own, else its local user. Raises Unavailable.
-        """
-        return self._screening.number_of(ip_group, account, said)
-
-    def owner_of(self, number: str, group: IPGroup) -> Owner | None:
-        """Return the account of an IP Group that has a number as one of its identities.
-
-        Raises Unavailable.
-        """
-        return self._accounts.owner(number, group)

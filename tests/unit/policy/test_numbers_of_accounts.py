@@ -148,38 +148,38 @@ def test_account_is_known_by_the_number_that_it_prefers_if_that_is_its_own(
     accept = Accept("Phones", "pbx", "pbx", REALM)
     request = Request("INVITE", "sip:x", "192.0.2.7", 5060, "udp", from_user, "h", "x", False, "c")
     request = request._replace(preferred_identity=said)
-    assert server.asserted_number(accept, request) == number
-    assert server_of(FromScreening.OFF).asserted_number(accept, request) == ""
+    assert server.screening.asserted_number(accept, request) == number
+    assert server_of(FromScreening.OFF).screening.asserted_number(accept, request) == ""
 
 
 def test_numbers_are_an_accounts_own_where_it_has_all_of_them() -> None:
     server = server_of()
-    assert server.are_own("Phones", "pbx", "x", [OURS, "pbx", "+493012"])
-    assert not server.are_own("Phones", "pbx", "x", [OURS, STRANGERS])
-    assert not server.are_own("Phones", "pbx", "x", ["+493011"])
+    assert server.screening.are_own("Phones", "pbx", "x", [OURS, "pbx", "+493012"])
+    assert not server.screening.are_own("Phones", "pbx", "x", [OURS, STRANGERS])
+    assert not server.screening.are_own("Phones", "pbx", "x", ["+493011"])
 
 
 def test_number_has_the_owner_with_the_most_specific_identity() -> None:
     server, group = server_of(), phones()
     for number, owner in ((OURS, "pbx"), ("+4930991", "branch")):
-        found = server.owner_of(number, group)
+        found = server.accounts.owner(number, group)
         assert found is not None
         assert found.local_user == owner
-    assert server.owner_of(STRANGERS, group) is None
+    assert server.accounts.owner(STRANGERS, group) is None
 
 
 def test_pair_that_all_share_is_who_it_says_in_from() -> None:
     shared = serve(phones(username_as_server="all", password_as_server="pw"), users=UserInfo())
-    assert shared.are_own("Phones", "all", STRANGERS, [STRANGERS])
-    assert not shared.are_own("Phones", "all", STRANGERS, [OURS])
+    assert shared.screening.are_own("Phones", "all", STRANGERS, [STRANGERS])
+    assert not shared.screening.are_own("Phones", "all", STRANGERS, [OURS])
 
 
 def test_numbers_are_of_an_account_that_owns_all_of_them() -> None:
     server = server_of()
-    assert server.are_of("Phones", "pbx", [OURS, "pbx", "+493012"])
-    assert server.are_of("Phones", "pbx", [])
-    assert not server.are_of("Phones", "pbx", [OURS, STRANGERS])
-    assert not server.are_of("Phones", "branch", [OURS])
+    assert server.screening.are_of("Phones", "pbx", [OURS, "pbx", "+493012"])
+    assert server.screening.are_of("Phones", "pbx", [])
+    assert not server.screening.are_of("Phones", "pbx", [OURS, STRANGERS])
+    assert not server.screening.are_of("Phones", "branch", [OURS])
 
 
 @pytest.mark.parametrize(
@@ -187,5 +187,5 @@ def test_numbers_are_of_an_account_that_owns_all_of_them() -> None:
     [([], "pbx"), ([OURS], OURS), ([STRANGERS, OURS], OURS), ([STRANGERS], "pbx")],
 )
 def test_party_is_known_by_the_first_of_its_own_numbers(said: list[str], number: str) -> None:
-    assert server_of().number_of("Phones", "pbx", said) == number
-    assert server_of(FromScreening.OFF).number_of("Phones", "pbx", said) == ""
+    assert server_of().screening.number_of("Phones", "pbx", said) == number
+    assert server_of(FromScreening.OFF).screening.number_of("Phones", "pbx", said) == ""

@@ -81,7 +81,7 @@ def test_malformed_credentials_and_a_broken_database_pass() -> None:
     decision = phone.send("REGISTER", "Authorization: Digest nonsense")
     assert isinstance(decision, Pass)
     assert decision.reason is Reason.MALFORMED_CREDENTIALS
-    phone.server._accounts._users.broken = True  # type: ignore[attr-defined]
+    phone.server.accounts._users.broken = True  # type: ignore[attr-defined]
     found = answer(phone)
     assert (found.reason, found.shadow) == (Reason.UNAVAILABLE, "reject")
     assert found.detail
