@@ -83,15 +83,21 @@ class Engine:
 def begin(link: Link, address: Address, deadline: float, node: int, board: Board) -> Place:
     """Find out the epoch of the engine at an address, or begin one, and write it down.
 
-    It ends with the run of the engine, and when the engine is emptied.
+    It ends with the run of the engine, when the engine is emptied, and when the engine becomes the
+    primary again after it had been a replica, which may have been of one that lacked the last uses.
     """
-    info = link.call(address, deadline, "INFO", "server")
-    facts = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
-    run, random = facts["run_id"][:16], os.urandom(8).hex()
+    facts = _facts(link.call(address, deadline, "INFO", "server"))
+    facts |= _facts(link.call(address, deadline, "INFO", "replication"))
+    run, random = facts["run_id"][:8] + facts["master_replid"][:8], os.urandom(8).hex()
     _, epoch = link.run(address, deadline, scripts.BEGIN, node, run, random)
     place = Place(epoch, address)
     board.write(place)
     return place
+
+
+def _facts(info: str) -> dict[str, str]:
+    """Return what the engine says of itself."""
+    return dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
 
 
 def host_of(settings: EngineSettings) -> str:

@@ -64,6 +64,37 @@ def test_primary_that_is_killed_is_followed_by_its_replica(
     check_log(server)
 
 
+def test_primary_that_was_the_replica_of_one_that_lacks_uses_accepts_nothing_again(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    """An administrator may have it so; the engine's process is the same all the while."""
+    at_once = "repl-diskless-sync-delay 0"
+    engine = start_engine(stack, tmp_path / "engine", [at_once])
+    replica_of = f"replicaof {engine.address} {engine.port}"
+    lagging = start_engine(stack, tmp_path / "lagging", [replica_of, at_once])
+    server = node(stack, tmp_path, 1, engine.url, settings="engine_timeout: 500ms\nnonces: engine")
+    phone = stranger(stack, 2)
+    assert wait_for(partial(serves, server, phone))
+    epoch = engine.command("GET", "sbcauth:epoch")
+    assert wait_for(lambda: lagging.command("GET", "sbcauth:epoch") == epoch)
+    assert wait_for(partial(_follows, lagging))
+    lagging.command("REPLICAOF", "NO", "ONE")
+    assert phone.register(server) == [200]
+    used = phone.build(phone.challenge, nc=phone.nc)
+    assert phone.ask(server, used).status == 401
+    engine.command("REPLICAOF", lagging.address, lagging.port)
+    assert wait_for(partial(_follows, engine))
+    engine.command("REPLICAOF", "NO", "ONE")
+    for number in range(20):
+        assert phone.ask(server, used).status == 401
+        if serves(server, stranger(stack, 40 + number)):
+            break
+    assert phone.ask(server, used).status == 401
+    assert wait_for(partial(serves, server, stranger(stack, 70)))
+    assert phone.ask(server, used).status == 401
+    check_log(server)
+
+
 def test_engine_is_spoken_to_by_tls_with_a_user_of_its_acl(
     stack: ExitStack, tmp_path: Path
 ) -> None:
