@@ -175,6 +175,8 @@ class UserDirectory:
         if self._is_known:
             return
         self._schema = version(connection)
+        if not self._schema:  # made, and not yet written: so is a copy before its first users
+            raise Unavailable(f"User Info {self._path} has no users yet")
         proof = read_proof(connection)
         if proof:
             self._seals.check(proof)
