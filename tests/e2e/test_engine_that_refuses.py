@@ -31,11 +31,9 @@ def config(name: str, value: str) -> Callable[[Engine], object]:
 
 def other_password(engine: Engine) -> None:
     """Have the nodes' connections end, and no other let in."""
-    client = engine.client()
-    client.config_set("requirepass", "another")
-    client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    client.close()
+    engine.command("CONFIG", "SET", "requirepass", "another")
     engine.client_options = {"password": "another"}
+    engine.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 def no_password(engine: Engine) -> None:
