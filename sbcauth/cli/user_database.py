@@ -12,7 +12,7 @@ from rich.progress import track
 from sbcauth.cli.output import counted
 from sbcauth.config.load import load
 from sbcauth.users.database_url import is_postgresql, name_of
-from sbcauth.users.migration import migrate_database as migrate
+from sbcauth.users.transfer import migrate_database as migrate
 
 
 def _url(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from sbcauth.config import host_values, sip_values, values
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.policy.ip_groups import AuthQop, ClassificationRule, RuleAction, UserAgentRule
 
 

@@ -1,4 +1,7 @@
-"""The keys of sbcauth.yaml: those of the file, of an IP Group, and those that both may have."""
+"""The keys of sbcauth.yaml: those of the file, of an IP Group, and those that both may have.
+
+What a key is by default stands where its value is used: in IPGroup and AttemptLimit of policy/.
+"""
 
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from sbcauth.config.values import names, shown
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.policy.identities import as_identity
 from sbcauth.policy.ip_groups import AuthQop
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Self
 
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.algorithms import Algorithm
+from sbcauth.digest.response import ha1
 
 _SLOTS: dict[str, str] = {algorithm: algorithm.label for algorithm in Algorithm}
 _EACH = tuple((algorithm, algorithm.label) for algorithm in Algorithm)

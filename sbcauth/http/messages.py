@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from sbcauth.digest.algorithms import HASHES
 from sbcauth.digest.credentials import Credentials
-from sbcauth.digest.response import HASHES, expected_response
+from sbcauth.digest.response import expected_response
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials, SbcAuthError
 from sbcauth.policy.external_server import Answer, Verdict

@@ -7,8 +7,9 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.credentials import Credentials, parse_parameters, scheme
-from sbcauth.digest.response import Algorithm, expected_response, ha1, ha2
+from sbcauth.digest.response import expected_response, ha1, ha2
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.accounts import User

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.authorities import Authorities, ClusterSigner
 from sbcauth.digest.credentials import (
     MOST_CREDENTIALS,
@@ -19,7 +20,6 @@ from sbcauth.digest.credentials import (
     scheme,
 )
 from sbcauth.digest.nonces import NonceKey, NonceSigner, NonceState
-from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.accounts import Users
 from sbcauth.policy.decision import Accept, Challenge, Reason

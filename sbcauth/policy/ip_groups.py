@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.external_server import ExternalServer
 

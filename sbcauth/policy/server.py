@@ -9,9 +9,10 @@ caches, so that each function and each object costs half a microsecond to touch,
 
 from collections.abc import Sequence
 
+from sbcauth.digest.algorithms import RESPONSE_LENGTHS
 from sbcauth.digest.credentials import usual_credentials
 from sbcauth.digest.nonces import PLACE, TAG, NonceKey, NonceState, SourceTags
-from sbcauth.digest.response import RESPONSE_LENGTHS, response_is_right
+from sbcauth.digest.response import response_is_right
 from sbcauth.exceptions import BadCredentials, LockedOut, Unavailable
 from sbcauth.policy.accounts import Accounts, Users
 from sbcauth.policy.attempts import Attempts

@@ -9,7 +9,7 @@ import re
 from fnmatch import translate
 from typing import NamedTuple
 
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.policy.ip_groups import AtLeast, AuthQop, IPGroup, UserAgentRule
 
 LONGEST_USER_AGENT = 255

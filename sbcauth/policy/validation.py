@@ -1,8 +1,8 @@
 """Step 7: whether credentials are such that a password could make them good at all."""
 
+from sbcauth.digest.algorithms import RESPONSE_LENGTHS
 from sbcauth.digest.credentials import parse_credentials
 from sbcauth.digest.nonces import NonceState
-from sbcauth.digest.response import RESPONSE_LENGTHS
 from sbcauth.exceptions import BadCredentials, Unavailable
 from sbcauth.policy.claim import Claim
 from sbcauth.policy.decision import Accept, Challenge, Decision, Reason, Reject

@@ -7,8 +7,8 @@ attributes of draft-sterman-aaa-sip-01 (as the box does it) or of RFC 5090.
 from collections.abc import Iterator
 from enum import StrEnum
 
+from sbcauth.digest.algorithms import HASHES
 from sbcauth.digest.credentials import Credentials
-from sbcauth.digest.response import HASHES
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.request import Request

@@ -10,8 +10,8 @@ from typing import Any
 
 import peewee
 
+from sbcauth.digest.algorithms import RESPONSE_LENGTHS
 from sbcauth.digest.ha1s import HA1s
-from sbcauth.digest.response import RESPONSE_LENGTHS
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.identities import identities_of

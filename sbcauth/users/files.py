@@ -8,8 +8,8 @@ from itertools import islice
 from types import MappingProxyType
 from typing import IO, Any, BinaryIO
 
+from sbcauth.digest.algorithms import RESPONSE_LENGTHS
 from sbcauth.digest.ha1s import HA1s
-from sbcauth.digest.response import RESPONSE_LENGTHS
 from sbcauth.exceptions import UserInfoError
 from sbcauth.policy.accounts import User
 from sbcauth.policy.ip_groups import IPGroup

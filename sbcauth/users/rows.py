@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 
 HA1_COLUMNS = {f"ha1_{algorithm.label}": algorithm for algorithm in Algorithm}
 """The algorithm of each column that has an H(A1)."""

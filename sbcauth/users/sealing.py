@@ -23,8 +23,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
-from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import ConfigError, Unavailable
 from sbcauth.keys import KeyFile, new_key
 from sbcauth.policy.accounts import User

@@ -8,8 +8,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
-from sbcauth.digest.response import Algorithm
 from sbcauth.policy.accounts import User
 from sbcauth.users.migrations import HA1_COLUMNS_BEFORE_5
 from sbcauth.users.sql import Connection

@@ -8,7 +8,8 @@ import pytest
 from kamailio import StartServer
 from phone import Phone
 
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.algorithms import Algorithm
+from sbcauth.digest.response import ha1
 
 CONFIG = """
 realm: example.com

@@ -1,6 +1,7 @@
 """Who may import whom: the rooms of the house, and the direction of the arrows between them."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,6 +121,29 @@ in_the_house = pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relati
 
 def test_every_file_is_in_a_room_or_known_to_stand_beside() -> None:
     assert {room(path) for path in FILES} == ROOMS.keys() | BESIDE | {"__init__", "__main__"}
+
+
+def modules_of(folder: str) -> set[str]:
+    """Return the names of the modules in a folder, without what Python asks for itself."""
+    return {path.stem for path in (REPOSITORY / folder).glob("*.py")} - {"__init__", "__main__"}
+
+
+def modules_named() -> dict[str, list[str]]:
+    """Return for each folder the modules that docs/design.md names, in its order."""
+    design = (REPOSITORY / "docs" / "design.md").read_text("utf-8")
+    text = design.partition("\n## Every module\n")[2].partition("\n## ")[0]
+    return {
+        heading: re.findall(r"`(\w+)`", below)
+        for heading, below in re.findall(r"^### `(.*)/`\n((?:(?!^###).*\n?)*)", text, re.MULTILINE)
+    }
+
+
+def test_design_names_every_module_once_and_in_its_folder() -> None:
+    folders = {path.parent for path in (*FILES, *KEMI) if path.parent.name != "examples"}
+    named = modules_named()
+    assert named.keys() == {str(folder.relative_to(REPOSITORY)) for folder in folders}
+    for folder, modules in named.items():
+        assert sorted(modules) == sorted(modules_of(folder)), folder
 
 
 @in_the_house

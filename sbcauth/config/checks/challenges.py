@@ -9,7 +9,7 @@ from sbcauth.config.external_servers import HttpFileSettings, RadiusFileSettings
 from sbcauth.config.inheritance import at_least, setting, user_agents
 from sbcauth.config.schema import FileSettings, IPGroupSettings
 from sbcauth.config.source import Path
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.policy.external_server import LONGEST_WAIT
 from sbcauth.policy.ip_groups import AuthenticationMode, AuthQop, IPGroupType, ServerAuthMode
 

@@ -15,7 +15,7 @@ from repository import REPOSITORY
 from sbcauth.config.load import Config, load
 from sbcauth.config.schema import FileSettings, IPGroupSettings, LogDetail, SharedSettings
 from sbcauth.config.show import effective, json_schema
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.exceptions import ConfigError
 from sbcauth.http.settings import HttpSettings
 from sbcauth.policy.attempt_limit import AttemptLimit

@@ -8,6 +8,7 @@ import sip
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.credentials import (
     _PARAMETER,
     MAX_CREDENTIALS,
@@ -21,7 +22,7 @@ from sbcauth.digest.credentials import (
     scheme,
     usual_credentials,
 )
-from sbcauth.digest.response import Algorithm, ha1, response_is_right
+from sbcauth.digest.response import ha1, response_is_right
 from sbcauth.exceptions import BadCredentials
 
 NONCE = "dcd98b7102dd2f0e8b11d0f600bfb0c093"

@@ -1,7 +1,8 @@
 """H(A1) by algorithm, as one value."""
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import HA1s
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.response import ha1
 
 
 def test_password_makes_one_for_each_algorithm() -> None:

@@ -10,7 +10,7 @@ import pytest
 import sip
 from conversation import NOW, PASSWORD, REALM, URI, Phone, UserInfo, accepted, phones, serve, user
 
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.policy.decision import Accept, Challenge
 from sbcauth.policy.ip_groups import AuthQop
 

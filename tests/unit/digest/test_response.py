@@ -7,8 +7,9 @@ import sip
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.credentials import Credentials, parse_credentials
-from sbcauth.digest.response import Algorithm, expected_response, ha1, ha2, response_is_right
+from sbcauth.digest.response import expected_response, ha1, ha2, response_is_right
 
 NONCE = "dcd98b7102dd2f0e8b11d0f600bfb0c093"
 SDP = (

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.credentials import parse_credentials
 from sbcauth.digest.ha1s import HA1s
-from sbcauth.digest.response import Algorithm, ha1, response_is_right
+from sbcauth.digest.response import ha1, response_is_right
 from sbcauth.policy.accounts import User
 from sbcauth.policy.as_client import (
     ClientAccount,

@@ -21,9 +21,9 @@ from conversation import (
     user,
 )
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import NO_HA1S
 from sbcauth.digest.nonces import NonceKey
-from sbcauth.digest.response import Algorithm
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Challenge, Decision, Drop, Pass, Reason, Reject

@@ -8,8 +8,9 @@ import pytest
 from conversation import NOW, REALM, Phone, UserInfo, accepted, phones, rule, serve, trunk, user
 
 from sbcauth.digest import credentials
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.credentials import keep_layout, layout_of, usual_credentials
-from sbcauth.digest.response import Algorithm, ha2_without_body
+from sbcauth.digest.response import ha2_without_body
 from sbcauth.exceptions import Retransmission
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Challenge, Decision, Reason, Reject

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from conversation import NOW, Phone, UserInfo, accepted, phones, serve, user
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.credentials import MOST_CREDENTIALS
-from sbcauth.digest.response import Algorithm
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Accept, Challenge, Decision, Reason, Reject
 from sbcauth.policy.request import Request

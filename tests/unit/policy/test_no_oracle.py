@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from conversation import Phone, UserInfo, phones, read, serve, user
 
-from sbcauth.digest import response as digest
+from sbcauth.digest.algorithms import HASHES
+from sbcauth.digest.response import ha2_without_body
 from sbcauth.policy.decision import Challenge, Decision
 from sbcauth.policy.shared_state import LocalState
 
@@ -38,14 +39,14 @@ class Counted(LocalState):
 def attempt(username: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[str], list[Decision]]:
     """Return the work that four wrong answers are, and what comes of them."""
     work: Counter[str] = Counter()
-    digest.ha2_without_body.cache_clear()
-    for algorithm, h in digest.HASHES.items():
+    ha2_without_body.cache_clear()
+    for algorithm, h in HASHES.items():
 
         def counted(data: bytes, h: Any = h, algorithm: str = algorithm) -> Any:
             work[f"{algorithm} blocks"] += len(data) // 64 + 1
             return h(data)
 
-        monkeypatch.setitem(digest.HASHES, algorithm, counted)
+        monkeypatch.setitem(HASHES, algorithm, counted)
     shared = Counted(work)
     phone = Phone(serve(phones(), users=USERS, shared=shared), username.ljust(9, "_"))
     phone.username = username

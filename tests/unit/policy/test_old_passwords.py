@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from conversation import NOW, Phone, UserInfo, accepted, is_stale, phones, serve, user
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
-from sbcauth.digest.response import Algorithm
 from sbcauth.policy import claim as claim_module
 from sbcauth.policy.accounts import User
 from sbcauth.policy.decision import Challenge, Reason, Reject

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from conversation import Phone, accepted, phones, serve
 
-from sbcauth.digest.response import Algorithm
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.policy.decision import Reason, Reject
 from sbcauth.policy.gate import Gate
 from sbcauth.policy.ip_groups import AtLeast, AuthQop, UserAgentRule

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import HA1s
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.response import ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.users import directory as users

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import HA1s
-from sbcauth.digest.response import Algorithm, ha1
+from sbcauth.digest.response import ha1
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.users.database_url import sqlite_path

@@ -8,8 +8,8 @@ import pytest
 from postgresql import Postgresql
 
 from sbcauth.exceptions import Unavailable, UserInfoError
-from sbcauth.users.migration import migrate_database
 from sbcauth.users.table import UserTable
+from sbcauth.users.transfer import migrate_database
 
 REALM = "example.com"
 
