@@ -7,7 +7,7 @@ import typer
 
 from sbcauth.cli import completion
 from sbcauth.cli.help import WithWholeSentences
-from sbcauth.cli.options import AsJSON, Socket, cluster_of, rpc
+from sbcauth.cli.options import AsJSON, Socket, cluster_of, have_ip_group, rpc
 from sbcauth.cli.output import counted, print_json, print_table
 from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.lockouts import Wanted, clear_all, lockouts, may_be_source, public_lockout
@@ -60,6 +60,8 @@ def list_(
     """
     now = time.time()
     found = lockouts(rpc(context, socket), now, Wanted(ip_group, source, username))
+    if not found:
+        have_ip_group(context, ip_group)
     if as_json:
         print_json([public_lockout(each, now) for each in found])
     else:
@@ -94,6 +96,7 @@ def clear(
         return
     found = lockouts(server, time.time(), wanted)
     if not found:
+        have_ip_group(context, ip_group)
         raise NobodyLockedOut("nobody is locked out who fits; sbcauth lockout list shows them all")
     clear_these(server, found, cluster)
     for each in found:

@@ -13,6 +13,7 @@ from sbcauth.exceptions import ConfigError
 from sbcauth.monitoring.metrics_server import Endpoint, NoMetrics
 from sbcauth.monitoring.rpc import Rpc
 from sbcauth.monitoring.servers import server_of
+from sbcauth.users.membership import ip_group_named
 
 _CONFIG = Path("sbcauth.yaml")
 _SERVICE_CONFIG = Path("/etc/sbcauth/sbcauth.yaml")
@@ -44,6 +45,12 @@ Socket = Annotated[
 def rpc(context: typer.Context, socket: Path | None) -> Rpc:
     """Return the server that a command is about."""
     return Rpc(socket) if socket else server_of(context.obj)
+
+
+def have_ip_group(context: typer.Context, name: str | None) -> None:
+    """Raise UserInfoError for a name that no IP Group has: nothing could be found under it."""
+    if name is not None:
+        ip_group_named(load(context.obj, os.environ).ip_groups, name)
 
 
 def cluster_of(context: typer.Context) -> ClusterSettings | None:

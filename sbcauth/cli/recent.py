@@ -9,12 +9,17 @@ import typer
 from sbcauth.cli import completion
 from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes
 from sbcauth.cli.lockout import source_or_prefix
-from sbcauth.cli.options import AsJSON, Socket, rpc
+from sbcauth.cli.options import AsJSON, Socket, have_ip_group, rpc
 from sbcauth.cli.output import print_json
 from sbcauth.config.load import load
 from sbcauth.monitoring.refusals import MOST_READ, is_refusal, with_advice
 from sbcauth.monitoring.why import Search
 from sbcauth.policy.decision import Reason
+
+_NOT_SEEN = (
+    "If {source} gets no answer at all, its requests do not come this far: `nft list ruleset` and "
+    "`fail2ban-client banned` show what is dropped, `ss -lnp` where the server listens."
+)
 
 
 def _reason(text: str | None) -> str | None:
@@ -52,12 +57,16 @@ def recent(
     found = outcomes(config, server, search, MOST_READ if reason is None else last, log, unit)
     if reason is None:
         found = [each for each in found if is_refusal(each)]
+    if not found:
+        have_ip_group(context, ip_group)
     found, what_to_do = with_advice(config, server, found[-last:], time.time(), user)
     if as_json:
         print_json({"outcomes": [each._asdict() for each in found], "advice": what_to_do})
         return
     if not found:
         print("Nothing has been refused recently that fits; --log FILE reads another log.")
+        if source is not None:
+            print(_NOT_SEEN.format(source=source))
         return
     print_outcomes(found, with_user=True)
     print_advice(what_to_do)

@@ -10,7 +10,7 @@ import typer
 from sbcauth.cli import completion
 from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.lockout import source_or_prefix
-from sbcauth.cli.options import AsJSON, Socket, rpc
+from sbcauth.cli.options import AsJSON, Socket, have_ip_group, rpc
 from sbcauth.cli.output import print_json, print_table
 from sbcauth.config.load import load
 from sbcauth.exceptions import SbcAuthError
@@ -49,6 +49,7 @@ def registered(
     """
     if context.invoked_subcommand:
         return
+    have_ip_group(context, ip_group)
     config = load(context.obj, os.environ)
     wanted = Wanted(user, ip_group, source)
     found = find(config, rpc(context, socket), time.time(), wanted)
@@ -77,6 +78,7 @@ def drop(
 
     Example: sbcauth registered drop 1001
     """
+    have_ip_group(context, ip_group)
     config = load(context.obj, os.environ)
     dropped = drop_these(config, rpc(context, socket), user, ip_group)
     if not dropped:

@@ -9,7 +9,7 @@ import typer
 
 from sbcauth.cli import completion
 from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes
-from sbcauth.cli.options import AsJSON, Socket, rpc
+from sbcauth.cli.options import AsJSON, Socket, have_ip_group, rpc
 from sbcauth.cli.output import print_json
 from sbcauth.cli.user_options import valid_name
 from sbcauth.config.load import load
@@ -54,6 +54,8 @@ def why(
     users, registered, locked_out, found, what_to_do, known = report(
         config, server, username, ip_group, last, now, in_log
     )
+    if not (users or found):
+        have_ip_group(context, ip_group)
     if as_json:
         print_json(
             {

@@ -32,6 +32,7 @@ from sbcauth.config.mappings import (
 )
 from sbcauth.config.schema import FileSettings, IPGroupSettings, LogDetail
 from sbcauth.config.source import Source
+from sbcauth.config.yaml_words import cut_passwords
 from sbcauth.exceptions import ConfigError, Mistake
 from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.ip_groups import Emergency, IPGroup, ServerAuthMode, UnclassifiedRequests
@@ -104,7 +105,13 @@ def load_text(path: Path, text: str, environment: Mapping[str, str]) -> Config:
         log=settings.log,
         log_to=str(folder / settings.log_to) if "/" in settings.log_to else settings.log_to,
         ip_groups=tuple(_ip_group(group, settings, folder) for group in settings.ip_groups),
-        warnings=tuple(source.mistake(where, what) for where, what, _ in findings),
+        warnings=(
+            *(source.mistake(where, what) for where, what, _ in findings),
+            *(
+                Mistake(str(path), *yaml_source.place_after(text[:place]), key, _CUT)
+                for key, place in cut_passwords(text)
+            ),
+        ),
     )
 
 
@@ -156,6 +163,7 @@ def _check_the_rest(
             yield source.mistake(where, what)
 
 
+_CUT = "what follows # is a comment to YAML: where it is of the password, put that in quotes"
 _NEEDED_BY_GROUPS = {"realm", "radius", "http", "server_auth_mode"}
 
 

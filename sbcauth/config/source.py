@@ -14,6 +14,7 @@ import yaml
 from yaml.composer import Composer, ComposerError
 from yaml.reader import ReaderError
 
+from sbcauth.config.yaml_words import bad_indentation, words
 from sbcauth.exceptions import ConfigError, Mistake
 
 Path = tuple[str | int, ...]
@@ -24,7 +25,6 @@ _TAG = "tag:yaml.org,2002:"
 _READ = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null")}
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")  # "\uD800" is YAML, but no text that can be written
-_QUOTED = re.compile(r" '[^'<\\]{2,}'")  # what PyYAML quotes of the file, except its tokens
 
 
 class Place(NamedTuple):
@@ -79,8 +79,10 @@ def read(file: str, text: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-        words = _QUOTED.sub("", " ".join(filter(None, (error.context, error.problem))))
-        raise ConfigError([_mistake(file, place, (), f"no YAML: {words}")]) from None
+        message = words(error)
+        if mark and (found := bad_indentation(text, mark.line)):
+            place, message = place_after(text[: found[0]]), found[1]
+        raise ConfigError([_mistake(file, place, (), f"no YAML: {message}")]) from None
     reader = _Reader(file)
     value = reader.value_of(node, ()) if node is not None else None
     if reader.mistakes:
@@ -104,8 +106,8 @@ class _Plain(Composer):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[attr-defined]
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            words = "anchors (&) and aliases (*) are not read: put text that begins so in quotes"
-            raise ComposerError(None, None, words, event.start_mark)
+            message = "anchors (&) and aliases (*) are not read: put text that begins so in quotes"
+            raise ComposerError(None, None, message, event.start_mark)
         if self._depth > _DEEPEST:
             raise ComposerError(None, None, "nested too deep", event.start_mark)
         self._depth += 1

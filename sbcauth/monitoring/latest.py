@@ -1,7 +1,7 @@
 """The last outcomes, wherever they are kept, and what is so now about the users in them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -65,13 +65,29 @@ def facts(
     """Return what is so now about these user names."""
     users: dict[str, dict[str, bool]] = defaultdict(dict)
     addresses: dict[str, str] = {}
+    likely: dict[str, str] = {}
     for name in names:
         for row in table.all(username=name):
             users[name][row.ip_group] = bool(row.enabled)
             addresses[name] = f"sip:{row.local_user}@{row.realm}"
+        if name not in users:
+            for spelling in _spellings(name):
+                if next(table.all(username=spelling), None):
+                    likely[name] = spelling
+                    break
     servers = {
         group.username_as_server: group.name
         for group in config.ip_groups
         if group.type is IPGroupType.SERVER and group.username_as_server
     }
-    return Facts(users, servers, frozenset(each.username for each in locked_out), addresses)
+    locked = frozenset(each.username for each in locked_out)
+    return Facts(users, servers, locked, addresses, likely)
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield what somebody meant who typed this name, as a log line has it, into a phone."""
+    plain = name.strip('"').strip()
+    bare = plain.removeprefix("sip:").partition("@")[0].strip()
+    yield from dict.fromkeys(
+        (plain, bare, bare.lower(), bare.upper(), bare.removeprefix("+"), f"+{bare}")
+    )

@@ -125,13 +125,15 @@ class Facts(NamedTuple):
     `not_registered` is that the server knows of no contact of the user that is asked about;
     `users` has for a user name the IP Groups in which User Info has it, and whether it is enabled
     there; `servers` the IP Group of type server that a name is `username_as_server` of;
-    `locked_out` are the user names that are; `addresses` the address of record of a user name.
+    `locked_out` are the user names that are; `addresses` the address of record of a user name;
+    `likely` has for a name that User Info has not the one that was probably meant.
     """
 
     users: Mapping[str, Mapping[str, bool]] = MappingProxyType({})
     servers: Mapping[str, str] = MappingProxyType({})
     locked_out: frozenset[str] = frozenset()
     addresses: Mapping[str, str] = MappingProxyType({})
+    likely: Mapping[str, str] = MappingProxyType({})
     not_registered: bool = False
 
 
@@ -204,6 +206,11 @@ def _advice(outcome: Outcome, user: str, facts: Facts) -> str:
             f"User Info has {name} in {others}, the request was of {outcome.ip_group}, by its "
             f"address {outcome.address}: `sbcauth user move {name} {outcome.ip_group}`, or correct "
             "the classification."
+        )
+    if outcome.reason == Reason.UNKNOWN_USER and (meant := facts.likely.get(name)):
+        return (
+            f"The phone's user name is {name}, User Info has {meant}: spell it so in the phone, "
+            "where it asks for the user name of the authentication."
         )
     if outcome.reason == Reason.IDENTITY_MISMATCH:
         theirs = facts.addresses.get(name)

@@ -44,7 +44,8 @@ ip_groups:
     password_as_server: secret-of-the-carrier
 """
 USERS = {"1001": "secret", "1005": "secret", "Office/1003": "secret"}
-Make = Callable[[Server], None]
+Make = Callable[[Server], Callable[[], None] | None]
+"""Makes a trouble; what it returns ends it."""
 
 
 def registers(server: Server, username: str, password: str = USERS["1001"], **how: Any) -> int:
@@ -63,6 +64,10 @@ def wrong_password(server: Server) -> None:
 
 def unknown_user(server: Server) -> None:
     assert registers(server, "1009") == 401
+
+
+def name_with_domain(server: Server) -> None:
+    assert registers(server, "1001@example.com", local_user="1001") == 401
 
 
 def other_ip_group(server: Server) -> None:
@@ -122,12 +127,20 @@ def wrong_password_of_carrier(server: Server) -> None:
         assert carrier.authenticate("INVITE").status in (401, 407)
 
 
+def password_cut_short(server: Server) -> None:
+    server.config_file.write_text(CONFIG.replace("secret-of-the-carrier", "secret #7"))
+
+
 def nothing(server: Server) -> None:
     """Leave all as it is."""
 
 
 def unknown_key(server: Server) -> None:
     server.config_file.write_text(CONFIG.replace("realm:", "realms:"))
+
+
+def indented_by_tab(server: Server) -> None:
+    server.config_file.write_text(CONFIG.replace("    type: server", "\ttype: server"))
 
 
 def stopped(server: Server) -> None:
@@ -166,6 +179,21 @@ def old_certificate(server: Server) -> None:
 def newer_database(server: Server) -> None:
     with closing(sqlite3.connect(server.folder / "sbcauth.db")) as database:
         database.execute("PRAGMA user_version = 99")
+
+
+def locked_database(server: Server) -> Callable[[], None]:
+    database = sqlite3.connect(server.folder / "sbcauth.db", isolation_level=None)
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    database.execute("BEGIN EXCLUSIVE")
+    return database.close
+
+
+def no_database(server: Server) -> None:
+    (server.folder / "sbcauth.db").write_bytes(b"lost+found" * 1000)
+
+
+def no_sealing_keys(server: Server) -> None:
+    (server.folder / "sbcauth.seal").unlink()
 
 
 def service_away(server: Server) -> None:
@@ -216,6 +244,7 @@ TROUBLES: dict[str, Make] = {
     "a phone is refused since its password was changed": old_password,
     "a phone is refused, and somebody set it up by hand": wrong_password,
     "a new phone is refused": unknown_user,
+    "the same, and its user name is there": name_with_domain,
     "a phone that moved to another network is refused": other_ip_group,
     "a user was disabled": disabled,
     "403, though the password is right now": locked_out,
@@ -227,15 +256,21 @@ TROUBLES: dict[str, Make] = {
     "a carrier has new addresses, and its calls get 403": from_new_address,
     "the same, and its user name is known": from_new_address,
     "a carrier's calls get 407 again and again": wrong_password_of_carrier,
+    "the same, and its password has a `#` in it": password_cut_short,
+    "a carrier gets no answer at all": nothing,
     "calls come from somewhere that you do not know": from_new_address,
     "it does not start": nothing,
     "it does not start after a change": unknown_key,
+    "the same, and every line looks right": indented_by_tab,
     "it does not start at the address that it was given": nothing,
     "it does not start with TLS": nothing,
     "phones over TLS no longer connect": old_certificate,
     "`no server answers`": stopped,
     "every phone gets 503": unreadable,
     "the same, after an older version was installed again": newer_database,
+    "the same, while another program uses the database": locked_database,
+    "the same, after a disk was lost": no_database,
+    "the same, after a backup was put back without the sealing keys": no_sealing_keys,
     "the same, where a service by HTTP verifies": service_away,
     "the same, where RADIUS does, and its server runs": silent_radius,
     "strangers get 503 in a cluster": engine_away,
@@ -267,7 +302,8 @@ def test_command_names_the_cause(seen: str, command: str, says: str, tmp_path: P
         server.start()
         stack.callback(server.stop)
         stack.callback(unmount, tmp_path / "disk")
-        TROUBLES[seen](server)
+        if end := TROUBLES[seen](server):
+            stack.callback(end)
         arguments = shlex.split(command)
         if arguments[0] == "run":  # another one, at the same port where no other is named
             (tmp_path / "second").mkdir()

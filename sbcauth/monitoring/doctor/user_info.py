@@ -1,10 +1,12 @@
 """User Info: the database, and whether it is sealed."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from sbcauth.config.load import Config
 from sbcauth.exceptions import Unavailable
 from sbcauth.monitoring.doctor.finding import Finding, Grade, is_open
+from sbcauth.monitoring.file_locks import writers
 from sbcauth.users.database_url import is_postgresql, name_of
 from sbcauth.users.membership import orphans
 from sbcauth.users.resealing import plain_users
@@ -28,12 +30,22 @@ def database(config: Config) -> Iterator[Finding]:
                 yield Finding(Grade.ERROR, "User Info", orphan)
             yield from _sealing(table)
     except Unavailable as error:
-        yield Finding(Grade.ERROR, "User Info", str(error))
+        yield Finding(Grade.ERROR, "User Info", f"{error}{_cure(str(error), path)}")
         return
     there = "1 user" if users == 1 else f"{users} users"
     yield Finding(Grade.OK, "User Info", f"{name_of(config.database)}: {there}")
     if is_copy:
         yield _copy(config)
+
+
+def _cure(error: str, path: Path) -> str:
+    """Return what helps where User Info cannot be opened, for what SQLite says of it."""
+    if "is locked" in error:
+        holders = ", ".join(writers(path))
+        return f" by process {holders}: end it" if holders else " by another program: end it"
+    if "not a database" in error or "malformed" in error:
+        return ": put a backup in its place, or move it away and `sbcauth user import` users again"
+    return ""
 
 
 def _copy(config: Config) -> Finding:

@@ -868,6 +868,25 @@ def test_what_may_be_a_mistake_is_a_warning(text: str, said: str, loaded: Load) 
     assert warnings(loaded(text)) == [said]
 
 
+@pytest.mark.parametrize(
+    ("password", "cut"),
+    [
+        ("secret #7", True),
+        ("secret # of the carrier", False),
+        ("secret#7", False),
+        ("'secret #7'", False),
+        ('"secret #7"', False),
+    ],
+)
+def test_password_that_a_comment_cuts_short_is_a_warning(
+    password: str, cut: bool, loaded: Load
+) -> None:
+    pair = f"username_as_server: u\n    password_as_server: {password}"
+    said = "9:32: password_as_server: what follows # is a comment to YAML: "
+    found = warnings(loaded(phones(*AS_SERVER) + "    " + pair + "\n"))
+    assert [said in each for each in found] == [True] * cut, found
+
+
 # What is no YAML, or no file
 
 
@@ -879,7 +898,16 @@ def test_what_may_be_a_mistake_is_a_warning(text: str, said: str, loaded: Load) 
         ("just words", "1:1: must be a mapping of keys to values"),
         ("- a\n- b", "1:1: must be a mapping of keys to values"),
         ("a: [", "1:5: no YAML: while parsing a flow node"),
-        ("realm: r\n\tx: y", "2:1: no YAML: while scanning for the next token"),
+        ("realm: r\n\tx: y", "2:1: no YAML: the line is indented by a tab: use spaces alone"),
+        (
+            "realm: r\n \N{NO-BREAK SPACE}x: y",
+            "2:2: no YAML: the line is indented by a space that is none to YAML (U+00A0): use",
+        ),
+        (
+            "realm: @r",
+            "1:8: no YAML: while scanning for the next token found character '@' that cannot "
+            "start any token: put a value that begins so in quotes",
+        ),
         ("realm: r\nip_groups: b: c", "2:13: no YAML: mapping values are not allowed here"),
         ("realm: a\nrealm: b", "2:1: key 'realm' is given twice"),
         ("a: &x 1\nb: *x", "1:4: no YAML: anchors (&) and aliases (*) are not read"),

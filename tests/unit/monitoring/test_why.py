@@ -267,3 +267,11 @@ def test_what_a_phone_did_with_its_challenges_is_named() -> None:
     (said,) = advice([failed(Reason.MIXED_CHALLENGES)._replace(detail=f'"{seen}"')])
     assert "mixes the challenges" in said
     assert said.endswith(f"It {seen}.")
+
+
+@pytest.mark.parametrize("typed", ["1001@example.com", '"1001 "', "+1001"])
+def test_name_that_is_spelled_otherwise_in_user_info_is_told(typed: str) -> None:
+    facts = Facts(likely={typed: "1001"})
+    (said,) = advice([only(line(Reason.UNKNOWN_USER, typed.strip('"')))], "1001", facts)
+    assert said.startswith("The phone's user name is ")
+    assert "User Info has 1001" in said
