@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from secrets import token_hex
 
 import pytest
 from certificates import make_tls_config
-from dialogs import Call
+from dialogs import Call, reached
 from kamailio import wait_for
 from log_of_kamailio import check_log, unexpected_errors
-from nodes import Cluster
+from nodes import Cluster, Node
 from phone import Endpoint, MakeEndpoint, MakePhone, Phone
 
 CONFIG = """
@@ -85,6 +86,52 @@ def test_call_reaches_a_phone_of_another_node_and_both_end_it(
     call.callee.says("BYE")
     call.caller.hears("BYE")
     assert call.callee.phone.response(call.callee.branch).status == 200
+
+
+@pytest.mark.parametrize(
+    "transports", [("udp", "udp"), ("tcp", "udp"), ("udp", "tcp")], ids="-".join
+)
+def test_caller_alone_gives_up_a_call_to_a_phone_of_another_node(
+    cluster: Cluster, phone: MakePhone, transports: tuple[str, str]
+) -> None:
+    """Who was called sees all that makes a CANCEL, of either node's transaction."""
+    home, other = cluster[0], cluster[1]
+    caller, callee = phone("1001", 1, transports[0]), phone("1002", 0, transports[1])
+    assert caller.register().status == 200
+    assert callee.register().status == 200
+    assert other.knows("1002", callee.host)
+    ringing = reached(caller, callee, "sip:1002@example.com")
+    callee.reply(ringing, 180, tag="ringing")
+    while caller.response(caller.last_branch, provisional=True).status != 180:
+        pass
+    cancel = cancel_of(caller.last_sent)
+    handed_on = re.sub(rb"Via: [^\r]+", f"Via: {ringing.all('via')[1]}".encode(), cancel)
+    with Endpoint(home, address="127.0.0.66") as stranger:
+        for raw, node in ((cancel, other), (handed_on, home)):
+            stranger.send(raw, ("127.0.0.1", node.port))
+            assert wait_for(partial(refuses_to_cancel, node, caller.call_id), 10)
+        stranger.send(handed_on, home.private)
+        assert wait_for(lambda: "no-node" in home.reasons(caller.call_id), 10)
+    assert callee.hears_nothing()
+    caller.send(cancel)
+    callee.reply(callee.incoming("CANCEL"), 200)
+    callee.reply(ringing, 487, tag="ringing")
+    seen = sorted(caller.response(caller.last_branch).status for _ in range(2))
+    assert seen == [200, 487]
+
+
+def cancel_of(invite: bytes) -> bytes:
+    """Return the CANCEL of an INVITE (RFC 3261, 9.1)."""
+    first, *lines = invite.split(b"\r\n\r\n")[0].split(b"\r\n")
+    kept = (b"Via", b"Max-Forwards", b"From", b"To", b"Call-ID", b"CSeq")
+    lines = [first, *(line for line in lines if line.startswith(kept)), b"Content-Length: 0"]
+    return b"\r\n".join([*lines, b"", b""]).replace(b"INVITE", b"CANCEL")
+
+
+def refuses_to_cancel(node: Node, call_id: str) -> bool:
+    return any(
+        each["method"] == "CANCEL" and each["status"] == "481" for each in node.outcomes(call_id)
+    )
 
 
 KDMQ = (
