@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from deployment import Deployment
+from deployment import Deployment, stock_cfg
 from dialogs import Call
 from kamailio import SBCAUTH, free_port, wait_for
 from log_of_kamailio import check_log
@@ -37,15 +37,6 @@ ip_groups:
     classification: [{address: 127.0.0.0/8}]
 """
 USERS = {"1001": "secret1001", "1002": "secret1002"}
-
-
-def stock_cfg() -> Path:
-    """Return the kamailio.cfg that Debian's package installs, whatever its version."""
-    done = subprocess.run(
-        ["dpkg-query", "-L", "kamailio"], capture_output=True, text=True, check=True
-    )
-    (found,) = re.findall(r"^/etc/.*/kamailio\.cfg$", done.stdout, re.MULTILINE)
-    return Path(found)
 
 
 def stock(folder: Path, *, metrics: int = 0, registrar: str = "") -> Deployment:

@@ -1,10 +1,20 @@
 """A Kamailio that was there before sbcauth: it runs a kamailio.cfg of its own."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 from kamailio import Server, free_port
+
+
+def stock_cfg() -> Path:
+    """Return the kamailio.cfg that Debian's package installs, whatever its version."""
+    done = subprocess.run(
+        ["dpkg-query", "-L", "kamailio"], capture_output=True, text=True, check=True
+    )
+    (found,) = re.findall(r"^/etc/.*/kamailio\.cfg$", done.stdout, re.MULTILINE)
+    return Path(found)
 
 
 class Deployment(Server):
