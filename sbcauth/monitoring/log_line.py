@@ -7,7 +7,7 @@ Text from the network is escaped and cut, so that a line is a line, of bounded l
 """
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from sbcauth.config.schema import LogDetail
@@ -79,17 +79,19 @@ def is_written(decision: Decision, detail: LogDetail) -> bool:
 
 def outcome(request: Request, decision: Decision) -> Record:
     """Return the record of the decision on `request`."""
+    whose = ("", "") if isinstance(decision, Drop) else (decision.ip_group, decision.username)
+    detail = getattr(decision, "detail", "")
     return record(
         decision.reason.level,
-        **dict(_verdict(decision)),
-        ip_group="" if isinstance(decision, Drop) else decision.ip_group,
+        **_verdict(_NAMES[type(decision)], decision.reason, *_told_by(decision)),
+        ip_group=whose[0],
         method=request.method,
         source=f"{request.source_address}:{request.source_port}/{request.transport}",
-        username="" if isinstance(decision, Drop) else decision.username,
+        username=whose[1],
         **{"from": request.from_user},
         to=request.to_user,
         call_id=request.call_id,
-        **({"detail": detail} if (detail := getattr(decision, "detail", "")) else {}),
+        **({"detail": detail} if detail else {}),
     )
 
 
@@ -115,27 +117,43 @@ def word(text: str, longest: int = MAX_VALUE) -> str:
     return _quoted(escaped(text, longest))
 
 
-def _verdict(decision: Decision) -> Iterator[tuple[str, str]]:
+def _told_by(decision: Decision) -> tuple[int, str, str]:
+    """Return the status, the word and the shadow of a decision, as far as it has any."""
     match decision:
-        case Pass(shadow=shadow):
-            yield "decision", "pass"
-            if shadow:
-                yield "shadow", shadow
+        case Pass():
+            return 0, decision.word or "", decision.shadow
         case Accept():
-            yield "decision", "accept"
-        case Challenge(status):
-            yield from (("decision", "challenge"), ("status", str(status)))
-        case Reject(status):
-            yield from (("decision", "reject"), ("status", str(status)))
-        case Ask():
-            yield "decision", "ask"
+            return 0, decision.word or "", ""
+        case Challenge(status) | Reject(status):
+            return status, "", ""
         case Reply():
-            yield from (("decision", "reply"), ("status", "200"))
-        case Drop():  # pragma: no branch - the set is closed
-            yield "decision", "drop"
-    yield "reason", decision.reason
-    if isinstance(decision, Accept | Pass) and decision.word:
-        yield "word", decision.word
+            return 200, "", ""
+        case Ask() | Drop():  # pragma: no branch - the set is closed
+            return 0, "", ""
+
+
+_NAMES: dict[type, str] = {
+    Pass: "pass",
+    Accept: "accept",
+    Challenge: "challenge",
+    Reject: "reject",
+    Ask: "ask",
+    Reply: "reply",
+    Drop: "drop",
+}
+
+
+@lru_cache(256)  # there are some dozens of them
+def _verdict(name: str, reason: Reason, status: int, word: str, shadow: str) -> dict[str, str]:
+    """Return the beginning of a record."""
+    values = {
+        "decision": name,
+        "status": str(status or ""),
+        "shadow": shadow,
+        "reason": reason,
+        "word": word,
+    }
+    return {key: value for key, value in values.items() if value}
 
 
 def escaped(text: str, longest: int = MAX_VALUE) -> str:

@@ -44,8 +44,11 @@ class User(NamedTuple):
 class Users(Protocol):
     """The User Info table, as far as a decision needs it."""
 
-    def find(self, ip_group: str, username: str, realm: str) -> User | None:
-        """Return the user with this digest user name; raises Unavailable."""
+    def find(self, ip_group: str, username: str, realm: str, algorithm: str = "") -> User | None:
+        """Return the user with this digest user name; raises Unavailable.
+
+        It has H(A1) for `algorithm`, if it is one of ours, and need have no other.
+        """
 
     def has_local_user(self, ip_group: str, local_user: str) -> bool:
         """Tell whether an address of record belongs to a user; raises Unavailable."""
@@ -117,12 +120,12 @@ class Accounts:
         )
         if group.type is IPGroupType.SERVER:
             return self._shared(shared_ha1)
-        user = self._users.find(group.name, credentials.username, group.realm)
+        algorithm = credentials.algorithm
+        user = self._users.find(group.name, credentials.username, group.realm, algorithm)
         if user is None:
             if shared_ha1 and self._is_anothers(claimed_user, group):
                 shared_ha1 = None
             return self._shared(shared_ha1, group.local_user_of_pair)
-        algorithm = credentials.algorithm
         known_ha1 = user.ha1s.get(algorithm) or self._decoy
         old_ha1 = user.old_ha1(algorithm, now) or self._decoy
         refusal = None if user.enabled else Reason.DISABLED_USER

@@ -18,7 +18,8 @@ the answer for a source address is remembered.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from operator import itemgetter
 from typing import NamedTuple
 
 from sbcauth.policy.ip_groups import (
@@ -134,7 +135,7 @@ class IPGroups:
 
         None where that depends on more than the address.
         """
-        candidates = self._candidates(address)
+        candidates = self._find_candidates(address)  # whoever asks remembers the answer
         if not candidates or candidates[0].has_conditions:
             return None
         if candidates[0].is_edge and len(_groups_behind(candidates)) > 1:
@@ -253,14 +254,14 @@ class IPGroups:
         return candidates
 
     def _find_candidates(self, source: str) -> tuple[_Candidate, ...]:
-        address = ip_address(source.strip("[]"))
-        if address.version == 6 and address.ipv4_mapped:
-            address = address.ipv4_mapped
+        version, bits, address = _as_number(source)
         found: list[tuple[_Rank, _Candidate]] = []
-        for (version, length), networks in self._prefixes.items():
-            if version == address.version:
-                found += networks.get(int(address) >> address.max_prefixlen - length, ())
-        return tuple(candidate for _, candidate in sorted(found, key=lambda item: item[0]))
+        for (its, length), networks in self._prefixes.items():
+            if its == version:
+                found += networks.get(address >> bits - length, ())
+        if len(found) > 1:
+            found.sort(key=itemgetter(0))
+        return tuple(candidate for _, candidate in found)
 
     def _add(self, group: IPGroup) -> None:
         for server in group.proxy_set:
@@ -296,6 +297,15 @@ class IPGroups:
         networks = self._prefixes.setdefault((network.version, network.prefixlen), {})
         prefix = int(network.network_address) >> network.max_prefixlen - network.prefixlen
         networks.setdefault(prefix, []).append((rank, candidate))
+
+
+def _as_number(source: str) -> tuple[int, int, int]:
+    """Return the IP version of an address, how many bits it has, and itself as a number."""
+    if ":" not in source:
+        return 4, 32, int(IPv4Address(source))
+    address = IPv6Address(source.strip("[]"))
+    mapped = address.ipv4_mapped
+    return (4, 32, int(mapped)) if mapped else (6, 128, int(address))
 
 
 def _tried(network: IPv4Network | IPv6Network, candidate: _Candidate) -> Tried:

@@ -1,17 +1,17 @@
 """The users: looked up for every decision, from a cache that notices each change at once."""
 
 import json
+import marshal
 import os
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
 from sbcauth.digest.algorithms import RESPONSE_LENGTHS
-from sbcauth.digest.ha1s import HA1s
+from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.identities import identities_of
@@ -20,7 +20,7 @@ from sbcauth.users.migrations import version
 from sbcauth.users.names import may_be_a_name
 from sbcauth.users.sealing import Seals, key_file_beside
 from sbcauth.users.sqlite import IDENTITIES_SINCE, open_for_reading, read_proof
-from sbcauth.users.stored import Row, select, users
+from sbcauth.users.stored import Row, select, select_one, users
 
 FRESHNESS = 0.1
 """Seconds after which the database is asked whether it has changed."""
@@ -35,28 +35,30 @@ _TAKEN = "SELECT 1 FROM user_info WHERE ip_group=? AND local_user=? LIMIT 1"
 
 # The joins are in the order in which SQLite is to do them.
 _BY_IDENTITY = """
-    SELECT user_info.id, ip_group, local_user, username, realm, enabled, NULL, NULL, NULL, NULL
+    SELECT local_user, username, enabled
     FROM json_each(?) AS wanted
     CROSS JOIN identity ON identity.pattern = wanted.value
     CROSS JOIN user_info ON user_info.id = identity.user
     WHERE ip_group=? AND realm=? ORDER BY wanted.key LIMIT 1
 """
 
-_DECOY = User(
-    *("", "", "", ""),
-    enabled=False,
-    ha1s=HA1s({name: "0" * digits for name, digits in RESPONSE_LENGTHS.items()}),
-)
-"""Opened where nobody is found, so that a name that is nobody's takes as long."""
+_NOBODY = User(*("", "", "", ""), enabled=False)
+_DECOYS = {
+    name: _NOBODY._replace(ha1s=HA1s({name: "0" * digits}))
+    for name, digits in RESPONSE_LENGTHS.items()
+}
+"""By algorithm; opened where nobody is found, so that a name that is nobody's takes as long."""
 
-_Key = tuple[str, ...]
+
+T = TypeVar("T")
 
 
 class UserDirectory:
     """User Info as one process reads it. The database opens with the first look-up.
 
     `key_file` has the sealing keys; it is the one beside the database where none is given. Every
-    H(A1) that a look-up returns is opened, and remembered so. Every method raises Unavailable
+    H(A1) that a look-up returns is opened, and remembered so. What is remembered of an answer is
+    one object of bytes, since there may be very many. Every method raises Unavailable
     where the database does not answer, or the keys are not the right ones; it is tried again with
     the next request.
     """
@@ -64,10 +66,10 @@ class UserDirectory:
     def __init__(self, url: str, key_file: Path | None = None) -> None:
         self._path = sqlite_path(url)
         self._seals = Seals(key_file or key_file_beside(self._path))
-        self._decoy: User | None = None
+        self._decoys: dict[str, User] = {}
         self._is_known = False
         self._schema = 0
-        self._known: OrderedDict[_Key, tuple[User, ...]] = OrderedDict()
+        self._known: dict[str, bytes] = {}
         self._memos: list[dict[str, Any]] = []
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, ...] = ()
@@ -97,74 +99,127 @@ class UserDirectory:
     def _new_memo(self) -> dict[str, Any]:
         return {}
 
-    def find(self, ip_group: str, username: str, realm: str) -> User | None:
-        """Return the user with this digest user name and realm."""
-        return next(iter(self._select(_BY_USERNAME, (ip_group, username, realm))), None)
+    def find(self, ip_group: str, username: str, realm: str, algorithm: str = "") -> User | None:
+        """Return the user with this digest user name and realm, with H(A1) for one algorithm."""
+        if algorithm not in RESPONSE_LENGTHS:
+            algorithm = ""
+        names = ip_group, username, realm
+        found = self._answer(f"user {algorithm}", names, lambda: self._read_user(names, algorithm))
+        for local_user, enabled, ha1, old_ha1, old_until in found:
+            ha1s = HA1s({algorithm: ha1})
+            old_ha1s = HA1s({algorithm: old_ha1}) if old_ha1 else NO_HA1S
+            return User(ip_group, local_user, username, realm, enabled, ha1s, old_ha1s, old_until)
+        return None
 
     def has_local_user(self, ip_group: str, local_user: str) -> bool:
-        """Tell whether an address of record belongs to a user."""
-        return bool(self._select(_TAKEN, (ip_group, local_user)))
+        """Tell whether an address of record belongs to a user, whatever its H(A1) is."""
+        names = ip_group, local_user
+        found = self._answer(
+            "taken", names, lambda: self._connected().execute(_TAKEN, names).fetchall()
+        )
+        return bool(found)
 
     def find_by_identity(self, ip_group: str, number: str, realm: str) -> User | None:
         """Return the user of whose identities a number is one, without its H(A1)."""
-        if not may_be_a_name(number):
-            return None
-        key = (_BY_IDENTITY, number, ip_group, realm)
-        known = self._known.get(key)
-        if known is None:
-            wanted = json.dumps(identities_of(number))
-            known = self._remember(key, self._read(_BY_IDENTITY, (wanted, ip_group, realm)))
-        return next(iter(known), None)
+        names = ip_group, number, realm
+        for local_user, username, enabled in self._answer(
+            "number", names, lambda: self._read_owner(*names)
+        ):
+            return User(ip_group, local_user, username, realm, enabled)
+        return None
 
     def find_by_local_user(self, ip_group: str, local_user: str, realm: str) -> User | None:
-        """Return the user with this address of record whose H(A1) is for `realm`."""
-        users = self._select(_BY_LOCAL_USER, (ip_group, local_user))
-        return next((user for user in users if user.realm == realm and user.enabled), None)
+        """Return the user with this address of record whose H(A1) is for `realm`.
 
-    def _select(self, query: str, key: _Key) -> tuple[User, ...]:
-        known = self._known.get((query, *key))
+        It has that of every algorithm, and is not remembered: it answers a peer's challenge.
+        """
+        names = ip_group, local_user
+        found = self._read(lambda: self._read_users(names)) if _are_names(names) else ()
+        return next((user for user in found if user.realm == realm and user.enabled), None)
+
+    def _answer(
+        self, question: str, names: tuple[str, ...], read: Callable[[], Sequence[Row]]
+    ) -> Sequence[Row]:
+        """Return the rows that answer a question about `names`; none where they can be nobody's."""
+        key = "\0".join((question, *names))
+        known = self._remembered(key)
         if known is None:
-            if not all(map(may_be_a_name, key)):
+            if not _are_names(names):
                 return ()
-            known = self._remember((query, *key), self._read(query, key))
-        return known
+            known = marshal.dumps(list(self._read(read)))
+            if len(self._known) >= CACHE_SIZE:
+                self._known.clear()
+            self._known[key] = known
+        rows: Sequence[Row] = marshal.loads(known)  # noqa: S302 # what was made here
+        return rows
 
-    def _remember(self, key: _Key, found: tuple[User, ...]) -> tuple[User, ...]:
-        if len(self._known) >= CACHE_SIZE:
-            self._known.popitem(last=False)
-        self._known[key] = found
-        return found
+    def _remembered(self, key: str) -> bytes | None:
+        return self._known.get(key)
 
-    def _read(self, query: str, key: _Key) -> tuple[User, ...]:
+    def _read(self, read: Callable[[], Sequence[T]]) -> Sequence[T]:
         try:
-            if query is _TAKEN:
-                return (_DECOY,) * len(self._connected().execute(query, key).fetchall())
-            self._get_to_know(self._connected())
-            if query is _BY_IDENTITY and self._schema < IDENTITIES_SINCE:
-                return ()
-            found = tuple(user for _, user in users(self._rows(query, key), key))
+            return read()
         except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
             self.close()
             hint = _missing_right(self._path)
             raise Unavailable(f"User Info {self._path}: {error}{hint}") from error
-        is_sealed = self._decoy is not None
-        if not found and self._decoy and query is _BY_USERNAME:
-            self._seals.open(self._decoy, all_sealed=True)
-        return tuple(self._seals.open(user, all_sealed=is_sealed) for user in found)
 
-    def _rows(self, query: str, key: _Key) -> list[Row]:
+    def _read_user(self, names: tuple[str, ...], algorithm: str) -> Sequence[Row]:
+        """Return what `find` says of the one user with these names."""
+        rows = self._rows(
+            lambda schema: f"{select_one(schema)} {_BY_USERNAME}", (algorithm, *names)
+        )
+        if not rows:
+            if decoy := self._decoys.get(algorithm):
+                self._seals.open(decoy, all_sealed=True)
+            return ()
+        ((local_user, enabled, old_until, ha1, old_ha1),) = rows
+        ip_group, username, realm = names
+        ha1s, old_ha1s = (
+            HA1s({algorithm: ha1}),
+            HA1s({algorithm: old_ha1}) if old_until else NO_HA1S,
+        )
+        sealed = User(ip_group, local_user, username, realm, bool(enabled), ha1s, old_ha1s)
+        user = self._seals.open(sealed, all_sealed=bool(self._decoys))
+        get, get_old = user.ha1s.get, user.old_ha1s.get
+        return [(local_user, user.enabled, get(algorithm), get_old(algorithm), old_until)]
+
+    def _read_users(self, names: tuple[str, ...]) -> Sequence[User]:
+        """Return all users with an address of record, with every H(A1)."""
+        rows = self._rows(lambda schema: f"{select(schema)} {_BY_LOCAL_USER}", names)
+        is_sealed = bool(self._decoys)
+        return [self._seals.open(user, all_sealed=is_sealed) for _, user in users(rows)]
+
+    def _read_owner(self, ip_group: str, number: str, realm: str) -> Sequence[Row]:
+        """Return what `find_by_identity` says of the one user with a number."""
+        wanted = json.dumps(identities_of(number))
+        rows = self._rows(
+            lambda schema: _BY_IDENTITY if schema >= IDENTITIES_SINCE else "",
+            (wanted, ip_group, realm),
+        )
+        return [(local_user, username, bool(enabled)) for local_user, username, enabled in rows]
+
+    def _rows(self, query: Callable[[int], str], parameters: Sequence[str]) -> list[Row]:
+        """Return what a query finds that is made for the database's schema; none for none."""
         connection = self._connected()
+        self._get_to_know(connection)
         try:
-            return connection.execute(self._whole(query), key).fetchall()
+            return self._ask(connection, query, parameters)
         except sqlite3.OperationalError:
             if version(connection) == self._schema:
                 raise
         self._is_known = False  # a command has just brought it up to date
         self._get_to_know(connection)
-        return connection.execute(self._whole(query), key).fetchall()
+        return self._ask(connection, query, parameters)
 
-    def _whole(self, query: str) -> str:
-        return query if query is _BY_IDENTITY else f"{select(self._schema)} {query}"
+    def _ask(
+        self,
+        connection: sqlite3.Connection,
+        query: Callable[[int], str],
+        parameters: Sequence[str],
+    ) -> list[Row]:
+        text = query(self._schema)
+        return connection.execute(text, parameters).fetchall() if text else []
 
     def _get_to_know(self, connection: sqlite3.Connection) -> None:
         """See once, after every change, of what schema the database is, and whether it is sealed.
@@ -182,7 +237,8 @@ class UserDirectory:
             self._seals.check(proof)
         elif self._seals.stamp():
             raise self._seals.missing_proof(self._path)
-        self._decoy = self._seals.seal(_DECOY) if proof else None
+        decoys = _DECOYS.items() if proof else ()
+        self._decoys = {algorithm: self._seals.seal(decoy) for algorithm, decoy in decoys}
         self._is_known = True
 
     def _look(self) -> tuple[int, ...]:
@@ -231,9 +287,10 @@ class CountingUserDirectory(UserDirectory):
         super().__init__(url, key_file)
         self._count = count
 
-    def _select(self, query: str, key: _Key) -> tuple[User, ...]:
-        self._count((query, *key) in self._known)
-        return super()._select(query, key)
+    def _remembered(self, key: str) -> bytes | None:
+        known = super()._remembered(key)
+        self._count(known is not None)
+        return known
 
     def _new_memo(self) -> dict[str, Any]:
         return _CountedNotes(self._count)
@@ -252,6 +309,10 @@ class _CountedNotes(dict[str, Any]):
         if found is not default:
             self._count(True)
         return found
+
+
+def _are_names(names: Sequence[str]) -> bool:
+    return all(map(may_be_a_name, names))
 
 
 def _missing_right(path: Path) -> str:

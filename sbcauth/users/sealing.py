@@ -82,7 +82,7 @@ class Seals:
         Where `all_sealed` are, such a value was written by somebody who has not the keys, and
         Unavailable is raised.
         """
-        if all_sealed and not all(map(_is_sealed, every_ha1(user))):
+        if all_sealed and not (_are_sealed(user.ha1s) and _are_sealed(user.old_ha1s)):
             raise Unavailable(
                 f"H(A1) of the user {user.username} in {user.ip_group} is not sealed, and so not "
                 "written by sbcauth: it lets nobody in; `sbcauth user set-password` or `remove`"
@@ -142,10 +142,13 @@ class Seals:
         return _each(ha1s, lambda each, ha1: self._seal(bytes.fromhex(ha1), row + places[each]))
 
     def _opened(self, ha1s: HA1s, row: bytes, places: _Places) -> HA1s:
-        return _each(
-            ha1s,
-            lambda each, ha1: self._open(ha1, row + places[each]).hex() if _is_sealed(ha1) else ha1,
-        )
+        if ha1s is NO_HA1S:
+            return ha1s
+        opened: dict[str, str | None] = {
+            each: self._open(ha1, row + places[each]).hex() if _is_sealed(ha1) else ha1
+            for each, ha1 in ha1s.items()
+        }
+        return HA1s(opened)
 
     def _seal(self, value: bytes, place: bytes) -> str:
         nonce = os.urandom(_NONCE)
@@ -202,6 +205,10 @@ def _each(ha1s: HA1s, change: Callable[[Algorithm, str], str]) -> HA1s:
     if not ha1s:
         return NO_HA1S
     return HA1s({algorithm: change(algorithm, ha1) for algorithm, ha1 in ha1s.items()})
+
+
+def _are_sealed(ha1s: HA1s) -> bool:
+    return all(_is_sealed(ha1) for _, ha1 in ha1s.items())
 
 
 def _is_sealed(ha1: str) -> bool:

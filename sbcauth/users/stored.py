@@ -23,6 +23,10 @@ SELECT = f"""
     FROM user_info LEFT JOIN ha1 ON ha1.user = user_info.id
 """  # noqa: S608 # constants only
 """The beginning of a query for users in a database of today's schema."""
+_SELECT_ONE = """
+    SELECT local_user, enabled, old_until, ha1.ha1, ha1.old_ha1
+    FROM user_info LEFT JOIN ha1 ON ha1.user = user_info.id AND ha1.algorithm = ?
+"""
 
 
 _WRITE_HA1 = 'INSERT INTO ha1 ("user", algorithm, ha1, old_ha1) VALUES (?, ?, ?, ?)'
@@ -31,13 +35,35 @@ _ALGORITHMS = [(algorithm, algorithm.value) for algorithm in Algorithm]
 
 def select(schema: int) -> str:
     """Return the beginning of a query for users in a database of this schema."""
-    if schema not in range(1, 5):
+    if schema not in _WITH_COLUMNS:
         return SELECT
-    names = ", ".join(f"('{name}')" for name in HA1_COLUMNS_BEFORE_5)
-    old = f"old_until, column1, {_of_algorithm('')}, {_of_algorithm('old_')}"
-    none = f"NULL, column1, {_of_algorithm('')}, NULL"
-    columns = none if schema == 1 else old
-    return f"SELECT {_NAMES}, {columns} FROM user_info, (VALUES {names})"  # noqa: S608
+    return f"SELECT {_NAMES}, {_of_columns(schema)} FROM user_info, ({_COLUMNS})"  # noqa: S608
+
+
+def select_one(schema: int) -> str:
+    """Return the beginning of a query for users with H(A1) for one algorithm, its first parameter.
+
+    It finds local user, whether it is enabled, `old_until`, H(A1) and the old one.
+    """
+    if schema not in _WITH_COLUMNS:
+        return _SELECT_ONE
+    old_until, _, ha1, old_ha1 = _of_columns(schema).split(", ")
+    return (
+        f"SELECT local_user, enabled, {old_until}, {ha1}, {old_ha1} "  # noqa: S608 # as above
+        f"FROM user_info LEFT JOIN ({_COLUMNS}) ON column1 = ?"
+    )
+
+
+_WITH_COLUMNS = range(1, 5)
+"""The schemas that had a column for each H(A1)."""
+_COLUMNS = "VALUES " + ", ".join(f"('{name}')" for name in HA1_COLUMNS_BEFORE_5)
+
+
+def _of_columns(schema: int) -> str:
+    """Return what a row has in a database that has a column for each H(A1)."""
+    if schema == 1:
+        return f"NULL, column1, {_of_algorithm('')}, NULL"
+    return f"old_until, column1, {_of_algorithm('')}, {_of_algorithm('old_')}"
 
 
 def _of_algorithm(kind: str) -> str:

