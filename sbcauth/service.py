@@ -13,6 +13,7 @@ from sbcauth.policy.cseq import CSeqSpaces
 from sbcauth.policy.decision import Ask, Decision
 from sbcauth.policy.external_server import Verdict
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
+from sbcauth.policy.learned import Learned
 from sbcauth.policy.passages import Dialogs
 from sbcauth.policy.registrations import Registrations
 from sbcauth.policy.request import Request
@@ -62,7 +63,8 @@ class Service:
 
     `routes` says where requests of an IP Group go: by its name, and whether they stay here, as a
     REGISTER does that we have accepted ourselves. `registrations` is the registrar, where there is
-    one, and `cluster` the nodes of which this is one; `counting` counts with them.
+    one, and `cluster` the nodes of which this is one; `counting` counts with them. What processes
+    have `learned` is for those whose configuration has the same `name`.
     """
 
     def __init__(
@@ -76,12 +78,14 @@ class Service:
         registrations: Registrations | None = None,
         cluster: ClusterSettings | None = None,
         counting: Cluster | None = None,
+        learned: Learned | None = None,
+        name: str = "",
     ) -> None:
         database, key_file = sqlite_url(config.users_file), config.ha1_key_file
         self._users = (
-            CountingUserDirectory(looked_up, database, key_file)
+            CountingUserDirectory(looked_up, database, key_file, learned, name)
             if looked_up
-            else UserDirectory(database, key_file)
+            else UserDirectory(database, key_file, learned, name)
         )
         self.copied_from = config.database if config.database_copy else ""
         self.users_file = config.users_file

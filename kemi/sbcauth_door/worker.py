@@ -20,6 +20,7 @@ from sbcauth.monitoring.in_force import InForce
 from sbcauth.monitoring.log_line import NOTICE, record
 from sbcauth.monitoring.measures import Measures
 from sbcauth.nonce_keys import dialog_key, load_or_create, of_server
+from sbcauth.policy.learned import Learned
 from sbcauth.policy.shared_state import SharedState
 from sbcauth.service import Service
 from sbcauth_door import bindings, outcomes, registration_limits, registrations, route_block
@@ -67,10 +68,11 @@ def start() -> Worker:
             nodes.belong_to(config.cluster)
             outcomes.follow(config)
             node = Node(config, shared)
+            learned = Learned()
             services = Reloaded(
                 config,
                 os.environ,
-                lambda config: _service(config, shared, now, measures, node),
+                lambda config: _service(config, shared, now, measures, node, learned),
                 lambda text: _tell_reload(text, stamp(config)),
                 turn,
             )
@@ -96,7 +98,12 @@ def _metrics() -> "Metrics | None":
 
 
 def _service(
-    config: Config, shared: SharedState, started_at: int, measures: Measures | None, node: Node
+    config: Config,
+    shared: SharedState,
+    started_at: int,
+    measures: Measures | None,
+    node: Node,
+    learned: Learned,
 ) -> Service:
     counting = node.counting(config)
     keys = (
@@ -105,7 +112,8 @@ def _service(
         else of_server(load_or_create(config.nonce_key_file), config.file)
     )
     looked_up = measures.looked_up if measures else None
-    _tell_what_is_in_force(config, keys[0].id)
+    values = versions.values(config)
+    _tell_what_is_in_force(config, values, keys[0].id)
     registered = bindings.KamailioRegistrations()
     if bindings.TABLE:
         registration_limits.tell_limits(config.ip_groups)
@@ -120,14 +128,15 @@ def _service(
         registered,
         nodes.cluster,
         counting,
+        learned,
+        versions.name(values),
     )
     outcomes.follow(config)
     return service
 
 
-def _tell_what_is_in_force(config: Config, nonce_key: int) -> None:
+def _tell_what_is_in_force(config: Config, values: versions.Values, nonce_key: int) -> None:
     """Have `sbcauth reload` know what it changes; nothing else depends on it."""
-    values = versions.values(config)
     in_shadow = tuple(group.name for group in config.ip_groups if group.shadow)
     version, now = versions.version(values), int(time.time())
     set_in_force(InForce(version, now, nonce_key, in_shadow, str(config.file)))

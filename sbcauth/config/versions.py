@@ -35,6 +35,11 @@ def version(values: Values) -> str:
     return blake2s(json.dumps(values).encode(), digest_size=4).hexdigest()
 
 
+def name(values: Values) -> str:
+    """Return a name of a configuration that no other has."""
+    return blake2s(json.dumps(values).encode()).hexdigest()
+
+
 def keep(config: Config, values: Values) -> None:
     """Keep what is in force in a file, readable by its owner alone; raises ConfigError."""
     file, text = _file(config), json.dumps(values)

@@ -6,7 +6,7 @@ as any other.
 
 import re
 import secrets
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from sbcauth.digest.credentials import Credentials
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
@@ -14,6 +14,7 @@ from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.decision import Reason
 from sbcauth.policy.identities import as_number, has
 from sbcauth.policy.ip_groups import NAMED, IPGroup, IPGroupType, ServerAuthMode
+from sbcauth.policy.learned import Memo
 
 
 class User(NamedTuple):
@@ -56,7 +57,7 @@ class Users(Protocol):
     def find_by_identity(self, ip_group: str, number: str, realm: str) -> User | None:
         """Return the user of whose identities a number is one; raises Unavailable."""
 
-    def memo_until_change(self) -> dict[str, Any]:
+    def memo_until_change(self) -> Memo:
         """Return a dictionary to remember results in; it is emptied when users change."""
 
 

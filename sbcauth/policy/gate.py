@@ -8,6 +8,7 @@ succeeds is remembered until User Info changes.
 
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache, partial
+from marshal import dumps, loads
 from typing import NamedTuple
 
 from sbcauth.digest.algorithms import Algorithm
@@ -139,7 +140,7 @@ class Gate:
         self._add_offers()
         self.accepted = Accept("", "", "", group.realm)[3:]
         self.renewed = Accept("", "", "", group.realm, is_renewal=True)[3:]
-        self.phones: dict[str, KnownPhone] = users.memo_until_change()
+        self.phones = users.memo_until_change()
 
     def _asked_at_once(self) -> dict[str, str]:
         """Return what `answered_in` has of methods whose requests are no exception of any kind.
@@ -274,11 +275,38 @@ class Gate:
     def _all_offers(self) -> Iterable[Offer]:
         return (self.offer, *self.other_offers)
 
+    def known_phone(self, source: str, username: str, algorithm: str) -> KnownPhone | None:
+        """Return a phone that has succeeded, in this process or in another."""
+        key = f"{source} {username} {algorithm}"
+        known = self.phones.get(key)
+        if known is None:
+            known = self.phones.learned(key)
+            if known is None:
+                return None
+            self._keep(key, known)
+        # What was made below; and what NamedTuple does, without its own function.
+        return tuple.__new__(KnownPhone, loads(known))  # noqa: S302
+
     def remember(self, source: str, credentials: Credentials, phone: KnownPhone) -> None:
-        """Remember a phone at a source that has succeeded with such credentials."""
+        """Remember a phone at a source that has succeeded with such credentials.
+
+        One object of bytes is a third of what a KnownPhone takes.
+        """
+        key = f"{source} {credentials.username} {credentials.algorithm}"
+        self._keep(key, dumps(tuple(phone)))
+
+    def _keep(self, key: str, phone: bytes) -> None:
         if len(self.phones) >= _REMEMBERED_PHONES:
             self.phones.clear()
-        self.phones[f"{source} {credentials.username} {credentials.algorithm}"] = phone
+        self.phones[key] = phone
+
+    def tell(self, source: str, credentials: Credentials, phone: KnownPhone) -> None:
+        """Have all processes know a phone, without its Contact.
+
+        A Contact alone tells the flow only where it has come to this process before.
+        """
+        key = f"{source} {credentials.username} {credentials.algorithm}"
+        self.phones.tell(key, dumps((*phone[:-1], "")))
 
     def _strength(self, credentials: Credentials) -> int:
         if credentials.algorithm not in self._algorithms:

@@ -91,7 +91,9 @@ class Identification:
             pair = (claimant.pair or claimant).key
             sure_until = self._attempts.sure_until(pair, gate.limit, now)
             ha1, leaves_trace = account.ha1, account.leaves_trace
-            self._remember(claim, (sure_until, pair, account.local_user, ha1, leaves_trace))
+            phone = (sure_until, pair, account.local_user, ha1, leaves_trace)
+            self._remember(claim, phone)
+            gate.tell(claim.origin.source, claim.credentials, KnownPhone(*phone))
         return is_first
 
     def _remember(self, claim: Claim, phone: tuple[int, str, str, str, bool]) -> None:

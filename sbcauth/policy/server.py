@@ -195,7 +195,7 @@ class AuthServer:
         )
         try:
             # 6. Locked out
-            phone = gate.phones.get(f"{source} {username} {algorithm}")
+            phone = gate.known_phone(source, username, algorithm)
             if (
                 phone is None
                 or phone.sure_until <= now

@@ -8,7 +8,7 @@ from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.shared_state import SharedState, Table
 
 TRUST_UNIT = 60  # seconds, so that a time fits in 31 bits
-_REMEMBERED = 100_000
+_REMEMBERED = 1000
 
 
 class Trust:

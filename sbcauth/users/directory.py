@@ -15,6 +15,7 @@ from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.exceptions import Unavailable
 from sbcauth.policy.accounts import User
 from sbcauth.policy.identities import identities_of
+from sbcauth.policy.learned import Learned, Memo, SharedMemo
 from sbcauth.users.database_url import sqlite_path
 from sbcauth.users.migrations import version
 from sbcauth.users.names import may_be_a_name
@@ -60,17 +61,27 @@ class UserDirectory:
     H(A1) that a look-up returns is opened, and remembered so. What is remembered of an answer is
     one object of bytes, since there may be very many. Every method raises Unavailable
     where the database does not answer, or the keys are not the right ones; it is tried again with
-    the next request.
+    the next request. What processes learn from each other is `learned`, as far as they have the
+    same `configuration`, whose name tells it apart from any other.
     """
 
-    def __init__(self, url: str, key_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key_file: Path | None = None,
+        learned: Learned | None = None,
+        configuration: str = "",
+    ) -> None:
+        self._learned = learned
+        self._configuration = configuration
+        self._token = b""
         self._path = sqlite_path(url)
         self._seals = Seals(key_file or key_file_beside(self._path))
         self._decoys: dict[str, User] = {}
         self._is_known = False
         self._schema = 0
         self._known: dict[str, bytes] = {}
-        self._memos: list[dict[str, Any]] = []
+        self._memos: list[Memo] = []
         self._connection: sqlite3.Connection | None = None
         self._version: tuple[int, ...] = ()
         self._opened_by = 0
@@ -81,23 +92,27 @@ class UserDirectory:
         if 0 <= self._next_look - now <= FRESHNESS:
             return
         self._next_look = now + FRESHNESS
+        token = self._learned.token() if self._learned else b""
         try:
-            seen = self._look()
+            if self._has_changed():
+                self._forget()
+                token = self._learned.renew() if self._learned else b""
+                self._has_changed()  # what was committed before the others could see the new token
         except (OSError, sqlite3.Error, peewee.PeeweeException):
             self.close()  # the look-up says what is wrong
             return
-        if seen != self._version:
-            self._forget()
-            self._version = seen
+        self._token = token
 
-    def memo_until_change(self) -> dict[str, Any]:
-        """Return a dictionary to remember results in; it is emptied when users change."""
-        memo: dict[str, Any] = self._new_memo()
+    def memo_until_change(self) -> Memo:
+        """Return a dictionary to remember results in; it is emptied when users change.
+
+        Processes with one configuration make the same memos in the same order, and so know which
+        of them are the same.
+        """
+        name = f"{self._configuration} {len(self._memos)}"
+        memo = SharedMemo(self._learned, name, lambda: self._token) if self._learned else Memo()
         self._memos.append(memo)
         return memo
-
-    def _new_memo(self) -> dict[str, Any]:
-        return {}
 
     def find(self, ip_group: str, username: str, realm: str, algorithm: str = "") -> User | None:
         """Return the user with this digest user name and realm, with H(A1) for one algorithm."""
@@ -241,6 +256,13 @@ class UserDirectory:
         self._decoys = {algorithm: self._seals.seal(decoy) for algorithm, decoy in decoys}
         self._is_known = True
 
+    def _has_changed(self) -> bool:
+        """Tell whether anything has changed since this was last asked."""
+        seen = self._look()
+        has_changed = seen != self._version
+        self._version = seen
+        return has_changed
+
     def _look(self) -> tuple[int, ...]:
         """Return what changes with the database or the keys: files, and SQLite's own counter."""
         file = self._path.stat()
@@ -273,6 +295,7 @@ class UserDirectory:
 
     def _forget(self) -> None:
         self._is_known = False
+        self._token = b""
         self._known.clear()
         for memo in self._memos:
             memo.clear()
@@ -282,25 +305,34 @@ class CountingUserDirectory(UserDirectory):
     """A UserDirectory that tells `count` of each look-up whether its cache had the answer."""
 
     def __init__(
-        self, count: Callable[[bool], None], url: str, key_file: Path | None = None
+        self,
+        count: Callable[[bool], None],
+        url: str,
+        key_file: Path | None = None,
+        learned: Learned | None = None,
+        configuration: str = "",
     ) -> None:
-        super().__init__(url, key_file)
+        super().__init__(url, key_file, learned, configuration)
         self._count = count
+
+    def memo_until_change(self) -> Memo:
+        """Return a memo: each note that is read makes a look-up unnecessary, and counts as one."""
+        memo = _CountedMemo(super().memo_until_change(), self._count)
+        self._memos[-1] = memo
+        return memo
 
     def _remembered(self, key: str) -> bytes | None:
         known = super()._remembered(key)
         self._count(known is not None)
         return known
 
-    def _new_memo(self) -> dict[str, Any]:
-        return _CountedNotes(self._count)
 
+class _CountedMemo(Memo):
+    """A memo that counts each note that is read; `inner` learns from other processes."""
 
-class _CountedNotes(dict[str, Any]):
-    """Notes that make a look-up of a user unnecessary: each that is read is one in the cache."""
-
-    def __init__(self, count: Callable[[bool], None]) -> None:
+    def __init__(self, inner: Memo, count: Callable[[bool], None]) -> None:
         super().__init__()
+        self._inner = inner
         self._count = count
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -309,6 +341,17 @@ class _CountedNotes(dict[str, Any]):
         if found is not default:
             self._count(True)
         return found
+
+    def learned(self, key: str) -> bytes | None:
+        """Return what another process has learned about `key`."""
+        found = self._inner.learned(key)
+        if found is not None:
+            self._count(True)
+        return found
+
+    def tell(self, key: str, text: bytes) -> None:
+        """Have other processes know it, too."""
+        self._inner.tell(key, text)
 
 
 def _are_names(names: Sequence[str]) -> bool:

@@ -23,6 +23,7 @@ from sbcauth.policy.ip_groups import (
     RuleAction,
     UnclassifiedRequests,
 )
+from sbcauth.policy.learned import Memo
 from sbcauth.policy.registrations import Registrations
 from sbcauth.policy.request import Request
 from sbcauth.policy.server import AuthServer
@@ -111,9 +112,9 @@ class UserInfo:
         for memo in self.__dict__.get("_memos", ()):
             memo.clear()
 
-    def memo_until_change(self) -> dict[str, Any]:
+    def memo_until_change(self) -> Memo:
         """Return a dictionary that is emptied when the users change."""
-        memo: dict[str, Any] = {}
+        memo = Memo()
         self._memos = (*self.__dict__.get("_memos", ()), memo)
         return memo
 

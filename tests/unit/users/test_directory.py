@@ -259,9 +259,9 @@ def test_notes_are_emptied_when_the_users_change_and_not_before(
     directory: UserDirectory, table: UserTable
 ) -> None:
     memo = directory.memo_until_change()
-    memo["1001"] = "a conclusion"
+    memo["1001"] = b"a conclusion"
     directory.refresh(NOW + NOTICED_WITHIN)
-    assert memo == {"1001": "a conclusion"}
+    assert memo == {"1001": b"a conclusion"}
     change_password(table)
     directory.refresh(NOW + 2 * NOTICED_WITHIN)
     assert memo == {}
@@ -269,7 +269,7 @@ def test_notes_are_emptied_when_the_users_change_and_not_before(
 
 def test_notes_are_emptied_when_the_database_is_gone(directory: UserDirectory, file: Path) -> None:
     memo = directory.memo_until_change()
-    memo["1001"] = "a conclusion"
+    memo["1001"] = b"a conclusion"
     file.rename(file.with_name("away"))
     directory.refresh(NOW + NOTICED_WITHIN)
     assert memo == {}
@@ -283,8 +283,8 @@ def test_note_that_is_read_counts_as_a_look_up_that_the_cache_had(
     memo = directory.memo_until_change()
     assert memo.get("1001") is None
     assert directory.find("Phones", "1001", REALM)
-    memo["1001"] = "a conclusion"
-    assert memo.get("1001") == "a conclusion"
+    memo["1001"] = b"a conclusion"
+    assert memo.get("1001") == b"a conclusion"
     assert hits == [False, True]
     directory.close()
 
