@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 from sbcauth.config.load import Config
 from sbcauth.monitoring.lockouts import Lockout
-from sbcauth.monitoring.log_files import NoJournal, last_in_file, last_in_journal
+from sbcauth.monitoring.log_files import NoJournal, last_in_file, last_in_journal, last_in_rotated
 from sbcauth.monitoring.recent import recent
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
 from sbcauth.monitoring.why import Facts, Outcome, Search
@@ -33,7 +34,7 @@ def last_outcomes(
     has kept. `warn` is told where there is neither. Raises OSError and NoJournal.
     """
     if log is None and "/" in config.log_to:
-        log = config.log_to
+        return last_in_rotated(Path(config.log_to), search, most, warn)
     if log is not None:
         return last_in_file(log, search, most)
     if unit is not None:

@@ -2,10 +2,11 @@
 
 import gzip
 import io
+import re
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,6 +16,8 @@ from sbcauth.monitoring.channels import IDENTIFIER
 from sbcauth.monitoring.log_line import escaped
 from sbcauth.monitoring.why import Outcome, Search, outcomes
 
+_ROTATED = re.compile(r".*(\.\d+|-\d{8}[\d-]*)(\.gz)?")
+"""How logrotate names files, without `dateext` and with it (logrotate(8))."""
 _GZIP = b"\x1f\x8b"
 """How a file of gzip's begins (RFC 1952, 2.3.1)."""
 
@@ -34,6 +37,27 @@ def last_in_journal(unit: str, search: Search, most: int, *, quiet: bool = False
 def last_in_file(name: str, search: Search, most: int) -> list[Outcome]:
     """Return the same of a file, or of standard input, which is `-`; raises OSError."""
     return list(deque(outcomes(_file(name), search), maxlen=most))
+
+
+def last_in_rotated(
+    path: Path, search: Search, most: int, warn: Callable[[str], None]
+) -> list[Outcome]:
+    """Return the same of a file and of those that logrotate has made of it; raises OSError.
+
+    Older ones are read as long as outcomes are wanted. `warn` is told where there is none at all.
+    """
+    found: list[Outcome] = []
+    there = [each for each in path.parent.glob(f"{path.name}*") if _ROTATED.fullmatch(each.name)]
+    files = sorted(there, key=lambda each: each.stat().st_mtime, reverse=True)
+    if path.exists():
+        files.insert(0, path)
+    if not files:
+        warn(f"{path} (log_to) is not there: no outcome has been written so far")
+    for file in files:
+        found = [*last_in_file(str(file), search, most - len(found)), *found]
+        if len(found) >= most:
+            break
+    return found
 
 
 def _file(name: str) -> Iterator[str]:

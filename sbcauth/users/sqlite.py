@@ -86,7 +86,9 @@ def open_for_writing(path: Path, seals: Seals) -> SqliteDatabase:
         raise
     except (OSError, sqlite3.Error, peewee.PeeweeException) as error:
         database.close()
-        raise Unavailable(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        said = getattr(error, "strerror", None) or str(error)
+        hint = "; try as root" if isinstance(error, PermissionError) and os.geteuid() else ""
+        raise Unavailable(f"{path}: {said}{hint}") from error
     return database
 
 

@@ -131,6 +131,22 @@ def password_cut_short(server: Server) -> None:
     server.config_file.write_text(CONFIG.replace("secret-of-the-carrier", "secret #7"))
 
 
+def rotated_log(server: Server) -> None:
+    log = server.folder / "outcomes.log"
+    restarted(server, f"log_to: {log}\n{CONFIG}")
+    wrong_password(server)
+    log.rename(f"{log}.1")
+
+
+def loopback_alone(server: Server) -> None:
+    outside = CONFIG.replace("address: 127.0.0.1}", "address: 192.0.2.0/24}")
+    server.config_file.write_text(outside)
+
+
+def no_log_folder(server: Server) -> None:
+    server.config_file.write_text(f"log_to: log/outcomes.log\n{CONFIG}")
+
+
 def nothing(server: Server) -> None:
     """Leave all as it is."""
 
@@ -251,6 +267,9 @@ TROUBLES: dict[str, Make] = {
     "one phone on a desk registers as another": other_address,
     "a phone came from another provider": foreign_realm,
     "a phone tries on and on, and is never refused": never_answers,
+    "a phone was refused before logs were rotated": rotated_log,
+    "no phone gets an answer, though the server runs": loopback_alone,
+    "nothing is logged": no_log_folder,
     "several things were wrong one after the other": several,
     "a phone is registered, as it says, and nobody can call it": registered,
     "a carrier has new addresses, and its calls get 403": from_new_address,

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from sbcauth.config.load import Config
 from sbcauth.files import check_folder
@@ -21,6 +22,10 @@ def configuration(config: Config) -> Iterator[Finding]:
     if has_secrets and is_open(config.file):
         advice = "has passwords in it and is open to others: chmod 640, or write ${file:…}"
         yield Finding(Grade.WARNING, "configuration", f"{config.file} {advice}")
+    folder = Path(config.log_to).parent
+    if "/" in config.log_to and not folder.is_dir():
+        text = f"{folder}, for log_to, is not there: nothing is logged; mkdir it"
+        yield Finding(Grade.ERROR, "log", text)
     groups = ", ".join(group.name for group in config.ip_groups)
     yield Finding(Grade.OK, "configuration", f"{config.file}: {groups}")
 

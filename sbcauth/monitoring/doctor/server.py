@@ -8,6 +8,7 @@ from sbcauth.config.load import Config
 from sbcauth.config.versions import values, version
 from sbcauth.monitoring import counts, users_copy
 from sbcauth.monitoring.doctor.finding import Finding, Grade
+from sbcauth.monitoring.doctor.listening import sockets, unreachable
 from sbcauth.monitoring.doctor.surroundings import certificates, external_servers
 from sbcauth.monitoring.in_force import running
 from sbcauth.monitoring.ports import Listen, owner_of
@@ -52,11 +53,14 @@ def server(config: Config, rpc: Rpc, now: float) -> Iterator[Finding]:
     if config.database_copy:
         yield from _copying(rpc)
     yield from external_servers(rpc)
-    yield from certificates(rpc, now)
+    where = sockets(rpc)
+    yield from unreachable(config, where)
+    yield from certificates(where, now)
     yield from _tables(rpc)
     for text in left_open(_routing(pid)):
         yield Finding(Grade.WARNING, "server", text)
-    yield Finding(Grade.OK, "server", f"runs for {uptime} s, process {pid}")
+    places = ", ".join(map(str, where)) or "no address"
+    yield Finding(Grade.OK, "server", f"runs for {uptime} s, process {pid}, at {places}")
 
 
 def _copying(rpc: Rpc) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from sbcauth.monitoring import counts
 from sbcauth.monitoring.certificates import shown
 from sbcauth.monitoring.doctor.finding import Finding, Grade
 from sbcauth.monitoring.ports import Listen
-from sbcauth.monitoring.rpc import Rpc, RpcError
+from sbcauth.monitoring.rpc import Rpc
 
 _LEAST_ROOM = 16 << 20
 """Bytes that should be free where users and registrations are written."""
@@ -78,14 +78,8 @@ def external_servers(rpc: Rpc) -> Iterator[Finding]:
             yield Finding(Grade.ERROR, "external server", text)
 
 
-def certificates(rpc: Rpc, now: float) -> Iterator[Finding]:
-    """Look at the certificates that the running server shows at `now` (seconds since 1970)."""
-    try:
-        sockets = [each["socket"] for each in rpc.call("core.sockets_list")]
-    except RpcError:
-        return
-    for each in sockets:
-        if each["proto"] == "tls":
-            listen = Listen("tls", each["ipaddress"].strip("[]"), int(each["port"]))
-            if trouble := shown(listen, now):
-                yield Finding(Grade.ERROR, "TLS", f"{listen} {trouble}")
+def certificates(where: list[Listen], now: float) -> Iterator[Finding]:
+    """Look at the certificates that are shown at these addresses at `now` (seconds since 1970)."""
+    for listen in where:
+        if listen.transport == "tls" and (trouble := shown(listen, now)):
+            yield Finding(Grade.ERROR, "TLS", f"{listen} {trouble}")
