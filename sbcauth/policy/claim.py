@@ -8,8 +8,9 @@ from sbcauth.digest.nonces import AUTHORITY, PLACE, NonceState
 from sbcauth.digest.response import response_is_right
 from sbcauth.policy.claimants import Claimant
 from sbcauth.policy.decision import Challenge, Decision, Reason, Reject
-from sbcauth.policy.gate import Gate, Offer
+from sbcauth.policy.gate import Gate
 from sbcauth.policy.nonce_counts import key_of
+from sbcauth.policy.offers import Offer
 from sbcauth.policy.request import Request
 from sbcauth.policy.reservations import places
 from sbcauth.policy.unproved import unescaped

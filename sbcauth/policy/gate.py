@@ -6,8 +6,8 @@ offered, what becomes of a method that is not challenged. What is concluded of a
 succeeds is remembered until User Info changes.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache, partial
+from collections.abc import Sequence
+from functools import partial
 from marshal import dumps, loads
 from typing import NamedTuple
 
@@ -16,11 +16,10 @@ from sbcauth.digest.authorities import Authorities, ClusterSigner
 from sbcauth.digest.credentials import (
     MOST_CREDENTIALS,
     Credentials,
-    format_challenge,
     parse_credentials,
     scheme,
 )
-from sbcauth.digest.nonces import NonceKey, NonceSigner, NonceState
+from sbcauth.digest.nonces import NonceKey, NonceSigner
 from sbcauth.exceptions import BadCredentials
 from sbcauth.policy.accounts import Users
 from sbcauth.policy.decision import Accept, Challenge, Reason
@@ -31,44 +30,10 @@ from sbcauth.policy.ip_groups import (
     IPGroupType,
     ServerAuthMode,
 )
-from sbcauth.policy.request import AUTHORIZATION, PROXY_AUTHORIZATION, Request
-from sbcauth.policy.user_agents import (
-    LONGEST_USER_AGENT,
-    Terms,
-    own_terms,
-    rules_in_force,
-    star_pattern,
-)
+from sbcauth.policy.offers import ANSWERED_IN, Offers
+from sbcauth.policy.request import Request
 
 _REMEMBERED_PHONES = 100_000
-_REMEMBERED_USER_AGENTS = 1000
-
-Parts = tuple[str, NonceSigner, str]
-"""What stands in a header field before the nonce, who mints the nonce, and what stands after it."""
-
-
-class Offer:
-    """What is offered: the algorithms, each with who mints and judges its nonces, and the qop.
-
-    `challenges` has for a header field that answers it the status and the parts of each challenge.
-    """
-
-    def __init__(self, realm: str, qop: tuple[str, ...], signers: dict[str, NonceSigner]) -> None:
-        self.qop = qop
-        self.signers = signers
-        self.challenges = {
-            header: (status, [_parts(status, realm, qop, *each) for each in signers.items()])
-            for status, header in _ANSWERED_IN.items()
-        }
-
-    def takes_qop(self, credentials: Credentials) -> bool:
-        """Tell whether it has the qop, or its absence, of `credentials`.
-
-        Where none was offered, `auth` all the same is harmless: it protects more.
-        """
-        if not self.qop:
-            return credentials.protection in ("", "auth")
-        return credentials.protection in self.qop
 
 
 class KnownPhone(NamedTuple):
@@ -100,6 +65,9 @@ class Gate:
     a gate `challenges_replays`, a request that is taken for its own replay costs the phone no more
     than another challenge. `accepted` is what follows the names in an Accept, and `renewed` in one
     that is a renewal, as there may be in a gate that `renews`.
+
+    The first of `keys` mints nonces, or one of `authorities` in a cluster. Those minted before
+    `not_before` (seconds since 1970) are stale.
     """
 
     def __init__(
@@ -123,24 +91,35 @@ class Gate:
         self.only_initial_invites = "INVITE" not in group.methods
         qop = group.auth_qop.offered
         self.usual_qop = qop[0] if qop else ""
-        is_server = group.authentication_mode is AuthenticationMode.SBC_AS_SERVER
         self.is_peer = group.type is IPGroupType.SERVER
-        listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
-        self.asks = is_server and not group.shadow
-        self.answered_in = {
-            method: self.would_be_answered_in(method) for method in (listed if is_server else ())
-        }
-        if self.is_peer and not group.route_to:
-            self.answered_in.pop("REGISTER", None)  # it is refused, whoever can answer
+        self.asks = group.asks
+        self.answered_in = self._answered_in()
         self.asked_at_once = self._asked_at_once()
         signer = partial(ClusterSigner, authorities) if authorities else partial(NonceSigner, keys)
-        self._new_signer = lambda *policy: signer(
-            (group.name, group.realm, *policy), group.auth_nonce_duration, not_before
+        self.offers = offers = Offers(
+            group,
+            lambda *policy: signer(
+                (group.name, group.realm, *policy), group.auth_nonce_duration, not_before
+            ),
         )
-        self._add_offers()
+        self.offer, self.signers, self.other_offers = offers.own, offers.own.signers, offers.others
+        self.only_algorithm = next(iter(offers.algorithms)) if len(offers.algorithms) == 1 else None
         self.accepted = Accept("", "", "", group.realm)[3:]
         self.renewed = Accept("", "", "", group.realm, is_renewal=True)[3:]
         self.phones = users.memo_until_change()
+
+    def _answered_in(self) -> dict[str, str]:
+        """Return the header field that answers a challenge, for each method that is challenged.
+
+        A REGISTER of a peer that is routed nowhere is refused, whoever can answer.
+        """
+        group = self.group
+        if group.authentication_mode is not AuthenticationMode.SBC_AS_SERVER:
+            return {}
+        listed = group.methods | {"INVITE"} if group.setup_invite else group.methods
+        if self.is_peer and not group.route_to:
+            listed -= {"REGISTER"}
+        return {method: self.would_be_answered_in(method) for method in listed}
 
     def _asked_at_once(self) -> dict[str, str]:
         """Return what `answered_in` has of methods whose requests are no exception of any kind.
@@ -151,54 +130,6 @@ class Gate:
         if self.group.edge_proxies or self.group.emergency:
             return {}
         return {method: header for method, header in self.answered_in.items() if method != "NOTIFY"}
-
-    def _add_offers(self) -> None:
-        """Add what is offered to whom no rule for a User-Agent fits, and what to whom one does."""
-        group = self.group
-
-        @cache
-        def offer(terms: Terms) -> Offer:
-            qop = terms.qop.offered
-            signers = {each.value: signer(each.value, *qop) for each in terms.algorithms}
-            return Offer(group.realm, qop, signers)
-
-        signer = lru_cache(maxsize=None)(self._new_signer)
-        self.offer = offer(own_terms(group))
-        self.signers = self.offer.signers
-        self._by_user_agent = [
-            (star_pattern(pattern), offer(terms)) for pattern, terms in rules_in_force(group)
-        ]
-        others = dict.fromkeys(each for _, each in self._by_user_agent if each is not self.offer)
-        self.other_offers = tuple(others)
-        self._algorithms = {name for each in (self.offer, *others) for name in each.signers}
-        self.only_algorithm = next(iter(self._algorithms)) if len(self._algorithms) == 1 else None
-        self._known_user_agents: dict[str, Offer] = {}
-
-    def offer_to(self, user_agent: str) -> Offer:
-        """Return what is offered to a User-Agent: the first rule that fits says it."""
-        start = user_agent[:LONGEST_USER_AGENT]
-        offer = self._known_user_agents.get(start)
-        if offer is None:
-            fits = (offer for pattern, offer in self._by_user_agent if pattern.match(start))
-            offer = next(fits, self.offer)
-            if len(self._known_user_agents) >= _REMEMBERED_USER_AGENTS:
-                self._known_user_agents.clear()
-            self._known_user_agents[start] = offer
-        return offer
-
-    def offer_answered(self, algorithm: str, nonce: str, now: int) -> tuple[Offer, NonceState]:
-        """Return what an answer is to, by its nonce, and what that is to us.
-
-        A nonce that is none of ours, or of another algorithm's, is as one for whom no rule fits.
-        """
-        for offer in self.other_offers:
-            signer = offer.signers.get(algorithm)
-            state = signer.judge(nonce, now) if signer else NonceState.FOREIGN
-            if state is not NonceState.FOREIGN:
-                return offer, state
-        if algorithm in self._algorithms:
-            return self.offer, NonceState.FOREIGN
-        return self.offer, self.judge_of_another_algorithm(nonce, now)
 
     def header_for(self, request: Request) -> str | None:
         """Return the header field that answers the challenge to a request, None for no challenge.
@@ -211,7 +142,7 @@ class Gate:
 
     def would_be_answered_in(self, method: str) -> str:
         """Return the header field that would answer a challenge to `method`, listed or not."""
-        return _ANSWERED_IN[self.group.auth_challenge_method.status(method)]
+        return ANSWERED_IN[self.group.auth_challenge_method.status(method)]
 
     def challenge(
         self,
@@ -229,7 +160,7 @@ class Gate:
         It has a header field for each algorithm, in the order given: RFC 8760 §2.4 leaves that
         order to the administrator, and some phones read only the first.
         """
-        offer = self.offer_to(request.user_agent) if self.other_offers else self.offer
+        offer = self.offers.to(request.user_agent) if self.other_offers else self.offer
         status, challenges = offer.challenges[header]
         end = ", stale=true" if stale else ""
         headers = [""] * len(challenges)
@@ -266,15 +197,6 @@ class Gate:
             raise bad
         return max(answers, key=self._strength) if answers else None
 
-    def judge_of_another_algorithm(self, nonce: str, now: int) -> NonceState:
-        """Return what a nonce is to us that need not be of the credentials' algorithm."""
-        signers = (each for offer in self._all_offers() for each in offer.signers.values())
-        states = [signer.judge(nonce, now) for signer in signers]
-        return next((each for each in states if each is not NonceState.FOREIGN), NonceState.FOREIGN)
-
-    def _all_offers(self) -> Iterable[Offer]:
-        return (self.offer, *self.other_offers)
-
     def known_phone(self, source: str, username: str, algorithm: str) -> KnownPhone | None:
         """Return a phone that has succeeded, in this process or in another."""
         key = f"{source} {username} {algorithm}"
@@ -309,18 +231,6 @@ class Gate:
         self.phones.tell(key, dumps((*phone[:-1], "")))
 
     def _strength(self, credentials: Credentials) -> int:
-        if credentials.algorithm not in self._algorithms:
+        if credentials.algorithm not in self.offers.algorithms:
             return -1
         return Algorithm(credentials.algorithm).strength
-
-
-def _parts(
-    status: int, realm: str, qop: tuple[str, ...], algorithm: str, signer: NonceSigner
-) -> Parts:
-    """Return the parts of the header field with the challenge of an algorithm."""
-    before, _, after = format_challenge(realm, "\n", algorithm, qop).rpartition("\n")
-    return f"{_CHALLENGED_IN[status]}: {before}", signer, after
-
-
-_CHALLENGED_IN = {401: "WWW-Authenticate", 407: "Proxy-Authenticate"}
-_ANSWERED_IN = {401: AUTHORIZATION, 407: PROXY_AUTHORIZATION}

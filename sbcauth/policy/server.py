@@ -182,7 +182,7 @@ class AuthServer:
         offer, signer = gate.offer, gate.signers.get(algorithm)
         state = signer.judge(nonce, now) if signer else _FOREIGN
         if state is _FOREIGN and (gate.other_offers or not signer):
-            offer, state = gate.offer_answered(algorithm, nonce, now)
+            offer, state = gate.offers.answered(algorithm, nonce, now)
             signer = None  # which has another qop, or order: it is validated
         is_own = (
             nonce[TAG] in tags
@@ -370,7 +370,7 @@ class AuthServer:
     def has_minted(self, nonce: str, now: int) -> bool:
         """Tell whether a nonce is one of ours, whatever it was for, and however old."""
         gates = [*self._gates.values(), *self._named.by_name.values()]
-        judged = (gate.judge_of_another_algorithm(nonce, now) for gate in gates)
+        judged = (gate.offers.judge(nonce, now) for gate in gates)
         return any(state is not _FOREIGN for state in judged)
 
     def give_back(self, ask: Ask, now: int) -> None:

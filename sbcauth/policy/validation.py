@@ -22,7 +22,7 @@ def validate(claim: Claim) -> Decision | None:
     gate, credentials = claim.gate, claim.credentials
     is_foreign = claim.nonce is _FOREIGN
     if is_foreign and not gate.shadow:
-        if gate.judge_of_another_algorithm(credentials.nonce, claim.now) is not _FOREIGN:
+        if gate.offers.judge(credentials.nonce, claim.now) is not _FOREIGN:
             return claim.forbid_what_was_not_offered(Reason.MIXED_CHALLENGES)
         return claim.challenge_again(Reason.FOREIGN_NONCE)
     if claim.nonce is _ELSEWHERE:

@@ -137,5 +137,5 @@ def test_random_user_agents_take_a_bounded_memory() -> None:
     phone = at_work()
     gate = phone.server._gates["Phones"]
     for number in range(2500):
-        gate.offer_to(f"agent {number} {'x' * 1000}")
-    assert len(gate._known_user_agents) <= 1000
+        gate.offers.to(f"agent {number} {'x' * 1000}")
+    assert len(gate.offers._known_user_agents) <= 1000
