@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sbcauth.monitoring.counts import LISTED, value
 from sbcauth.monitoring.rpc import Rpc, RpcError
-from sbcauth.policy.classification import host_of
+from sbcauth.policy.targets import host_of
 
 TABLE = "location"
 FILE_KEY = f"{LISTED}registrations"

@@ -8,8 +8,8 @@ import re
 
 from sbcauth.digest.text import to_bytes
 from sbcauth.exceptions import SbcAuthError
-from sbcauth.policy.classification import host_of
 from sbcauth.policy.request import Request
+from sbcauth.policy.targets import host_of
 
 _REQUEST_LINE = re.compile(r"^[\ufeff\s]*([A-Za-z]+) (\S+) SIP/2\.0\s*$", re.MULTILINE)
 _COMPACT = {"f": "from", "t": "to", "i": "call-id", "v": "via", "l": "content-length"}

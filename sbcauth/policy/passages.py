@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from sbcauth.policy.classification import IPGroups, host_of
+from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.ip_groups import AuthenticationMode, IPGroup, IPGroupType
 from sbcauth.policy.places import Place
 from sbcauth.policy.seals import Mark, OpenToken, Seals, Side
-from sbcauth.policy.targets import base, part, place_of, token_of_route, with_inner
+from sbcauth.policy.targets import base, host_of, part, place_of, token_of_route, with_inner
 
 Bindings = Callable[[Side], Sequence[Place]]
 """Returns the places at which an account is registered now, the newest first."""

@@ -1,4 +1,4 @@
-"""Where a Contact, a Route or a Via leads: the text of these header fields, and marks in it.
+"""Where a SIP URI, a Contact, a Route or a Via leads: their text, and marks in it.
 
 RFC 3261, 20.10, 20.34, 20.42 and 25.1. What cannot be read is None, and then nobody follows it.
 """
@@ -20,6 +20,8 @@ _LEADS_TO = re.compile(
     r"(sips?):(?:[^@]*@)?(\[[0-9a-f:.]+\]|[0-9.]+)(?::(\d{1,5}))?(;[^?@]*)?(?:\?[^@]*)?",
     re.IGNORECASE,
 )
+_URI_HOST = re.compile(r"sips?:(?:[^@]*@)?(\[[^]]*\]|[^:;?>]*)", re.IGNORECASE)
+_URI_PORT = re.compile(r":(\d{1,5})(?![\d])")
 _TRANSPORT = re.compile(r";transport=([a-z]+)", re.IGNORECASE)
 _TOKEN = re.compile(rf";{NAME}=([\w-]+)", re.ASCII)
 _ENDS = re.compile("[;?>]")
@@ -147,3 +149,24 @@ def _place_at(transport: str, host: str, port: int) -> Place | None:
         return Place.of(transport, host, port)
     except ValueError:
         return None
+
+
+def host_of(uri: str) -> str:
+    """Return the host part of a SIP URI, or nothing where it is another URI (RFC 3261, 19.1.1)."""
+    match = _URI_HOST.match(uri)
+    return match[1] if match else ""
+
+
+def host_and_port(uri: str) -> tuple[str, int] | None:
+    """Return the host and the port that a SIP URI leads to, or None where it is another URI."""
+    match = _URI_HOST.match(uri)
+    if not match:
+        return None
+    port = _URI_PORT.match(uri, match.end())
+    return match[1], int(port[1]) if port else usual_port(uri)
+
+
+def usual_port(uri: str) -> int:
+    """Return the port of a SIP URI that names none (RFC 3261, 19.1.2)."""
+    lower = uri.lower()
+    return 5061 if lower.startswith("sips:") or ";transport=tls" in lower else 5060

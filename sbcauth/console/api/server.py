@@ -14,7 +14,8 @@ from sbcauth.monitoring.in_force import is_in_force
 from sbcauth.monitoring.reloading import ask_for_reload
 from sbcauth.monitoring.status import Status
 from sbcauth.monitoring.status import status as ask
-from sbcauth.policy.classification import IPGroups, Tried
+from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.rules import Tried
 
 
 class IPGroupList(NamedTuple):

@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from sbcauth.config.show import effective
 from sbcauth.console.visit import Visit
-from sbcauth.policy.classification import IPGroups, Tried
+from sbcauth.policy.classification import IPGroups
+from sbcauth.policy.rules import Tried
 
 _WHERE = re.compile(
     r"(?:(udp|tcp|tls|ws|wss):)?(\[[0-9a-f:.]+\]|[0-9a-f.]+|[0-9a-f:]+?)(?::([0-9]{1,5}))?",

@@ -9,8 +9,8 @@ from conversation import deny, phones, rule, trunk
 from hypothesis import given
 from hypothesis import strategies as st
 
-import sbcauth.policy.classification
-from sbcauth.policy.classification import IPGroups, host_of
+import sbcauth.policy.rules
+from sbcauth.policy.classification import IPGroups
 from sbcauth.policy.ip_groups import (
     AuthenticationMode,
     AuthQop,
@@ -22,6 +22,7 @@ from sbcauth.policy.ip_groups import (
     RuleAction,
 )
 from sbcauth.policy.request import Request
+from sbcauth.policy.targets import host_of
 
 
 def request(address: str = "192.0.2.7", **changes: Any) -> Request:
@@ -209,11 +210,11 @@ def test_what_is_remembered_of_a_source_is_its_address_alone() -> None:
 
 
 def test_flood_of_sources_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sbcauth.policy.classification, "_REMEMBERED_SOURCES", 10)
+    monkeypatch.setattr(sbcauth.policy.rules, "_REMEMBERED_SOURCES", 10)
     groups = IPGroups([group("Phones", rule("0.0.0.0/0"))])
     for number in range(100):
         assert groups.classify(request(f"192.0.2.{number}"))
-    assert len(groups._known) <= 10
+    assert len(groups._rules._known) <= 10
 
 
 # -- classification, against a search through everything ---------------------------------
