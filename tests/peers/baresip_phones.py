@@ -2,7 +2,7 @@
 
 with Baresip(folder, "1001", "secret", "127.0.0.1:5060", "tcp") as phone:
     phone.shows("200 OK")
-    phone.does("dial", "sip:1002@example.com")
+    phone.say("dial", "sip:1002@example.com")
 """
 
 import json
@@ -85,12 +85,14 @@ class Baresip:
         """Wait until it has written what fits so many times."""
         return wait_for(lambda: len(re.findall(pattern, self.log())) >= times, PATIENCE)
 
-    def does(self, command: str, params: str = "") -> bool:
-        """Give it a command of its menu; tell whether it says that this went well."""
+    def say(self, command: str, params: str = "") -> None:
+        """Give it a command of its menu, and wait until it has taken that up.
+
+        What it says of that is no measure: 1.1 resumes a call, and calls it an error.
+        """
         text = json.dumps({"command": command, "params": params})
         answer = b""
         with socket.create_connection(("127.0.0.1", self._control), PATIENCE) as control:
             control.sendall(f"{len(text)}:{text},".encode())
             while b'"ok"' not in answer and (more := control.recv(65536)):
                 answer += more
-        return b'"ok":true' in answer
