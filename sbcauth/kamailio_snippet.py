@@ -48,6 +48,18 @@ route[SBCAUTH] {
 }
 """
 _DIALOG_ROUTES = """
+# Before your own lines for CANCEL: one that comes from elsewhere than its INVITE ends here, since
+# whoever was called knows all that makes it one. It returns for all others.
+route[SBCAUTH_CANCEL] {
+	if (!is_method("CANCEL") || !t_check_trans() || python_exec("may_cancel")) {
+		return;
+	}
+	if (python_exec("refuse_early", "481")) {
+		send_reply("481", "Call/Transaction Does Not Exist");
+	}
+	exit;
+}
+
 # Before route(SBCAUTH): requests within a dialog, and every ACK. They go from the one party to the
 # other, or end here. It returns for all others.
 route[SBCAUTH_WITHIN_DIALOG] {

@@ -61,7 +61,7 @@ class Router:
             return
         KSR.force_rport()
         if KSR.is_CANCEL():
-            if KSR.tm.t_check_trans() > 0:
+            if KSR.tm.t_check_trans() > 0 and self.sbcauth.may_cancel(msg) > 0:
                 KSR.tm.t_relay()
             else:
                 KSR.sl.send_reply(481, "Call/Transaction Does Not Exist")

@@ -1,7 +1,7 @@
 """The routing functions of dialogs, for what leaves and what comes back.
 
-`dialog_branch` seals what leaves, `dialog_reply` what comes back; `may_cancel` judges a CANCEL
-from elsewhere, `late_reply` a 2xx whose transaction has ended. What one function leaves for the
+`dialog_branch` seals what leaves, `dialog_reply` what comes back; `may_cancel` judges where a
+CANCEL comes from, `late_reply` a 2xx whose transaction has ended. What one function leaves for the
 next is kept in an AVP of the transaction.
 """
 
@@ -65,7 +65,7 @@ class DialogRoutes(ClientRoutes):
 
     @routing_function
     def may_cancel(self, service: Service) -> int:
-        """Let a CANCEL pass that comes from elsewhere than its INVITE."""
+        """Let a CANCEL pass that comes from where its INVITE came from, or may from elsewhere."""
         port = int(ksr.text("T_inv($sp)"))
         invited = Place.of(ksr.text("T_inv($pr)"), ksr.text("T_inv($si)"), port)
         account, bindings = unescaped(ksr.text("T_inv($fU)")), Bindings(service)

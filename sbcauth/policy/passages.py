@@ -209,11 +209,14 @@ class Dialogs:
         )
 
     def may_cancel(self, source: Place, invited: Place, account: str, bindings: Bindings) -> bool:
-        """Tell whether a CANCEL from `source` may end a call that came from another place.
+        """Tell whether a CANCEL from `source` may end a call that `account` began at `invited`.
 
-        It may where both are of one server group, or are edge proxies of one IP Group, and where
-        the caller is registered at `source` by now.
+        It comes from the same place, over UDP its port too (a connection may be a new one). From
+        elsewhere it may where both are of one server group, or are edge proxies of one IP Group,
+        and where the caller is registered by now.
         """
+        if source.transport == invited.transport and invited.admits(source):
+            return True
         for group in self._ip_groups.by_name.values():
             if group.type is IPGroupType.SERVER:
                 is_at = partial(self._fits, Side(group.name, "", _NOWHERE))
@@ -222,7 +225,10 @@ class Dialogs:
             if is_at(source) and is_at(invited):
                 return True
         caller = self._ip_groups.likely_at(invited.address, invited.port, invited.transport)
-        return caller is not None and source in bindings(Side(caller.name, account, invited))
+        if caller is None:
+            return False
+        places = bindings(Side(caller.name, account, invited))
+        return any(place.transport == source.transport and place.admits(source) for place in places)
 
     def _is_at(self, side: Side, place: Place, bindings: Bindings) -> bool:
         """Tell whether a party is at this place, or at this node where it is one."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sip
 from kamailio import Server, StartServer, free_port, wait_for
 from phone import Dialog, MakeEndpoint, MakePhone, Phone
 
@@ -111,11 +112,7 @@ def test_caller_gives_up_while_it_rings(pair: tuple[Phone, Phone], server: Serve
     ringing = callee.incoming("INVITE")
     callee.reply(ringing, 180, "Ringing")
     provisional(caller, 180)
-    head = caller.last_sent.split(b"\r\n\r\n")[0].decode().split("\r\n")
-    kept = ("Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq")
-    lines = [head[0], *(line for line in head[1:] if line.startswith(kept)), "Content-Length: 0"]
-    cancel = "\r\n".join([*lines, "", ""]).replace("INVITE", "CANCEL")
-    caller.send(cancel.encode())
+    caller.send(sip.cancel(caller.last_sent))
     cancelled = callee.incoming("CANCEL")
     callee.reply(cancelled, 200)
     callee.reply(ringing, 487, "Request Terminated")

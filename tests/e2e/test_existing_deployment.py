@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sip
 from deployment import Deployment, stock_cfg
 from dialogs import Call
 from kamailio import SBCAUTH, free_port, wait_for
@@ -67,7 +68,7 @@ def stock(folder: Path, *, metrics: int = 0, registrar: str = "") -> Deployment:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert server.cfg.read_text().count("SBCAUTH") == 3
+    assert server.cfg.read_text().count("SBCAUTH") == 4
     return server
 
 
@@ -140,6 +141,25 @@ def test_nothing_but_the_parties_is_within_a_dialog(
     call.callee.says("INVITE", answering=challenge)
     assert not call.caller.hears("INVITE").all("proxy-authorization")
     assert two.response(call.callee.branch).status == 200
+
+
+def test_call_is_cancelled_from_where_it_came_from_alone(
+    phone: MakePhone, endpoint: MakeEndpoint
+) -> None:
+    one, two = phone("1001", "secret1001"), phone("1002", "secret1002")
+    assert two.register().status == 200
+    challenge = one.request("INVITE", two.uri)
+    one.send(one.build("INVITE", two.uri, answering=challenge))
+    invite = two.incoming("INVITE")
+    two.reply(invite, 180)
+    cancel = sip.cancel(one.last_sent)
+    for stranger in (two, endpoint("127.0.0.97"), endpoint("127.0.0.1")):
+        stranger.send(cancel)
+        assert stranger.response().status == 481
+    assert two.hears_nothing(0.3)
+    one.send(cancel)
+    two.incoming("CANCEL")
+    two.reply(invite, 487)
 
 
 def test_2xx_that_comes_again_late_reaches_the_caller_alone(

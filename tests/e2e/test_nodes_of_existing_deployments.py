@@ -53,7 +53,7 @@ def made_a_node(server: Deployment) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert server.cfg.read_text().count("SBCAUTH") == 5
+    assert server.cfg.read_text().count("SBCAUTH") == 6
 
 
 @pytest.fixture(scope="module")

@@ -196,6 +196,15 @@ def request(
     return _bytes("\r\n".join(lines)) + b"\r\n\r\n" + body
 
 
+def cancel(invite: bytes) -> bytes:
+    """Return the CANCEL of an INVITE (RFC 3261, 9.1)."""
+    head = invite.partition(b"\r\n\r\n")[0].decode(errors="surrogateescape")
+    first, *lines = head.replace("INVITE", "CANCEL").split("\r\n")
+    kept = ("Via", "Max-Forwards", "From", "To", "Call-ID", "CSeq")
+    lines = [first, *(line for line in lines if line.startswith(kept)), "Content-Length: 0"]
+    return _bytes("\r\n".join([*lines, "", ""]))
+
+
 _PARAMETER = re.compile(r'([\w*-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
 

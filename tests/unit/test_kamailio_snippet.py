@@ -118,4 +118,7 @@ def test_doctor_says_what_is_left_open() -> None:
     assert "gruu_enabled" in found
     assert "SBCAUTH_REGISTRAR" in found
     assert "sbcauth_word" not in found
+    assert "route[SBCAUTH_CANCEL] and never calls it" in found
+    called = WHOLE.replace("route[SBCAUTH_SEAL] {", "route[ONE] { route(SBCAUTH_CANCEL); }")
+    assert "SBCAUTH_CANCEL" not in " ".join(left_open(called))
     assert list(left_open("request_route {}")) == []

@@ -82,12 +82,16 @@ def left_open(routing: str) -> Iterator[str]:
     for sought, what in _LEFT_OPEN.items():
         if sought not in routing:
             yield f"kamailio.cfg {what}: docs/existing-deployment.md"
+    for name in ("SBCAUTH_CANCEL", "SBCAUTH_WITHIN_DIALOG"):
+        if f"route[{name}]" in routing and f"route({name})" not in routing:
+            yield f"kamailio.cfg has route[{name}] and never calls it: docs/existing-deployment.md"
 
 
 _LEFT_OPEN = {
     "sbcauth_word": "does not look at $avp(sbcauth_word): what nobody vouches for goes on",
     "registration": 'keeps registrations without python_exec("registration"): any Contact and Path',
     "within_dialog": 'does not call python_exec("within_dialog"): who made up a dialog is relayed',
+    "may_cancel": 'does not call python_exec("may_cancel"): who is called may cancel it, too',
     "SBCAUTH_REGISTRAR": "does not define SBCAUTH_REGISTRAR: nobody counts as registered",
     "case_sensitive": "takes Alice for alice (registrar, case_sensitive): who may be one is both",
     "gruu_enabled": "hands out GRUUs (registrar, gruu_enabled), which nobody routes to",

@@ -318,6 +318,24 @@ def test_late_answer_goes_from_the_callee_to_the_caller_alone(
 @pytest.mark.parametrize(
     ("source", "invited", "may"),
     [
+        (PHONE, PHONE, True),
+        (PHONE._replace(port=PHONE.port + 1), PHONE, False),  # a neighbour
+        (PHONE._replace(transport="tcp"), PHONE, False),
+        (PHONE._replace(transport="tcp", port=1), PHONE._replace(transport="tcp"), True),
+        (PHONE._replace(transport="tls"), PHONE._replace(transport="tcp"), False),
+        (Place.of("udp", "[2001:DB8:0::7]", 5060), Place.of("udp", "2001:db8::7", 5060), True),
+        (Place.of("udp", "2001:db8::7", 5061), Place.of("udp", "2001:db8::7", 5060), False),
+    ],
+)
+def test_cancel_comes_from_where_its_invite_came_from(
+    source: Place, invited: Place, may: bool
+) -> None:
+    assert DIALOGS.may_cancel(source, invited, "1001", nowhere) is may
+
+
+@pytest.mark.parametrize(
+    ("source", "invited", "may"),
+    [
         (SECOND, CARRIER, True),  # another node of the trunk
         (ELSEWHERE, CARRIER, False),
         (CARRIER, ELSEWHERE, False),
