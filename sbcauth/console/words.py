@@ -56,12 +56,12 @@ def whole_text(value: str) -> Markup:
 
 
 _PAGES = (
-    (r"user set-password (.+)", "/user?name={}#set-password", "Set the password"),
-    (r"user add (.+)", "/users/add?name={}", "Add the user"),
-    (r"user enable (.+)", "/user?name={}#change", "Enable the user"),
+    (r"user set-password (.+)", "/user?name={}#set-password", "Set the password of {}"),
+    (r"user add (.+)", "/users/add?name={}", "Add the user {}"),
+    (r"user enable (.+)", "/user?name={}#change", "Enable {}"),
     (r"user move (.+) \S+", "/user?name={}#move", "move it there"),
-    (r"user show (.+)", "/user?name={}", "the user's page"),
-    (r"lockout clear (.+)", "/user?name={}#lockouts", "Lift the lockout"),
+    (r"user show (.+)", "/user?name={}", "the page of {}"),
+    (r"lockout clear (.+)", "/user?name={}#lockouts", "Lift the lockout of {}"),
     (r"lockout list", "/refusals#lockouts", "Locked out now"),
     (r"reload", "/configuration", "reload the configuration"),
 )
@@ -75,9 +75,15 @@ def commands(line: str, may_change: bool = True) -> Markup:
     """
     parts = line.split("`")
     return Markup("").join(
-        _place_of(part, may_change=may_change) if place % 2 else escape(visible(part))
+        _place_of(part, may_change=may_change) if place % 2 else _text(part)
         for place, part in enumerate(parts)
     )
+
+
+def _text(part: str) -> Markup:
+    """Return a part that is no command; what it says of classification leads there."""
+    there = Markup('<a href="/ip-groups">classification</a>')
+    return escape(visible(part)).replace("classification", there)
 
 
 def _place_of(command: str, *, may_change: bool) -> Markup:
@@ -85,7 +91,8 @@ def _place_of(command: str, *, may_change: bool) -> Markup:
     for pattern, address, name in _PAGES if may_change else ():
         if found := re.fullmatch(f"sbcauth {pattern}", command):
             there = address.format(*map(quote, found.groups()))
-            return Markup('<a href="{}">{}</a>').format(there, name)
+            what = name.format(*map(visible, found.groups()))
+            return Markup('<a href="{}">{}</a>').format(there, what)
     return Markup("<code>{}</code>").format(visible(command))
 
 
@@ -111,9 +118,10 @@ def duration(seconds: float) -> str:
     return f"{left} second{'s' * (left != 1)}"
 
 
-def number(value: float) -> str:
-    """Return a number with a thin space between thousands."""
-    return f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else f"{value:.1f}"
+def number(value: float) -> Markup:
+    """Return a number with a thin space between thousands, which stays what it is."""
+    text = f"{value:,}".replace(",", "\u202f") if isinstance(value, int) else f"{value:.1f}"
+    return escape(text)
 
 
 def kind(outcome: Outcome | str) -> str:

@@ -11,8 +11,7 @@ from sbcauth.monitoring.user_table import table_to_read
 from sbcauth.monitoring.why import Outcome, advice
 from sbcauth.policy.decision import Reason
 
-GOOD = (Reason.ACCEPTED, Reason.CHALLENGED, Reason.PASS_THROUGH, Reason.METHOD_NOT_LISTED)
-"""Reasons of outcomes that are no refusal."""
+_USUAL = frozenset(str(reason) for reason in Reason if reason.is_usual)
 MOST_READ = 1000
 """So many outcomes are looked through for refusals."""
 
@@ -26,7 +25,8 @@ class Refusals(NamedTuple):
 
 def is_refusal(outcome: Outcome) -> bool:
     """Tell whether an outcome is a refusal, or a challenge for the wrong realm."""
-    return outcome.reason not in GOOD or bool(outcome.detail)
+    goes_on = outcome.decision in ("accept", "pass") or outcome.reason in _USUAL
+    return not goes_on or bool(outcome.detail)
 
 
 def with_advice(

@@ -149,11 +149,18 @@ def test_screen_readers_find_nothing_serious_amiss(browser: Browser, url: str, s
 
 
 @pytest.mark.parametrize("width", [360, 3840])
-def test_page_is_never_wider_than_the_screen(browser: Browser, url: str, width: int) -> None:
+def test_page_is_never_wider_than_the_screen(
+    server: Server, browser: Browser, url: str, width: int
+) -> None:
+    with Phone(server, "1002", "no password", address="127.0.0.8") as phone:
+        assert phone.authenticate("REGISTER").status in (401, 403)
     page = log_in(browser, url, viewport={"width": width, "height": 800})
+    expect(page.locator("#live section", has_text="The last refusals")).to_be_visible()
     for path in PAGES:
         page.goto(url + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        heights = page.locator("td, dd, li p").evaluate_all("all => all.map(e => e.offsetHeight)")
+        assert max(heights, default=0) < 250, path  # nothing stands one letter to a line
     page.context.close()
 
 

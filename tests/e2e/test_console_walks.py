@@ -7,12 +7,14 @@ import base64
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from kamailio import Server, wait_for
 from linphone import Linphone
+from phone import Phone
 from playwright.sync_api import Browser, Page, expect
 from repository import REPOSITORY
 from web_console import PASSWORD, PATIENCE, browser, log_in, page, url
@@ -27,7 +29,7 @@ ip_groups:
     type: user
     authentication_mode: sbc-as-server
     authentication_method_list: [register, invite]
-    classification: [{address: 127.0.0.0/8}]
+    classification: [{address: 127.0.0.0/9}]
     route_to: Carrier
   - name: Branch
     type: user
@@ -46,7 +48,7 @@ USERS = {
     **{name: f"secret-of-{name}" for name in ("1001", "1002", "1003", "1004", "alice")},
     "Branch/2001": "secret-of-2001",
 }
-LARGEST = 60_000
+LARGEST = 80_000
 """Bytes of a picture."""
 
 
@@ -124,13 +126,81 @@ def test_advice_leads_to_where_the_password_is_set(
 ) -> None:
     guess(server, "1001", 1)
     page.goto(f"{url}/user?name=1001")
-    page.locator(".advice").get_by_role("link", name="Set the password").click()
+    page.locator(".advice").get_by_role("link", name="Set the password of 1001").click()
     expect(page.get_by_role("textbox", name="Password")).to_be_focused()
     page.get_by_role("button", name="Set the password").click()
     password = page.locator("#password").inner_text()
     log = baresip("1001", password)
     assert wait_for(lambda: "200 OK" in log(), 60), log()
     expect(page.locator("h1 .tag.in")).to_have_text("registered", timeout=PATIENCE)
+
+
+def test_user_that_is_added_registers_with_the_password_that_is_shown(
+    server: Server, page: Page, url: str, baresip: Callable[..., Callable[[], str]]
+) -> None:
+    server.sbcauth("user", "remove", "1005")  # of a run before
+    page.goto(f"{url}/users/add")
+    page.keyboard.type("1005")  # where the cursor is
+    page.keyboard.press("Enter")
+    password = page.locator("#password").inner_text()
+    time.sleep(2)  # until a running server knows it
+    log = baresip("1005", password)
+    assert wait_for(lambda: "200 OK" in log(), 60), log()
+    expect(page.locator("h1 .tag.in")).to_have_text("registered", timeout=PATIENCE)
+
+
+def test_user_of_another_ip_group_is_moved_by_the_advice_and_registers(
+    server: Server, page: Page, url: str, baresip: Callable[..., Callable[[], str]]
+) -> None:
+    """By keyboard alone, from the page Now."""
+    server.sbcauth("user", "remove", "2002")  # of a run before
+    server.add_user("2002", "secret-of-2002", "Branch")
+    page.goto(url)
+    guess(server, "2002", 1)
+    refusals = page.locator("#live section", has_text="The last refusals")
+    expect(refusals.get_by_role("link", name="2002").first).to_be_visible(timeout=PATIENCE)
+    tab_to(page, "2002")
+    page.keyboard.press("Enter")
+    expect(page.locator(".advice")).to_contain_text("User Info has 2002 in Branch")
+    tab_to(page, "move it there")
+    page.keyboard.press("Enter")
+    choice = page.get_by_role("combobox", name="To the IP Group")
+    expect(choice).to_be_focused()
+    choice.press_sequentially("Phones")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(".says")).to_contain_text("in Phones, for", timeout=PATIENCE)
+    time.sleep(2)  # until a running server knows it
+    log = baresip("2002", "secret-of-2002")
+    assert wait_for(lambda: "200 OK" in log(), 60), log()
+    page.reload()
+    expect(page.locator("h1 .tag.in")).to_have_text("registered", timeout=PATIENCE)
+
+
+def test_address_of_no_ip_group_is_seen_and_classified(
+    server: Server, page: Page, url: str
+) -> None:
+    address = "127.200.0.9"
+    with Phone(server, "1001", USERS["1001"], address=address) as phone:
+        assert phone.request("REGISTER").status == 403
+        page.goto(f"{url}/refusals?source={address}")
+        expect(page.locator("#found")).to_contain_text("unclassified")
+        expect(page.locator(".advice").get_by_role("link", name="classification")).to_be_visible()
+        page.locator("#found").get_by_role("link", name="of no IP Group").first.click()
+        expect(page.get_by_role("heading", name="IP Groups", exact=True)).to_be_visible()
+        expect(page.get_by_role("status").first).to_contain_text("no IP Group")
+        page.get_by_role("link", name="the configuration").first.click()
+        text = page.get_by_label("The configuration")
+        before = text.input_value()
+        text.fill(before.replace("127.0.0.0/9", "127.0.0.0/8"))
+        expect(page.locator("#findings")).to_contain_text("What a reload would change")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("button", name="Reload the server").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        assert wait_for(lambda: phone.request("REGISTER").status == 401, 60)
+    page.get_by_label("The configuration").fill(before)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Reload the server").click()
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])

@@ -31,6 +31,7 @@ class Line(NamedTuple):
     address: str
     registered: list[Registration] | None
     last: Outcome | None
+    is_locked_out: bool
 
 
 def users(visit: Visit) -> Response:
@@ -76,13 +77,17 @@ def _lines(visit: Visit, rows: list[UserInfo]) -> list[Line]:
     for each in visit.console.watch.seen.outcomes:
         last[each.username] = last[each.from_user] = each
     server = visit.console.server() if visit.console.watch.seen.status else None
+    locked_out = {
+        (each.ip_group, each.username) for each in visit.console.watch.seen.lockouts or ()
+    }
     lines = []
     for row in rows:
         registered: list[Registration] | None = None
         if server is not None:
             with suppress(NotRunning, RpcError):
                 registered = of_user(server, row.local_user, row.realm, row.ip_group, visit.now)
-        lines.append(Line(row, _address(row), registered, last.get(row.username)))
+        is_locked_out = (row.ip_group, row.username) in locked_out
+        lines.append(Line(row, _address(row), registered, last.get(row.username), is_locked_out))
     return lines
 
 

@@ -11,7 +11,7 @@ from sbcauth.console.console import Console
 from sbcauth.console.masking import Masked
 from sbcauth.console.pictures import by_group, hour
 from sbcauth.console.watch import Counts, Minute
-from sbcauth.console.words import commands, duration, kind, visible, when
+from sbcauth.console.words import commands, duration, kind, number, templates, visible, when
 from sbcauth.policy.decision import Reason
 from sbcauth.users.table import UserTable
 
@@ -241,11 +241,16 @@ def test_words() -> None:
     assert duration(90_000) == "1 day"
     assert visible("a\u202eb") == "a\\u202eb"
     assert visible(7) == 7
+    assert templates().from_string("{{ 4739 | number }}").render() == "4\u202f739"
+    assert number(0.25) == "0.2"
     assert len(visible("x" * 1000)) == 300
     assert "<time" in when(0)
     assert when("<b>") == "&lt;b&gt;"
     assert commands("do `sbcauth user add <b>`.") == (
-        'do <a href="/users/add?name=%3Cb%3E">Add the user</a>.'
+        'do <a href="/users/add?name=%3Cb%3E">Add the user &lt;b&gt;</a>.'
+    )
+    assert commands("<i>No classification") == (
+        '&lt;i&gt;No <a href="/ip-groups">classification</a>'
     )
     assert commands("do `sbcauth user add <b>`.", may_change=False) == (
         "do <code>sbcauth user add &lt;b&gt;</code>."
@@ -259,10 +264,13 @@ def test_log_file_is_read_where_outcomes_are_written_to_one(
     (tmp_path / "outcomes.log").write_text(
         "2026-01-01T00:00:00+0000 decision=reject status=403 reason=locked-out ip_group=Phones "
         "method=REGISTER source=192.0.2.9:5060/udp username=<b>1001 from=1001\n"
+        "2026-01-01T00:00:01+0000 decision=pass reason=registered ip_group=Phones "
+        "method=MESSAGE source=192.0.2.9:5060/udp username=1002 from=1002\n"
     )
     text = admin.get("/refusals")
     assert "192.0.2.9" in text
     assert "locked-out" in text
     assert "<b>1001" not in text
+    assert "1002" not in text  # it was let through
     assert "Nothing has been refused" in admin.get("/refusals?source=10.0.0.0/8")
     assert "is no address or prefix" in admin.get("/refusals?source=hello")
