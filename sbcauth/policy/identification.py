@@ -40,7 +40,6 @@ class Identification:
         self._attempts = attempts
         self._lockouts = lockouts
         self._reservations = reservations
-        self._nonce_counts = nonce_counts
         self._count_use = nonce_counts.count_use
         self._pace = Pace()
 

@@ -28,6 +28,10 @@ class Engine(LocalState):
     locks_out: Scope | None = None
     """The limit by which some node locks out whoever is right, just before it is asked."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.confirmed: list[tuple[AttemptLimit, str]] = []
+
 
 class SharedAttempts(Attempts):
     """Attempts that are counted in the engine, in this very process."""
@@ -43,6 +47,7 @@ class SharedAttempts(Attempts):
 
     def confirm(self, claimant: Claimant, limit: AttemptLimit, now: int, shared: str = "") -> None:
         super().confirm(claimant, limit, now, shared)
+        self.engine.confirmed.append((limit, shared))
         if self.is_stranger(claimant, now):
             self.check()
         if self.engine.locks_out:
@@ -154,6 +159,28 @@ def test_right_answer_is_refused_where_another_node_has_locked_out_meanwhile(
     phone = Phone(node(1, engine))
     engine.locks_out = scope
     assert refused(phone.register()) is reason
+
+
+def test_nodes_agree_by_the_limits_of_the_ip_group_and_the_count_that_the_engine_knows(
+    engine: Engine,
+) -> None:
+    limit = AttemptLimit(max_auth_attempts=7)
+    for which in (NonceAuthority.AUTO, NonceAuthority.ENGINE):
+        assert accepted(Phone(node(1, engine, which, attempt_limit=limit)).register())
+    (own, its), (engines, count) = engine.confirmed
+    assert own == engines == limit
+    assert its == ""
+    assert count.endswith("00000001")
+
+
+def test_nodes_are_not_asked_about_an_answer_that_was_used(engine: Engine) -> None:
+    server = node(1, engine)
+    phone = Phone(server)
+    challenge = phone.challenge()
+    assert accepted(phone.answer(challenge))
+    server._gates["Phones"].phones.clear()
+    engine.locks_out = Scope.PAIR
+    assert phone.answer(challenge).reason is Reason.REPLAYED
 
 
 def test_without_the_engine_a_stranger_cannot_tell_right_from_wrong(engine: Engine) -> None:

@@ -233,6 +233,15 @@ def test_credentials_for_another_realm_are_as_none(phone: Phone) -> None:
     assert decision.reason is Reason.CHALLENGED
 
 
+def test_challenge_to_credentials_for_another_realm_names_both_realms(phone: Phone) -> None:
+    theirs = "r" * 61
+    decision = phone.answer(phone.challenge()._replace(realm=theirs))
+    assert isinstance(decision, Challenge)
+    assert decision.username == "1001"
+    said = f"the credentials are for the realm {theirs[:60]}, ours is {REALM}"
+    assert decision.detail == said
+
+
 @pytest.mark.parametrize("value", ["Basic MTAwMTpzZWNyZXQ=", "Bearer x", "", "Digestive a=b"])
 def test_credentials_of_another_scheme_are_as_none(phone: Phone, value: str) -> None:
     decision = phone.send("REGISTER", f"Authorization: {value}")

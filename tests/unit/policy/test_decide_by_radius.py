@@ -62,6 +62,7 @@ def test_right_nonce_is_asked_about_and_nothing_is_decided() -> None:
     for decision in decisions:
         assert isinstance(decision, Ask)
         assert (decision.ip_group, decision.username) == ("Phones", "1001")
+        assert decision.realm == "example.com"
         assert dict(attributes_in(decision.attributes))[1] == b"1001"
     assert decisions[0] == decisions[1]
 

@@ -177,8 +177,8 @@ class Repeated(Request):
         return self.carried_out
 
 
-def again(phone: Phone, *, method: str = "REGISTER", **changes: Any) -> tuple[Decision, list[str]]:
-    """Send a request that is right twice; return the second decision, and what it asked."""
+def repeated(phone: Phone, method: str = "REGISTER", **changes: Any) -> Repeated:
+    """Return a request that is right."""
     field = phone.field(phone.challenge(method), method).partition(": ")[2]
     plain = Request(
         *(method, "sip:example.com", phone.address, 5060, "udp", phone.local_user, REALM),
@@ -189,6 +189,12 @@ def again(phone: Phone, *, method: str = "REGISTER", **changes: Any) -> tuple[De
     request.asked = []
     for name, value in changes.items():
         setattr(request, name, value)
+    return request
+
+
+def again(phone: Phone, *, method: str = "REGISTER", **changes: Any) -> tuple[Decision, list[str]]:
+    """Send a request that is right twice; return the second decision, and what it asked."""
+    request = repeated(phone, method, **changes)
     assert isinstance(phone.server.decide(request, NOW), Accept)
     request.asked.clear()
     return phone.server.decide(request, NOW), request.asked
@@ -196,9 +202,15 @@ def again(phone: Phone, *, method: str = "REGISTER", **changes: Any) -> tuple[De
 
 def test_registration_that_comes_again_is_accepted_as_a_query() -> None:
     decision, asked = again(Phone(serve()))
-    assert isinstance(decision, Accept)
-    assert decision.is_repeat
+    assert decision == Accept("Phones", "1001", "1001", REALM, is_repeat=True)
     assert asked == ["registration", f"1001@{REALM}"]
+
+
+def test_first_registration_of_a_phone_needs_no_transaction() -> None:
+    phone = Phone(serve())
+    request = repeated(phone)
+    assert isinstance(phone.server.decide(request, NOW), Accept)
+    assert request.asked == ["registration"]
 
 
 def test_registration_of_which_there_is_no_trace_is_a_replay() -> None:
@@ -324,6 +336,7 @@ class Renewed(Request):
     is_usual = True
 
     def begin_registration(self, nonce_count: str) -> str | None:
+        assert nonce_count.endswith("00000001")
         return self.contact
 
     def usual_contact(self) -> str:
@@ -357,6 +370,12 @@ def test_contact_that_has_to_be_looked_at_is_no_renewal() -> None:
     assert not any(registered(phone, "5060 <a>", is_usual=False).is_renewal for _ in range(3))
     assert not registered(phone, "5060 <a>").is_renewal
     assert registered(phone, "5060 <a>").is_renewal
+
+
+@pytest.mark.parametrize("limit", [{"max_contacts": 2}, {"max_registered_users": 5}])
+def test_nothing_is_renewed_where_registrations_are_limited(limit: dict[str, Any]) -> None:
+    phone = Phone(serve(phones(**limit)))
+    assert not any(registered(phone, "5060 <a>").is_renewal for _ in range(3))
 
 
 def test_contact_at_another_address_is_no_renewal() -> None:

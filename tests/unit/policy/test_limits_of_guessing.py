@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from conversation import NOW, Phone, UserInfo, accepted, phones, serve, user
+from conversation import NOW, REALM, Phone, UserInfo, accepted, phones, serve, user
 
 from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.credentials import MOST_CREDENTIALS
@@ -89,7 +89,7 @@ class Flows:
         class Registered(Request):
             def comes_from_where_registered(self, local_user: str, realm: str) -> bool:
                 outer.asked += 1
-                return outer.ports.get(f"u{local_user}") == self.source_port
+                return realm == REALM and outer.ports.get(f"u{local_user}") == self.source_port
 
         return self.server.decide(Registered(*request), now)
 
@@ -113,6 +113,41 @@ def test_neighbour_does_not_lock_out_the_phone_beside_him() -> None:
     assert at(6666, flows, **RIGHT).reason is Reason.LOCKED_OUT
     assert accepted(at(5070, flows, **RIGHT))
     assert at(6666, flows, **RIGHT).reason is Reason.LOCKED_OUT, "it forgives him nothing"
+
+
+def test_success_of_the_phone_gives_its_neighbour_no_attempt_back() -> None:
+    flows = Flows(serve(), u1001=5070)
+    at(6666, flows, times=2)
+    assert accepted(at(5070, flows, **RIGHT))
+    assert isinstance(at(6666, flows), Reject)
+
+
+def test_each_phone_behind_one_address_has_a_flow_of_its_own() -> None:
+    flows = Flows(serve(users=UserInfo(user(), user("1002"))), u1001=5070, u1002=5080)
+    for username, port in (("1001", 5070), ("1002", 5080)):
+        assert isinstance(at(6666, flows, username, times=3), Reject)
+        assert accepted(at(port, flows, username, **RIGHT))
+
+
+def test_flow_from_which_several_are_registered_is_counted_with_its_pair() -> None:
+    flows = Flows(serve(users=UserInfo(user(), user("1002"))), u1001=5070, u1002=5070)
+    at(5070, flows)
+    assert isinstance(at(5070, flows, "1002", times=3), Reject)
+    assert at(6666, flows, "1002", **RIGHT).reason is Reason.LOCKED_OUT
+
+
+def test_flow_answers_a_nonce_of_another_at_the_costs_of_whom_it_was_issued_to() -> None:
+    server = serve()
+    flows = Flows(server, u1001=5070)
+    collector = Phone(server, address="203.0.113.5")
+    phone = Phone(flows)  # type: ignore[arg-type]
+    for _ in range(3):
+        field = phone.field(collector.challenge(), password="guess")
+        last = phone.send("REGISTER", field, source_port=5070)
+        assert last.reason is Reason.NONCE_OF_ANOTHER
+    assert isinstance(last, Reject)
+    assert collector.register().reason is Reason.LOCKED_OUT
+    assert accepted(at(5070, flows, **RIGHT))
 
 
 def test_neighbour_who_sprays_does_not_either() -> None:

@@ -13,6 +13,7 @@ from sbcauth.digest.algorithms import Algorithm
 from sbcauth.digest.ha1s import NO_HA1S, HA1s
 from sbcauth.policy import claim as claim_module
 from sbcauth.policy.accounts import User
+from sbcauth.policy.attempt_limit import AttemptLimit
 from sbcauth.policy.decision import Challenge, Reason, Reject
 from sbcauth.users.directory import UserDirectory
 from sbcauth.users.files import UserFile, import_users
@@ -67,6 +68,22 @@ def test_phone_that_was_left_behind_gets_in_as_soon_as_it_has_the_new_password()
     assert answers(phone, *[OLD] * 50)[2:] == [(403, "Forbidden")] * 48
     assert accepted(phone.register())
     assert answers(phone, OLD) == [(401, False)]
+
+
+def test_right_password_lifts_no_lockout_with_a_nonce_of_another() -> None:
+    phone = changed()
+    answers(phone, OLD, OLD, OLD)
+    mover = Phone(phone.server, address="192.0.2.9")
+    assert mover.answer(phone.challenge()).reason is Reason.LOCKED_OUT
+    assert accepted(phone.register())
+
+
+def test_right_password_lifts_no_lockout_of_its_source() -> None:
+    group = phones(attempt_limit=AttemptLimit(max_failures_per_source=2))
+    phone = Phone(serve(group, users=UserInfo(user(old_password=OLD))))
+    answers(phone, OLD)
+    Phone(phone.server, "1002").fail()
+    assert phone.register().reason is Reason.SOURCE_LOCKED_OUT
 
 
 def test_old_password_buys_no_guess_more() -> None:
