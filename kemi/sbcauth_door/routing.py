@@ -143,7 +143,7 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
             return fail()
 
     def _look(self, now: float) -> None:
-        """Take up what has changed, in the configuration and in User Info."""
+        """Load what has changed in the configuration and in User Info."""
         self._next_look = now + FRESHNESS
         self._service = service = self.services.value(now)
         self._decide = service.server.decide

@@ -1,4 +1,4 @@
-"""Requests put aside until an external server has answered: Kamailio's suspended transactions."""
+"""Requests that wait until an external server has answered: Kamailio's suspended transactions."""
 
 import KSR
 

@@ -1,4 +1,4 @@
-"""What the page is made of: where the server is, who may log in, and what was seen lately."""
+"""What the page is made of: where the server is, who may log in, and what was seen recently."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress

@@ -1,4 +1,4 @@
-"""What the server has done lately: asked now and then, once for all who look.
+"""What the server has done recently: asked now and then, once for all who look.
 
 The server counts since it started; a look at its counts now and then tells what came between. So
 it costs the server the same however many look, or attack the page.

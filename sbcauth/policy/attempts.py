@@ -8,7 +8,7 @@ There are three counts, each in one IP Group, and each locks out what it counts 
 
 A lockout of a source or a user name is for strangers. A pair that has succeeded recently is
 trusted: it has its own count alone, so that neither a neighbour behind the same address translator
-nor a botnet can lock it out. A success does not take a lockout's length back: one who guesses
+nor a botnet can lock it out. A success does not shorten the next lockout: one who guesses
 behind the address of the real phone would have it each time. The flow from which a user is
 registered is taken out of its pair, and has a count of its own: that neighbour, at another port,
 does not lock it out either.
@@ -21,7 +21,7 @@ password, both look the same.
 
 A count is one number in shared memory: how many attempts have failed, and when the last one
 did. It is forgotten once `window` seconds have passed without another. Whoever is locked out has a
-count, too, of 0: so one look tells that nothing is held against a pair. What strangers can have
+count, too, of 0: so one look-up tells that nothing is held against a pair. What strangers can have
 kept there is bounded: a source by its limit, and all of them in an IP Group by MOST_FAILURES.
 """
 

@@ -245,7 +245,7 @@ def remembering(user: User, before: User, until: int | None) -> User:
 
 
 def ip_groups(first: str = "") -> Iterator[str]:
-    """Yield the IP Groups that have users, from `first` on, each by one look into the index."""
+    """Yield the IP Groups that have users, from `first` on, each by one look-up in the index."""
     query = UserInfo.select(UserInfo.ip_group).order_by(UserInfo.ip_group).limit(1)
     found = query.where(UserInfo.ip_group >= first).first()
     while found is not None:
