@@ -36,7 +36,8 @@ class KamailioRegistrations:
         if not TABLE:
             return ()
         numbers = fetched(f"sip:{user_parts.escaped(user)}@{realm}")
-        return tuple(filter(None, map(_binding, numbers)))
+        found = (_binding(number, _reached_at(number)) for number in numbers)
+        return tuple(filter(None, found))
 
     def owner_of(self, address: str, port: int, transport: str) -> tuple[str, str]:
         """Return the address of record that registered from there last, and its IP Group."""
@@ -59,9 +60,10 @@ def is_registered_here(request: Request, local_user: str, realm: str) -> bool:
         return False
     address = request.source_address
     for number in fetched(f"sip:{user_parts.escaped(local_user)}@{realm}"):
-        if address not in (attribute("received", number) or attribute("addr", number) or ""):
+        reached_at = _reached_at(number)
+        if address not in reached_at:
             continue  # the usual case for who guesses, and soon seen
-        binding = _binding(number)
+        binding = _binding(number, reached_at)
         if binding and binding.is_flow_of(request):
             return True
     return False
@@ -142,10 +144,14 @@ def attribute(name: str, number: int, profile: str = PROFILE) -> Any:
         return None
 
 
-def _binding(number: int) -> Binding | None:
+def _reached_at(number: int) -> str:
+    """Return the URI that a binding is reached at, without its Path."""
+    return str(attribute("received", number) or attribute("addr", number) or "")
+
+
+def _binding(number: int, reached_at: str) -> Binding | None:
     """Return where a binding is reached: by its flow, if it has no Path."""
-    received = str(attribute("received", number) or attribute("addr", number) or "")
-    found = _RECEIVED.match(received)
+    found = _RECEIVED.match(reached_at)
     if not found:
         return None
     address, port, transport = found.groups()

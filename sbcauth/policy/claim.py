@@ -35,6 +35,8 @@ class Claim(NamedTuple):
 
     `nonce` is the state of the nonce, which was issued to the sender's own source where it
     `is_own`. The credentials are in `header`, whose first field is `field`, and answer `offer`.
+    `flow` is the one from which the user is registered, if the request comes by it, as far as that
+    `is_flow_known`.
     """
 
     gate: Gate
@@ -48,6 +50,7 @@ class Claim(NamedTuple):
     now: int
     offer: Offer
     flow: Claimant | None = None
+    is_flow_known: bool = False
 
     @property
     def claimant(self) -> Claimant:

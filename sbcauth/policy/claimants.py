@@ -69,15 +69,20 @@ class Claimant(NamedTuple):
             case Scope.PAIR:
                 return self.key
             case Scope.SOURCE:
-                return digest(scope, f"{self.ip_group}\0{self.place or self.source}\0*")
+                return _key_of_limit(scope, self.ip_group, self.place or self.source, "*")
             case Scope.USER:  # pragma: no branch - there are no others
-                return digest(scope, f"{self.ip_group}\0*\0{self.username}")
+                return _key_of_limit(scope, self.ip_group, "*", self.username)
 
 
 @lru_cache(256)  # one request asks for it several times
 def pair_key(ip_group: str, place: str, username: str) -> str:
     """Return the key of a pair, which is that of its Claimant."""
     return digest(Scope.PAIR, f"{ip_group}\0{place}\0{username}")
+
+
+@lru_cache(256)  # likewise
+def _key_of_limit(scope: Scope, ip_group: str, place: str, username: str) -> str:
+    return digest(scope, f"{ip_group}\0{place}\0{username}")
 
 
 def digest(kind: str, text: str) -> str:

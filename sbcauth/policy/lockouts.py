@@ -38,7 +38,7 @@ class Lockouts:
             flow = self._registered_flow(claim)
             if flow:
                 scope, overrun = self._attempts.locked_out(flow, limit, now), None
-                claim = claim._replace(flow=flow)
+            claim = Claim(*claim[:-2], flow, is_flow_known=True)  # what _replace does, sooner
         if overrun:
             raise overrun
         return claim, claim.forbid(LOCKED_OUT[scope]) if scope else None
@@ -63,7 +63,8 @@ class Lockouts:
         is_old = reason is Reason.OLD_PASSWORD
         if not claim.is_own and not is_old:
             reason = Reason.NONCE_OF_ANOTHER
-        claimant = claim.flow or self._registered_flow(claim) or claim.claimant
+        flow = claim.flow if claim.is_flow_known else self._registered_flow(claim)
+        claimant = flow or claim.claimant
         last = self._attempts.fail(
             claimant, claim.evidence, limit, now, is_old=is_old, shared=claim.shared
         )

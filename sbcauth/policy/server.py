@@ -191,8 +191,11 @@ class AuthServer:
         )
         claim = tuple.__new__(  # what NamedTuple does, without its own function
             Claim,
-            (gate, origin, request, header, field, credentials, state, is_own, now, offer, None),
-        )
+            (
+                gate, origin, request, header, field, credentials, state, is_own, now, offer,
+                None, False,
+            ),
+        )  # fmt: skip
         try:
             # 6. Locked out
             phone = gate.known_phone(source, username, algorithm)
