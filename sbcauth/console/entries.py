@@ -1,6 +1,7 @@
 """A file of named entries for its owner alone, which is read again when it has changed."""
 
 import json
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -41,6 +42,8 @@ class Entries(Generic[Entry]):
             return self._entries
         except OSError as error:
             raise self._error(f"{self.path}: {error.strerror}") from error
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise self._error(f"{self.path}: others may write to it: chmod 600 {self.path}")
         if (found.st_mtime_ns, found.st_ino) != self._read_at:
             self._entries = self._read()
             self._read_at = (found.st_mtime_ns, found.st_ino)

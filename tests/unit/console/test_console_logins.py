@@ -5,7 +5,7 @@ import pytest
 from console_web import PASSWORD, URL, Clock, Web
 
 from sbcauth.console import guard
-from sbcauth.console.accounts import Role
+from sbcauth.console.accounts import AccountError, Role
 from sbcauth.console.connections import source
 from sbcauth.console.console import Console
 from sbcauth.console.sessions import Sessions
@@ -147,6 +147,20 @@ def test_accounts_that_cannot_be_read_let_nobody_in(console: Console, admin: Web
         answer = admin.client.get(path)
         assert answer.status_code == (200 if "static" in path else 503)
     assert admin.log_in() == 503
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_accounts_that_others_may_write_let_nobody_in(
+    console: Console, admin: Web, mode: int
+) -> None:
+    """Whoever may write there could give himself an account."""
+    console.accounts._entries.path.chmod(mode)
+    assert admin.client.get("/users").status_code == 503
+    assert admin.log_in() == 503
+    with pytest.raises(AccountError, match="chmod 600"):
+        console.accounts.add("another", Role.CHANGE, PASSWORD)
+    console.accounts._entries.path.chmod(0o600)
+    assert admin.client.get("/users").status_code == 200
 
 
 def test_sessions_come_and_go_at_once(console: Console) -> None:
