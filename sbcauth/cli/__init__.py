@@ -15,7 +15,7 @@ from sbcauth.cli.explain import explain
 from sbcauth.cli.help import WithWholeSentences
 from sbcauth.cli.init import init
 from sbcauth.cli.kamailio_snippet import kamailio_snippet
-from sbcauth.cli.options import default_config
+from sbcauth.cli.options import default_config, overlooked_config
 from sbcauth.cli.recent import recent
 from sbcauth.cli.reload import reload
 from sbcauth.cli.run import run
@@ -77,6 +77,9 @@ def main(
 ) -> None:
     """Manage the authentication server: its users, its configuration, the server itself."""
     context.obj = config_file or default_config()
+    if config_file is None and (other := overlooked_config(context.obj)):
+        note = f"note: reads {context.obj} of this folder; the service's is --config {other}"
+        print(note, file=sys.stderr)
 
 
 _WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]

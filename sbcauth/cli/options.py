@@ -24,6 +24,13 @@ def default_config() -> Path:
     return _SERVICE_CONFIG if not _CONFIG.exists() and is_there(_SERVICE_CONFIG) else _CONFIG
 
 
+def overlooked_config(file: Path) -> Path | None:
+    """Return the service's configuration where `file`, of the current folder, is read instead."""
+    if file != _CONFIG or not file.exists() or not is_there(_SERVICE_CONFIG):
+        return None
+    return None if file.resolve() == _SERVICE_CONFIG.resolve() else _SERVICE_CONFIG
+
+
 def is_there(path: Path) -> bool:
     """Tell whether there is a file; one that may not be looked for is there, too."""
     try:

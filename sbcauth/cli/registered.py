@@ -88,7 +88,7 @@ def drop(
 
 
 def _row(each: Registration) -> tuple[str, ...]:
-    address = f"{each.user}@{each.realm}"
+    address = f"{each.user}@{each.realm}" if each.realm else each.user
     since, until = map(_time, (each.since, each.until))
     agent = each.user_agent or "-"
     return (

@@ -1,6 +1,6 @@
 """Who of the users is registered, and forgetting where one is."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from ipaddress import IPv4Network, ip_address, ip_network
 from itertools import islice
@@ -66,9 +66,15 @@ def _looked_at(
         while some := list(islice(found, _AT_ONCE)):
             owners = table.owners(groups, {each.user for each in some})
             for each in some:
-                owner = owners.get((each.user, each.realm), "")
+                owner = owners.get((each.user, each.realm)) or _only_owner(each, owners)
                 fits = ip_group in (None, owner) and (source is None or _is_from(source, each))
                 yield each._replace(ip_group=owner), fits
+
+
+def _only_owner(each: Registration, owners: Mapping[tuple[str, str], str]) -> str:
+    """Return the IP Group of who is registered without a realm, where it can be only one's."""
+    found = {group for (user, _), group in owners.items() if user == each.user}
+    return found.pop() if not each.realm and len(found) == 1 else ""
 
 
 def _text_of(source: str | None) -> str:

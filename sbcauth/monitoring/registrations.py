@@ -145,7 +145,10 @@ def _asked(rpc: Rpc, now: float) -> Iterator[_Row]:
 
 
 def _contacts(info: Mapping[str, Any], now: float) -> Iterator[_Row]:
-    user, _, realm = str(info["AoR"]).rpartition("@")
+    address = str(info["AoR"])
+    user, at, realm = address.rpartition("@")
+    if not at:  # usrloc without use_domain, as in Debian's kamailio.cfg
+        user, realm = address, ""
     for each in info.get("Contacts", ()):
         contact = each["Contact"]
         if not isinstance(contact["Expires"], int):  # "expired", "deleted", "permanent"

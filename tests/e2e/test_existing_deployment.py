@@ -3,6 +3,7 @@
 What is put into the first is what docs/existing-deployment.md says, by its own commands.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -100,6 +101,18 @@ def test_phone_registers_and_is_refused(phone: Callable[..., Phone], transport: 
     known = phone("1001", "secret1001", transport=transport)
     assert known.register().status == 200
     assert known.register(password="wrong").status == 401
+
+
+def test_commands_tell_who_is_registered_and_where_it_listens(
+    phone: MakePhone, server: Deployment
+) -> None:
+    assert phone("1001", "secret1001").register().status == 200
+    socket = ("--socket", str(server.rpc_socket))
+    found = json.loads(server.administer("registered", "--user", "1001", "--json", *socket))
+    assert {(each["user"], each["ip_group"]) for each in found} == {("1001", "Phones")}
+    shown = server.administer("registered", *socket).splitlines()[1:]
+    assert "1001" in {row.split("\t")[0].removesuffix("@example.com") for row in shown}
+    assert f"udp:127.0.0.1:{server.port}" in server.sbcauth("doctor", *socket).stdout
 
 
 def test_phone_calls_a_phone_and_both_hang_up(phone: MakePhone, server: Deployment) -> None:

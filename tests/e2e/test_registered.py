@@ -41,7 +41,9 @@ def test_who_is_registered_is_told_with_source_and_times(server: Server) -> None
         assert 0 < int(str(first["until"])) - time.time() <= 3600
         assert registered(server, "--source", "127.0.0.2/32") == [second]
         assert registered(server, "--user", "1001", "--ip-group", "Phones") == [first]
-        assert registered(server, "--ip-group", "Others") == []
+        unknown = server.sbcauth("registered", "--ip-group", "Fones")
+        assert unknown.returncode == 1
+        assert "there is no IP Group 'Fones'; did you mean 'Phones'?" in unknown.stderr
         assert "registered: 2 users with 2 contacts" in server.administer("status")
         table = server.administer("registered")
         assert "1001@example.com\tPhones\t127.0.0.1:" in table

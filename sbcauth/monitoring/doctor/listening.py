@@ -1,7 +1,8 @@
 """Where the server listens, and whether those can come there whom the configuration names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 from sbcauth.config.load import Config
 from sbcauth.monitoring.doctor.finding import Finding, Grade
@@ -16,9 +17,20 @@ def sockets(rpc: Rpc) -> list[Listen]:
         found = [each["socket"] for each in rpc.call("core.sockets_list")]
     except RpcError:
         return []
-    return [
-        Listen(each["proto"], each["ipaddress"].strip("[]"), int(each["port"])) for each in found
-    ]
+    return [listen for each in found if (listen := _listen(each))]
+
+
+def _listen(told: Mapping[str, Any]) -> Listen | None:
+    """Return what core.sockets_list tells of a socket; None for one without one address.
+
+    Kamailio names the address `ipaddress` where the socket has a name, too.
+    """
+    address = str(told.get("ipaddress") or told.get("address", "")).strip("[]")
+    try:
+        ip_address(address)
+    except ValueError:
+        return None
+    return Listen(told["proto"], address, int(told["port"]))
 
 
 def unreachable(config: Config, where: list[Listen]) -> Iterator[Finding]:

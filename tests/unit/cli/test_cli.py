@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from sbcauth import cli
 
@@ -120,6 +121,26 @@ def user_1001(succeed: Callable[..., str]) -> dict[str, object]:
 
 
 # Where the configuration is
+
+
+def test_it_is_told_that_this_folder_hides_the_configuration_of_the_service(
+    config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    service = tmp_path / "service.yaml"
+    monkeypatch.setattr("sbcauth.cli.options._SERVICE_CONFIG", service)
+    monkeypatch.delenv("SBCAUTH_CONFIG", raising=False)
+    monkeypatch.chdir(config.parent)
+
+    def said() -> str:
+        return CliRunner().invoke(cli._typer, ["config", "check"]).stderr
+
+    assert said() == ""
+    service.write_text(CONFIG)
+    assert said() == (
+        f"note: reads sbcauth.yaml of this folder; the service's is --config {service}\n"
+    )
+    config.unlink()
+    assert said() == ""
 
 
 def test_configuration_is_named_by_option_environment_or_folder(
