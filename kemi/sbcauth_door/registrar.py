@@ -54,10 +54,10 @@ def settle_path(group: IPGroup) -> None:
 
 
 def make_room(aor: str, at_most: int) -> bool:
-    """Have an address of record that may have so many bindings get another.
+    """Have an address of record that may have so many bindings get another; tell whether it may.
 
     One goes: that of the same instance, of a lost connection, or the oldest. More do where other
-    nodes have just told of theirs.
+    nodes have just told of theirs. What another process has taken away meanwhile is gone, too.
     """
     instance = _INSTANCE.search(ksr.first("Contact"))
     bindings = [
@@ -70,8 +70,9 @@ def make_room(aor: str, at_most: int) -> bool:
         for number in fetched(aor)
     ]
     going = sorted(bindings)[: max(1, len(bindings) - at_most + 1)]
-    gone = [KSR.registrar.unregister_ruid(TABLE, aor, ruid) > 0 for *_, ruid in going]
-    return bool(gone) and all(gone)
+    for *_, ruid in going:
+        KSR.registrar.unregister_ruid(TABLE, aor, ruid)
+    return bool(going)
 
 
 _INSTANCE = re.compile(r'\+sip\.instance\s*=\s*"([^"]*)"', re.IGNORECASE)

@@ -117,6 +117,14 @@ def test_phone_that_goes_from_node_to_node_answers_one_challenge_more(well: Clus
         assert phone.register(well.nodes[turn % 3]) == [200]
 
 
+def test_phones_of_one_user_that_register_at_all_nodes_at_once_all_get_in(well: Cluster) -> None:
+    """There is room for ten: what a node makes, another one takes."""
+    phones = [well.phone("1002") for _ in range(18)]
+    for _ in range(4):
+        calls = [partial(each.register, well.nodes[at % 3]) for at, each in enumerate(phones)]
+        assert [str(seen)[-4:] for seen in at_once(list(calls))] == ["200]"] * len(phones)
+
+
 def test_lockout_is_seen_and_cleared_everywhere_within_a_second(well: Cluster) -> None:
     phone = well.phone()
     one, two, three_ = well.nodes
