@@ -14,8 +14,9 @@ from sbcauth.cluster.copies import Copies
 from sbcauth.cluster.engine import Engine
 from sbcauth.exceptions import EngineAway, LockedOut, Unavailable
 from sbcauth.policy.attempt_limit import AttemptLimit
-from sbcauth.policy.attempts import LENIENT, Attempts
+from sbcauth.policy.attempts import Attempts
 from sbcauth.policy.claimants import Claimant, Scope, digest
+from sbcauth.policy.failure_record import LENIENT
 from sbcauth.policy.lockout_list import in_words
 from sbcauth.policy.reservations import STRETCH, Reservations
 from sbcauth.policy.shared_state import SharedState

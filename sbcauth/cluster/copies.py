@@ -7,7 +7,7 @@ there, in the same tables and the same form as without a cluster; see sbcauth/po
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sbcauth.policy.attempts import TIME_BITS, TIME_MASK
+from sbcauth.policy.failure_record import record_of
 from sbcauth.policy.shared_state import SharedState, Table
 from sbcauth.policy.trust import TRUST_UNIT
 
@@ -50,12 +50,12 @@ class Copies:
 
     def held(self, key: str, count: int, left: int, now: int) -> None:
         """Note how many attempts are held against somebody, for as many seconds."""
-        self._shared.set(Table.ATTEMPTS, key, count << TIME_BITS | now & TIME_MASK, left)
+        self._shared.set(Table.ATTEMPTS, key, record_of(count, now), left)
 
     def marked(self, pair: str, left: int, now: int) -> None:
         """Note that a flow of a pair has a count of its own."""
         self._shared.update(
-            Table.ATTEMPTS, pair, left, lambda record: (record or now & TIME_MASK or 1, None)
+            Table.ATTEMPTS, pair, left, lambda record: (record or record_of(0, now) or 1, None)
         )
 
     def locked(self, key: str, words: str, left: int, count: int, now: int) -> None:

@@ -5,10 +5,10 @@ forgotten something, and nothing is done. Whatever the other nodes must know is 
 stream, in the order in which it happened. Lockouts are kept for as long again as they last.
 """
 
+from sbcauth.policy.failure_record import LENIENT
+
 PREFIX = "sbcauth:"
 """What the names of all keys in the engine begin with."""
-LENIENT = 8192
-"""Marks the count of a pair that has answered with its password before; see policy.attempts."""
 
 _NEWS_KEPT = 20_000
 _HEAD = f"""

@@ -30,16 +30,13 @@ from functools import lru_cache, partial
 from sbcauth.exceptions import EngineAway, Unavailable
 from sbcauth.policy.attempt_limit import MAX_FAILURES, AttemptLimit
 from sbcauth.policy.claimants import Claimant, Scope, digest
+from sbcauth.policy.failure_record import LENIENT, TIME_BITS, attempts_in, flag_of, record_of
 from sbcauth.policy.lockout_list import Lockout, LockoutList
 from sbcauth.policy.shared_state import SharedState, Table
 from sbcauth.policy.trust import Trust
 
-TIME_BITS = 17  # 36 hours, far more than any window
-TIME_MASK = (1 << TIME_BITS) - 1
 MOST_FAILURES = 20_000
 """Failures of strangers that are kept count of in one IP Group and window; then all are refused."""
-LENIENT = 1 << 13
-"""Marks the count of a pair that has answered with its password before; above MAX_ATTEMPTS."""
 _SEVERAL = 1 << 30
 """Stands for several accounts at one flow; each alone is a number below."""
 _FLOW_LASTS = 600
@@ -92,7 +89,7 @@ class Attempts:
     def failures(self, scope: Scope, claimant: Claimant, limit: AttemptLimit, now: int) -> int:
         """Return how many attempts a limit holds against `claimant` at `now`."""
         record = self._failures(claimant.key_by(scope))
-        return _attempts_in(record, limit, now) & ~_flag(scope)
+        return attempts_in(record, limit, now) & ~flag_of(scope)
 
     def is_stranger(self, claimant: Claimant, now: int) -> bool:
         """Tell whether the limits of strangers hold for `claimant`."""
@@ -218,12 +215,12 @@ class Attempts:
         lenient: int = 0,
     ) -> bool:
         """Count a failure by one limit; tell whether it has been reached."""
-        key, flag = claimant.key_by(scope), _flag(scope)
+        key, flag = claimant.key_by(scope), flag_of(scope)
 
         def count(record: int) -> tuple[int, int]:
-            before = _attempts_in(record, limit, now)
+            before = attempts_in(record, limit, now)
             attempts = min((before & ~flag) + 1, MAX_FAILURES) | before & flag | lenient
-            return attempts << TIME_BITS | now & TIME_MASK, attempts
+            return record_of(attempts, now), attempts
 
         attempts = self._shared.update(Table.ATTEMPTS, key, limit.attempt_window + 1, count)
         lockout = self._lockouts.last(key)
@@ -246,14 +243,14 @@ class Attempts:
 
     def _hold(self, key: str, lockout: Lockout, now: int, flags: int = 0) -> None:
         """Start counting anew, and have `held_against` see the lockout as long as it lasts."""
-        record = flags << TIME_BITS | now & TIME_MASK
+        record = record_of(flags, now)
         self._shared.set(Table.ATTEMPTS, key, record, lockout.until - now)
 
     def _mark(self, pair: str, lifetime: int, now: int) -> None:
         """Have `held_against` see that a flow of the pair has a count of its own."""
         lifetime = max(lifetime, self._lockouts.last(pair).until - now)
         self._shared.update(
-            Table.ATTEMPTS, pair, lifetime, lambda record: (record or now & TIME_MASK or 1, None)
+            Table.ATTEMPTS, pair, lifetime, lambda record: (record or record_of(0, now) or 1, None)
         )
 
     def _has_seen(self, pair: str, evidence: str, limit: AttemptLimit) -> bool:
@@ -263,18 +260,6 @@ class Attempts:
 
     def _failures(self, key: str) -> int:
         return int(self._shared.get(Table.ATTEMPTS, key) or 0)
-
-
-def _flag(scope: Scope) -> int:
-    """Return the bit of a count that is none of its digits."""
-    return LENIENT if scope is Scope.PAIR else 0
-
-
-def _attempts_in(record: int, limit: AttemptLimit, now: int) -> int:
-    """Return the attempts in a count, with its flag; none where they are too old."""
-    attempts, last = record >> TIME_BITS, record & TIME_MASK
-    # Above half of the time, another process's clock read a second more.
-    return 0 if limit.attempt_window < (now - last) & TIME_MASK < TIME_MASK // 2 else attempts
 
 
 def _of_all_strangers(claimant: Claimant, limit: AttemptLimit, now: int) -> str:
