@@ -181,8 +181,11 @@ def test_address_of_no_ip_group_is_seen_and_classified(
     server: Server, page: Page, url: str
 ) -> None:
     address = "127.200.0.9"
+    text = server.config_file.read_text()  # as a run before may have left it
+    server.config_file.write_text(text.replace("127.0.0.0/8", "127.0.0.0/9"))
+    server.administer("reload")
     with Phone(server, "1001", USERS["1001"], address=address) as phone:
-        assert phone.request("REGISTER").status == 403
+        assert wait_for(lambda: phone.request("REGISTER").status == 403, 60)
         page.goto(f"{url}/refusals?source={address}")
         expect(page.locator("#found")).to_contain_text("unclassified")
         expect(page.locator(".advice").get_by_role("link", name="classification")).to_be_visible()
@@ -190,9 +193,9 @@ def test_address_of_no_ip_group_is_seen_and_classified(
         expect(page.get_by_role("heading", name="IP Groups", exact=True)).to_be_visible()
         expect(page.get_by_role("status").first).to_contain_text("no IP Group")
         page.get_by_role("link", name="the configuration").first.click()
-        text = page.get_by_label("The configuration")
-        before = text.input_value()
-        text.fill(before.replace("127.0.0.0/9", "127.0.0.0/8"))
+        editor = page.get_by_label("The configuration")
+        before = editor.input_value()
+        editor.fill(before.replace("127.0.0.0/9", "127.0.0.0/8"))
         expect(page.locator("#findings")).to_contain_text("What a reload would change")
         page.get_by_role("button", name="Save").click()
         page.get_by_role("button", name="Reload the server").click()
