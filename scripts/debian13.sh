@@ -15,5 +15,11 @@ scripts/chroot.sh make trixie "$root"
 mkdir -p "$home"
 git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$home"
 
-[ $# -gt 0 ] && what="scripts/setup.sh test && .venv/bin/pytest $*" || what="make test"
+what="make test"
+if [ $# -gt 0 ]; then
+    what="scripts/setup.sh test && .venv/bin/pytest"
+    for word; do  # quoted, since it passes through another shell
+        what="$what '$(printf %s "$word" | sed "s/'/'\\\\''/g")'"
+    done
+fi
 exec scripts/chroot.sh run "$root" "cd /opt/sbcauth && $what"

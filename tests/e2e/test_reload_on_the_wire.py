@@ -51,8 +51,8 @@ def test_changed_file_is_loaded_by_every_worker_and_not_before(server: Server) -
     change(server, "realm: example.com", "realm: other.example")
     assert realms(server) == {"example.com"}
     server.administer("reload")
-    assert wait_for(lambda: realms(server) == {"other.example"})
-    assert realms(server) == {"other.example"}
+    # Sixteen sockets need not meet every worker, and one that loads the file has the others wait.
+    assert wait_for(lambda: all(realms(server) == {"other.example"} for _ in range(3)))
     assert processes <= server.processes()
 
 
