@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import sqlite3
 import stat
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -113,6 +115,51 @@ def test_change_is_seen_and_the_copy_is_its_owners_alone(
     assert "\nsbcauth_users_copy_up 1\n" in metrics
     assert "\nsbcauth_users_copy_users 1\n" in metrics
     assert "\nsbcauth_users_copy_failures_total 0\n" in metrics
+
+
+CHANGES = {
+    "add": (["--ip-group", "Phones"], "first", True),
+    "set-password": ([], "second", True),
+    "disable": ([], "", False),
+    "enable": ([], "", True),
+    "remove": ([], "", False),
+}
+"""Commands that change a user, one after the other; the password that each sets, if any, and
+whether the user is let in from then on.
+"""
+
+
+def test_change_of_a_user_is_seen_at_all_nodes_within_a_second(
+    postgresql: Postgresql, start_server: Start
+) -> None:
+    nodes = [start_server(config(postgresql.url())) for _ in range(3)]
+    nodes[0].add_user("1001", "secret")
+    for node in nodes[1:]:
+        shutil.copy(nodes[0].folder / "sbcauth.seal", node.folder / "sbcauth.seal")
+    assert all(wait_for(lambda node=node: row_of(node, "1001"), SOON) for node in nodes)
+    password, took = "", []
+    for command, (options, new, is_let_in) in CHANGES.items():
+        before = [row_of(node, "1002") for node in nodes]
+        stdin = ["--password-stdin"] * bool(new)
+        nodes[1].administer("user", command, "1002", *options, *stdin, stdin=f"{new}\n")
+        began = time.monotonic()
+        for node, old in zip(nodes, before, strict=True):
+            assert wait_for(lambda node=node, old=old: row_of(node, "1002") != old, SOON), command
+        took.append(time.monotonic() - began)
+        password = new or password
+        for node in nodes:
+            assert registers(node, "1002", password) is is_let_in, (command, node.log()[-2000:])
+    assert statistics.median(took) < 1.0, took
+
+
+def row_of(node: Server, username: str) -> object:
+    """Return what a node's copy has of a user; its workers look there."""
+    asks = "SELECT enabled, group_concat(ha1) FROM user_info u JOIN ha1 h ON h.user = u.id"
+    try:
+        with closing(sqlite3.connect(node.folder / "users-copy.db", timeout=5)) as copy:
+            return copy.execute(f"{asks} WHERE username = ? GROUP BY u.id", (username,)).fetchone()
+    except sqlite3.OperationalError:  # it is not there yet
+        return None
 
 
 def test_row_that_something_else_changes_is_seen(
