@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def test_change_of_a_user_is_seen_at_all_nodes_within_a_second(
     nodes[0].add_user("1001", "secret")
     for node in nodes[1:]:
         shutil.copy(nodes[0].folder / "sbcauth.seal", node.folder / "sbcauth.seal")
-    assert all(wait_for(lambda node=node: row_of(node, "1001"), SOON) for node in nodes)
+    assert all(wait_for(partial(row_of, node, "1001"), SOON) for node in nodes)
     password, took = "", []
     for command, (options, new, is_let_in) in CHANGES.items():
         before = [row_of(node, "1002") for node in nodes]
@@ -144,7 +145,7 @@ def test_change_of_a_user_is_seen_at_all_nodes_within_a_second(
         nodes[1].administer("user", command, "1002", *options, *stdin, stdin=f"{new}\n")
         began = time.monotonic()
         for node, old in zip(nodes, before, strict=True):
-            assert wait_for(lambda node=node, old=old: row_of(node, "1002") != old, SOON), command
+            assert wait_for(partial(has_changed, node, "1002", old), SOON), command
         took.append(time.monotonic() - began)
         password = new or password
         for node in nodes:
@@ -152,14 +153,23 @@ def test_change_of_a_user_is_seen_at_all_nodes_within_a_second(
     assert statistics.median(took) < 1.0, took
 
 
+ROW = """
+    SELECT enabled, group_concat(ha1) FROM user_info JOIN ha1 ON ha1.user = user_info.id
+    WHERE username = ? GROUP BY user_info.id
+"""
+
+
 def row_of(node: Server, username: str) -> object:
     """Return what a node's copy has of a user; its workers look there."""
-    asks = "SELECT enabled, group_concat(ha1) FROM user_info u JOIN ha1 h ON h.user = u.id"
     try:
         with closing(sqlite3.connect(node.folder / "users-copy.db", timeout=5)) as copy:
-            return copy.execute(f"{asks} WHERE username = ? GROUP BY u.id", (username,)).fetchone()
+            return copy.execute(ROW, (username,)).fetchone()
     except sqlite3.OperationalError:  # it is not there yet
         return None
+
+
+def has_changed(node: Server, username: str, old: object) -> bool:
+    return row_of(node, username) != old
 
 
 def test_row_that_something_else_changes_is_seen(
