@@ -8,7 +8,7 @@ from secrets import token_hex
 
 import pytest
 from certificates import make_tls_config
-from dialogs import Call, reached
+from dialogs import Call, Side, reached
 from kamailio import wait_for
 from log_of_kamailio import check_log, unexpected_errors
 from nodes import Cluster, Node
@@ -24,7 +24,7 @@ ip_groups:
     authentication_method_list: [REGISTER, INVITE]
     classification: [{address: 127.0.0.0/8}]
 """
-USERS = {"1001": "secret of 1001", "1002": "secret of 1002"}
+USERS = {user: f"secret of {user}" for user in ("1001", "1002", "1003")}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,58 @@ def test_call_reaches_a_phone_of_another_node_and_both_end_it(
     call.callee.says("BYE")
     call.caller.hears("BYE")
     assert call.callee.phone.response(call.callee.branch).status == 200
+
+
+SDP = ("Content-Type: application/sdp",)
+HOLD = (
+    b"v=0\r\no=- 1 2 IN IP4 203.0.113.9\r\ns=-\r\nc=IN IP4 203.0.113.9\r\nt=0 0\r\na=sendonly\r\n"
+)
+
+
+def hold(side: Side, other: Side) -> None:
+    """Have one side put the other on hold, at the price of its password."""
+    challenge = side.asks("INVITE", body=HOLD, headers=SDP)
+    assert challenge.status == 407
+    side.says("ACK", cseq=side.cseq, branch=side.branch)
+    side.says("INVITE", answering=challenge, body=HOLD, headers=SDP)
+    request = other.hears("INVITE")
+    assert request.body == HOLD
+    assert side.phone.response(side.branch).status == 200
+    side.says("ACK", cseq=side.cseq)
+    assert other.phone.incoming("ACK")
+
+
+def exchange(side: Side, other: Side, method: str, **how: object) -> None:
+    """Have a request go from one side to the other, and its answer back."""
+    side.says(method, **how)
+    other.hears(method)
+    assert side.phone.response(side.branch).status == 200
+
+
+def test_hold_and_transfer_between_phones_of_three_nodes(
+    cluster: Cluster, phone: MakePhone
+) -> None:
+    """1001 has 1002 on hold, asks 1003, and has both talk with each other (RFC 5589, 7)."""
+    transferor, transferee, target = phone("1001", 1), phone("1002", 0, "tcp"), phone("1003", 2)
+    for each in (transferor, transferee, target):
+        assert each.register().status == 200
+        for node in cluster.nodes:
+            assert node.knows(each.username, each.host)
+    call = Call.between(transferor, transferee, "sip:1002@example.com")
+    for side, other in (call.sides(), call.sides()[::-1]):
+        hold(side, other)
+    transferor.call_id = f"{token_hex(8)}@consultation"
+    consultation = Call.between(transferor, target, "sip:1003@example.com")
+    refer_to = f"Refer-To: <{consultation.caller.target}>"
+    exchange(call.caller, call.callee, "REFER", headers=(refer_to,))
+    exchange(call.callee, call.caller, "NOTIFY", headers=("Event: refer",))
+    replaces = f"Replaces: {consultation.caller.call_id};to-tag=1;from-tag=2"
+    new = Call.between(transferee, target, consultation.caller.target, headers=[replaces])
+    assert new.invite.header("replaces")
+    exchange(call.callee, call.caller, "NOTIFY", headers=("Event: refer",))
+    exchange(consultation.callee, consultation.caller, "BYE")
+    exchange(call.caller, call.callee, "BYE")
+    exchange(new.callee, new.caller, "BYE")
 
 
 @pytest.mark.parametrize(
