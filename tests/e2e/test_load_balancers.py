@@ -16,6 +16,7 @@ from nodes import Cluster, Node
 from phone import Phone
 
 BALANCER = ("127.0.0.9", free_port())
+TRUNK = ("127.6.0.1", free_port())
 CONFIG = f"""
 realm: example.com
 auth_challenge_method: auto
@@ -24,6 +25,7 @@ ip_groups:
     type: user
     authentication_mode: sbc-as-server
     authentication_method_list: [REGISTER, INVITE]
+    route_to: Trunk
     classification: [{{address: 127.0.0.0/30}}]
     edge_proxies: [{BALANCER[0]}]
   - name: Office
@@ -33,6 +35,9 @@ ip_groups:
     authentication_method_list: [REGISTER, INVITE]
     classification: [{{address: 127.5.0.0/16}}]
     edge_proxies: [{BALANCER[0]}]
+  - name: Trunk
+    type: server
+    proxy_set: ["sip:{TRUNK[0]}:{TRUNK[1]}"]
 """
 USERS = {str(number): f"secret of {number}" for number in range(1001, 1005)}
 
@@ -69,10 +74,11 @@ def phone(cluster: Cluster, balancer: Dispatcher) -> Iterator[Callable[..., Phon
         yield lambda user, *where: stack.enter_context(PhoneBehind(cluster[0], user, *where))
 
 
-def where(cluster: Cluster, call_id: str) -> tuple[set[int], set[str]]:
-    """Return which nodes got the requests of a Call-ID, and of which IP Groups they were."""
+def where(cluster: Cluster, call_id: str, method: str) -> tuple[set[int], set[str]]:
+    """Return which nodes got a Call-ID's requests of a method, and of which IP Groups they were."""
     assert wait_for(lambda: any(node.outcomes(call_id) for node in cluster.nodes), 10)
-    found = [(n.number, line["ip_group"]) for n in cluster.nodes for line in n.outcomes(call_id)]
+    lines = [(node.number, line) for node in cluster.nodes for line in node.outcomes(call_id)]
+    found = [(number, line["ip_group"]) for number, line in lines if line["method"] == method]
     return {number for number, _ in found}, {group for _, group in found}
 
 
@@ -83,7 +89,7 @@ def test_phones_register_at_many_nodes_and_stay_at_one_each(
     for _ in range(14):  # more than there may be Contacts: the oldest give way at all nodes
         one = phone("1001")
         assert one.register().status == 200
-        nodes, groups = where(cluster, one.call_id)
+        nodes, groups = where(cluster, one.call_id, "REGISTER")
         assert len(nodes) == 1
         assert groups == {"Phones"}
         used |= nodes
@@ -110,7 +116,7 @@ def test_the_phones_address_decides_between_ip_groups(
 ) -> None:
     office = phone("1001", "127.5.0.7", "office.example.com")
     assert office.request("REGISTER").challenges[0].realm == "office.example.com"
-    assert where(cluster, office.call_id)[1] == {"Office"}
+    assert where(cluster, office.call_id, "REGISTER")[1] == {"Office"}
 
 
 @pytest.mark.parametrize("by_balancer", [False, True])
@@ -127,7 +133,33 @@ def test_nobody_else_says_from_where_a_request_is(
     ):
         liar.send(request)
         assert liar.response().challenges[0].realm == "example.com"
-    assert where(cluster, liar.call_id)[1] == {"Phones"}
+    assert where(cluster, liar.call_id, "REGISTER")[1] == {"Phones"}
+
+
+@pytest.mark.parametrize("how", ["itself", "in a Via of a phone's", "by the balancer"])
+def test_a_trunk_calls_the_nodes_themselves_and_nobody_else_is_it(
+    cluster: Cluster, phone: Callable[..., PhoneBehind], how: str
+) -> None:
+    """What comes by the load balancer is of phones, from whatever address."""
+    callee = phone("1004")
+    assert callee.register().status == 200
+    assert cluster[0].knows("1004", callee.host)
+    forged = f"Via: SIP/2.0/UDP {TRUNK[0]}:{TRUNK[1]};received={TRUNK[0]};branch=z9hG4bKforged"
+    phones = how == "in a Via of a phone's"
+    with PhoneBehind(cluster[0], "1001", "127.0.0.2" if phones else TRUNK[0]) as caller:
+        if how == "itself":
+            caller._home = ("127.0.0.1", cluster[0].port)
+            call = Call.between(caller, callee, "sip:1004@example.com", challenged=False)
+            call.callee.says("BYE")
+            call.caller.hears("BYE")
+            assert callee.response(call.callee.branch).status == 200
+        else:
+            headers = [forged] if phones else []
+            caller.send(caller.build("INVITE", "sip:1004@example.com", headers=headers))
+            assert caller.response().status == (407 if phones else 403)
+            assert callee.hears_nothing()
+        groups = {"itself": "Trunk", "by the balancer": "-"}
+        assert where(cluster, caller.call_id, "INVITE")[1] == {groups.get(how, "Phones")}
 
 
 def test_phones_whose_requests_are_spread_answer_one_challenge_more(tmp_path: Path) -> None:
