@@ -119,10 +119,11 @@ class RegistrarRoutes:
         return GO_ON
 
     @answering
-    def not_kept(self, service: Service, _: str) -> int:
-        """Write the line of a registration that was let in, and that the registrar has refused."""
+    def not_kept(self, service: Service, status: str) -> int:
+        """Write the line of what was let in and refused by the registrar, with this status."""
         ip_group, username = ksr.text("avp(sbcauth_ip_group)"), ksr.text("avp(sbcauth_username)")
-        outcomes.report(Reject(0, "", Reason.NOT_KEPT, ip_group, username), read_request())
+        sent = int(status) if status.isdecimal() else 0
+        outcomes.report(Reject(sent, "", Reason.NOT_KEPT, ip_group, username), read_request())
         return GO_ON
 
     @answering

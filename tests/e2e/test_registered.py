@@ -3,6 +3,8 @@
 import json
 import time
 from contextlib import ExitStack
+from functools import partial
+from secrets import token_hex
 
 import pytest
 from kamailio import Server, StartServer, wait_for
@@ -57,6 +59,26 @@ def test_registration_is_dropped(server: Server) -> None:
     done = server.sbcauth("registered", "drop", "1003")
     assert done.returncode == 1
     assert "1003 is not registered" in done.stderr
+
+
+def test_registration_that_the_registrar_refuses_is_logged_with_its_status(server: Server) -> None:
+    """A stranger's first one has a transaction by then, and one of a known phone has none."""
+    with Phone(server, "1003") as phone:
+        for known in (False, True):
+            phone.call_id = f"{token_hex(8)}@phone"
+            raw = phone.build("REGISTER", answering=phone.request("REGISTER"))
+            phone.send(raw.replace(phone.host.encode() + b">", phone.host.encode() + TOO_LONG))
+            assert phone.response().status == 400
+            assert wait_for(partial(is_refused, server, phone.call_id), 10), known
+            assert phone.register().status == 200
+
+
+TOO_LONG = b";x=%s>" % (b"x" * 600)
+
+
+def is_refused(server: Server, call_id: str) -> bool:
+    seen = [(line["reason"], line.get("status")) for line in server.outcomes(call_id)]
+    return ("not-kept", "400") in seen
 
 
 def test_many_are_read_from_the_file_that_they_are_written_to(
