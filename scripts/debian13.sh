@@ -11,8 +11,11 @@ root=$PWD/.debian/trixie
 home=$root/opt/sbcauth
 scripts/chroot.sh make trixie "$root"
 
-# The working tree as git knows it, and what was installed into it before.
+# The working tree as git knows it, without what it had before, and what was installed into it.
 mkdir -p "$home"
+git ls-files | cut -d/ -f1 | sort -u | while read -r name; do
+    find "$home/$name" -type f ! -path '*/node_modules/*' -delete 2>/dev/null || true
+done
 git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$home"
 
 what="make test"
