@@ -161,6 +161,7 @@ class Worker(AskingRoutes, CopyingRoutes, DialogRoutes, NodeRoutes, RegistrarRou
         """Follow what the other nodes count; called by the process that does nothing else."""
         try:
             if self._node:
+                self.services.value(_now())  # reloads, as workers do when a request comes
                 self._node.follow_news()
         except Exception:
             sbcauth_log.bug()

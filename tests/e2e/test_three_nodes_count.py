@@ -233,6 +233,27 @@ def test_doctor_and_status_know_the_cluster(well: Cluster) -> None:
     assert "engine" in status.lower()
 
 
+def test_doctor_names_a_node_whose_keys_were_rotated_alone(well: Cluster) -> None:
+    one, other = well.nodes[0], well.nodes[2]
+    keys = other.folder / "sbcauth.keys"
+    before = keys.read_text()
+    differ = "the nonce keys of node 3 differ from those of this one, node 1"
+
+    def names_it() -> bool:
+        found = one.sbcauth("doctor").stdout
+        assert "noeviction" in found
+        return differ in found
+
+    other.administer("nonce-key", "rotate")
+    try:
+        other.administer("reload")
+        assert wait_for(names_it)
+    finally:
+        keys.write_text(before)
+        other.administer("reload")
+    assert wait_for(lambda: not names_it())
+
+
 def test_node_that_stands_still_costs_nobody_anything(well: Cluster) -> None:
     one, two, _ = well.nodes
     phone = well.phone()
