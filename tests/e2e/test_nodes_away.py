@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ ip_groups:
     authentication_method_list: [REGISTER, INVITE]
     classification: [{address: 127.0.0.0/8}]
 """
-USERS = {str(number): f"secret of {number}" for number in range(1001, 1007)}
+USERS = {str(number): f"secret of {number}" for number in range(1001, 1008)}
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,29 @@ def test_phones_of_a_node_that_dies_are_called_at_another(
     caller = phone(dead, "1002")
     assert caller.register().status == 200
     hang_up(Call.between(caller, after, f"sip:{user}@example.com"))
+
+
+def test_call_whose_node_dies_is_ended_and_placed_anew(cluster: Cluster, phone: MakePhone) -> None:
+    """The phone registers at another node; the call's own way was by the one that is dead."""
+    dead, second, third = cluster.nodes
+    before, caller = phone(dead, "1007"), phone(second, "1002")
+    assert before.register().status == 200
+    assert caller.register().status == 200
+    assert second.knows("1007", before.host)
+    call = Call.between(caller, before, "sip:1007@example.com")
+    caller.patience = 30  # Kamailio waits for five seconds, and the machine may be busy
+    dead.kill()
+    try:
+        after = phone(third, "1007")
+        assert after.register().status == 200
+        assert second.knows("1007", after.host)
+        call.caller.says("BYE")
+        assert caller.response(call.caller.branch).status == 408
+        assert after.hears_nothing()
+        caller.call_id = f"{token_hex(8)}@again"
+        hang_up(Call.between(caller, after, "sip:1007@example.com"))
+    finally:
+        dead.start()
 
 
 def test_node_that_was_frozen_is_told_what_it_has_missed(
