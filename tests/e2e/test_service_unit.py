@@ -58,6 +58,11 @@ def test_console_gives_way_to_the_server_and_is_bounded() -> None:
     assert found["CapabilityBoundingSet"] == ""
 
 
+def test_journal_drops_no_outcomes_in_a_flood() -> None:
+    text = (UNITS / "sbcauth.service").read_text()
+    assert re.search(r"^LogRateLimitIntervalSec=0$", text, re.MULTILINE)
+
+
 def test_socket_is_in_the_runtime_directory_that_systemd_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
