@@ -22,6 +22,11 @@ Unit = Annotated[
 ]
 
 
+def warn_of_user_info(what: str) -> None:
+    """Say on stderr what is wrong with User Info, where the log is shown without it."""
+    print(f"User Info cannot be read: {what}", file=sys.stderr)
+
+
 def outcomes(
     config: Config, server: Rpc, search: Search, most: int, log: str | None, unit: str | None
 ) -> list[Outcome]:

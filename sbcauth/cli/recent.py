@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sbcauth.cli import completion
-from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes
+from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes, warn_of_user_info
 from sbcauth.cli.lockout import source_or_prefix
 from sbcauth.cli.options import AsJSON, Socket, have_ip_group, rpc
 from sbcauth.cli.output import print_json
@@ -59,7 +59,9 @@ def recent(
         found = [each for each in found if is_refusal(each)]
     if not found:
         have_ip_group(context, ip_group)
-    found, what_to_do = with_advice(config, server, found[-last:], time.time(), user)
+    found, what_to_do = with_advice(
+        config, server, found[-last:], time.time(), user, warn_of_user_info
+    )
     if as_json:
         print_json({"outcomes": [each._asdict() for each in found], "advice": what_to_do})
         return

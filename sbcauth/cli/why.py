@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sbcauth.cli import completion
-from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes
+from sbcauth.cli.latest import Log, Unit, outcomes, print_advice, print_outcomes, warn_of_user_info
 from sbcauth.cli.options import AsJSON, Socket, have_ip_group, rpc
 from sbcauth.cli.output import print_json
 from sbcauth.cli.user_options import valid_name
@@ -51,15 +51,18 @@ def why(
     def in_log(search: Search) -> list[Outcome]:
         return outcomes(config, server, search, last, log, unit)
 
+    wrong: list[str] = []
     users, registered, locked_out, found, what_to_do, known = report(
-        config, server, username, ip_group, last, now, in_log
+        config, server, username, ip_group, last, now, in_log, wrong.append
     )
+    for line in wrong:
+        warn_of_user_info(line)
     if not (users or found):
         have_ip_group(context, ip_group)
     if as_json:
         print_json(
             {
-                "users": users,
+                "users": None if wrong else users,
                 "registered": [each._asdict() for each in registered],
                 "lockouts": locked_out and [public_lockout(each, now) for each in locked_out],
                 "outcomes": [each._asdict() for each in found],
@@ -68,7 +71,7 @@ def why(
         )
         return
     for line in (
-        *_users(username, users, known),
+        *_users(username, None if wrong else users, known),
         *_registrations(registered, now),
         *_locked_out(locked_out, now),
     ):
@@ -90,12 +93,12 @@ def _not_written(log: LogDetail) -> str:
     )
 
 
-def _users(username: str, users: Sequence[dict[str, Any]], known: Facts) -> Iterator[str]:
+def _users(username: str, users: Sequence[dict[str, Any]] | None, known: Facts) -> Iterator[str]:
     if server := known.servers.get(username):
         yield f"{username} is username_as_server of the IP Group {server} (type server)."
-    elif not users:
+    elif users is not None and not users:
         yield f"User Info has no {username}."
-    for user in users:
+    for user in users or ():
         enabled = "enabled" if user["enabled"] else "disabled"
         address = f"sip:{user['local_user']}@{user['realm']}"
         known_by = ", ".join(user["algorithms"])

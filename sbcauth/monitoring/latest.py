@@ -61,9 +61,20 @@ def _before(one: Outcome, other: Outcome) -> bool:
 
 
 def facts(
-    config: Config, table: UserTable, names: Iterable[str], locked_out: Sequence[Lockout]
+    config: Config, table: UserTable | None, names: Iterable[str], locked_out: Sequence[Lockout]
 ) -> Facts:
-    """Return what is so now about these user names."""
+    """Return what is so now about these user names; without a table, what needs no User Info."""
+    servers = {
+        group.username_as_server: group.name
+        for group in config.ip_groups
+        if group.type is IPGroupType.SERVER and group.username_as_server
+    }
+    locked = frozenset(each.username for each in locked_out)
+    known = Facts(servers=servers, locked_out=locked)
+    return known if table is None else _with_users(known, table, names)
+
+
+def _with_users(known: Facts, table: UserTable, names: Iterable[str]) -> Facts:
     users: dict[str, dict[str, bool]] = defaultdict(dict)
     addresses: dict[str, str] = {}
     likely: dict[str, str] = {}
@@ -76,13 +87,7 @@ def facts(
                 if next(table.all(username=spelling), None):
                     likely[name] = spelling
                     break
-    servers = {
-        group.username_as_server: group.name
-        for group in config.ip_groups
-        if group.type is IPGroupType.SERVER and group.username_as_server
-    }
-    locked = frozenset(each.username for each in locked_out)
-    return Facts(users, servers, locked, addresses, likely)
+    return known._replace(users=users, addresses=addresses, likely=likely)
 
 
 def _spellings(name: str) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """The last refusals, whoever they were of, and what to do about them."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
 from sbcauth.config.load import Config
+from sbcauth.exceptions import Unavailable
 from sbcauth.monitoring.latest import facts
 from sbcauth.monitoring.lockouts import Lockout, lockouts
 from sbcauth.monitoring.rpc import NotRunning, Rpc, RpcError
@@ -30,13 +32,30 @@ def is_refusal(outcome: Outcome) -> bool:
 
 
 def with_advice(
-    config: Config, server: Rpc, found: list[Outcome], now: float, user: str | None = None
+    config: Config,
+    server: Rpc,
+    found: list[Outcome],
+    now: float,
+    user: str | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Refusals:
-    """Return outcomes with what to do about them, at `now`; `user` is whom they are about."""
+    """Return outcomes with what to do about them, at `now`; `user` is whom they are about.
+
+    `warn` is told why User Info cannot be read, which is passed by then; without it, Unavailable is
+    raised.
+    """
     locked_out: list[Lockout] | None = None
     with suppress(NotRunning, RpcError):
         locked_out = lockouts(server, now)
-    with table_to_read(config) as table:
-        names = {name for each in found for name in (each.username, each.from_user)}
-        known = facts(config, table, names, locked_out or ())
-    return Refusals(found, advice(found, user or "", known, known=locked_out is not None))
+    names = {name for each in found for name in (each.username, each.from_user)}
+    are_complete = locked_out is not None
+    try:
+        with table_to_read(config) as table:
+            known = facts(config, table, names, locked_out or ())
+    except Unavailable as error:
+        if warn is None:
+            raise
+        warn(str(error))
+        are_complete = False
+        known = facts(config, None, names, locked_out or ())
+    return Refusals(found, advice(found, user or "", known, known=are_complete))

@@ -569,6 +569,28 @@ def test_database_that_is_none_is_named(refused: Callable[..., str], config: Pat
     assert "not a database" in said
 
 
+@pytest.mark.parametrize("command", [("why", "1001"), ("recent",)])
+def test_log_is_shown_though_user_info_cannot_be_read(
+    command: tuple[str, ...], run: Run, config: Path
+) -> None:
+    (config.parent / "sbcauth.db").write_text("no database " * 1000)
+    line = (
+        "2026-01-01T00:00:01+0000 decision=challenge reason=wrong-credentials ip_group=Phones "
+        "method=REGISTER source=192.0.2.7:5060/udp status=401 username=1001 from=1001 call_id=a\n"
+    )
+    done = run(*command, "--log", "-", stdin=line)
+    wrong = [said for said in done.stderr.splitlines() if "User Info" in said]
+    assert len(wrong) == 1
+    assert wrong[0].startswith(f"User Info cannot be read: {config.parent}/sbcauth.db: ")
+    assert done.returncode == 0
+    assert "wrong-credentials: " in done.stdout
+    assert "What to do: The phone has another password" in done.stdout
+    assert "User Info has no 1001" not in done.stdout
+    found = json.loads(run(*command, "--log", "-", "--json", stdin=line).stdout)
+    assert [each["reason"] for each in found["outcomes"]] == ["wrong-credentials"]
+    assert found.get("users") is None
+
+
 def test_output_that_nobody_reads_any_more_is_no_error(run: Run, config: Path) -> None:
     rows = "".join(f"{number},x,Phones\n" for number in range(20_000))
     (config.parent / "users.csv").write_text(f"username,password,ip_group\n{rows}")
