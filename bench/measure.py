@@ -19,7 +19,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import cycle, islice
+from itertools import chain, cycle, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,27 +94,56 @@ def beds(
 
 
 def compare(
-    beds: Sequence[Bed], scenario: Scenario, active: Sequence[int], settings: Settings
+    beds: Sequence[Bed],
+    scenario: Scenario,
+    active: Sequence[int],
+    settings: Settings,
+    *,
+    once: bool = False,
 ) -> list[Series]:
     """Return the CPU time of a conversation (µs) of each server, round by round.
 
-    The order of the servers changes from round to round.
+    The order of the servers changes from round to round. Where nobody may speak more than `once`
+    with a server, a round that is run again takes users that no other round needs.
     """
     series = [Series(bed.server.name, []) for bed in beds]
+    whose = once_each if once else again_and_again
+    turns = [whose(active, settings) for _ in beds]
     for number in range(settings.rounds):
-        first = number * settings.pairs % len(active)
-        users = list(islice(cycle(active), first, first + settings.pairs))
         order = [(number + place) % len(beds) for place in range(len(beds))]
         for place in order:
-            series[place].values.append(_round(beds[place], scenario, users))
+            tries = islice(next(turns[place]), _TRIES)
+            series[place].values.append(_round(beds[place], scenario, tries))
     return series
 
 
-def _round(bed: Bed, scenario: Scenario, users: Sequence[int]) -> float:
+Tries = Iterator[Sequence[int]]
+"""Whose turn it is in a round, and whenever that is run again."""
+
+
+def again_and_again(active: Sequence[int], settings: Settings) -> Iterator[Tries]:
+    """Yield who speaks in each round, from the start again after the last of `active`."""
+    for number in range(settings.rounds):
+        first = number * settings.pairs % len(active)
+        yield repeat(list(islice(cycle(active), first, first + settings.pairs)))
+
+
+def once_each(active: Sequence[int], settings: Settings) -> Iterator[Tries]:
+    """Yield who speaks in each round, nobody twice; spare users are for what is run again."""
+    rounds, pairs = settings.rounds, settings.pairs
+    if rounds * pairs > len(active):
+        raise ValueError(f"{rounds} rounds of {pairs} need more than {len(active)} users")
+    chunks = [active[at : at + pairs] for at in range(0, len(active) - pairs + 1, pairs)]
+    spare = iter(chunks[rounds:])
+    for users in chunks[:rounds]:
+        yield chain([users], spare)
+
+
+def _round(bed: Bed, scenario: Scenario, tries: Tries) -> float:
     """Return the CPU time of a conversation (µs), in a round that nobody disturbed."""
     global disturbed
-    first = len(users) // _PRELUDE
-    for _ in range(_TRIES):
+    for users in tries:
+        first = len(users) // _PRELUDE
         bed.line.keep_busy(scenario(bed.phones, users[:first]))
         before, busy, own = bed.server.cpu(), _busy(), time.process_time()
         load = bed.line.keep_busy(scenario(bed.phones, users[first:]))
