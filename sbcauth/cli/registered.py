@@ -17,7 +17,7 @@ from sbcauth.exceptions import SbcAuthError
 from sbcauth.monitoring.registered import Wanted
 from sbcauth.monitoring.registered import drop as drop_these
 from sbcauth.monitoring.registered import registered as find
-from sbcauth.monitoring.registrations import Registration
+from sbcauth.monitoring.registrations import Registration, shown_registration
 
 commands = typer.Typer(cls=WithWholeSentences)
 
@@ -54,7 +54,7 @@ def registered(
     wanted = Wanted(user, ip_group, source)
     found = find(config, rpc(context, socket), time.time(), wanted)
     if as_json:
-        print_json([each._asdict() for each in found])
+        print_json([shown_registration(each)._asdict() for each in found])
         return
     print_table(
         ("User", "IP Group", "Source", "Transport", "Since", "Until", "User agent", "Contact"),

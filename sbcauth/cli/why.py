@@ -15,7 +15,7 @@ from sbcauth.cli.user_options import valid_name
 from sbcauth.config.load import load
 from sbcauth.config.schema import LogDetail
 from sbcauth.monitoring.lockouts import Lockout, public_lockout
-from sbcauth.monitoring.registrations import Registration
+from sbcauth.monitoring.registrations import Registration, shown_registration
 from sbcauth.monitoring.user_report import report
 from sbcauth.monitoring.why import Facts, Outcome, Search
 
@@ -63,7 +63,7 @@ def why(
         print_json(
             {
                 "users": None if wrong else users,
-                "registered": [each._asdict() for each in registered],
+                "registered": [shown_registration(each)._asdict() for each in registered],
                 "lockouts": locked_out and [public_lockout(each, now) for each in locked_out],
                 "outcomes": [each._asdict() for each in found],
                 "advice": what_to_do,

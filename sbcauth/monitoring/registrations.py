@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,33 @@ class Registration(NamedTuple):
     user_agent: str
     since: int
     until: int
+
+
+class ShownRegistration(NamedTuple):
+    """A contact of an address of record, `local_user`@`realm`.
+
+    `source` is where it registered from, as ADDRESS:PORT; `transport` how. `since` is when it
+    registered last, `until` when that ends (ISO 8601, in UTC).
+    """
+
+    local_user: str
+    realm: str
+    ip_group: str
+    contact: str
+    source: str
+    transport: str
+    user_agent: str
+    since: str
+    until: str
+
+
+def shown_registration(each: Registration) -> ShownRegistration:
+    """Return a registration as JSON shows it."""
+    return ShownRegistration(*each[:-2], _iso(each.since), _iso(each.until))
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def beside(database: Path) -> Path:

@@ -109,7 +109,7 @@ def test_commands_tell_who_is_registered_and_where_it_listens(
     assert phone("1001", "secret1001").register().status == 200
     socket = ("--socket", str(server.rpc_socket))
     found = json.loads(server.administer("registered", "--user", "1001", "--json", *socket))
-    assert {(each["user"], each["ip_group"]) for each in found} == {("1001", "Phones")}
+    assert {(each["local_user"], each["ip_group"]) for each in found} == {("1001", "Phones")}
     shown = server.administer("registered", *socket).splitlines()[1:]
     assert "1001" in {row.split("\t")[0].removesuffix("@example.com") for row in shown}
     assert f"udp:127.0.0.1:{server.port}" in server.sbcauth("doctor", *socket).stdout

@@ -23,17 +23,14 @@ from sbcauth.monitoring.lockouts import lockouts as locked_out
 from sbcauth.monitoring.refusals import MOST_READ, Refusals, is_refusal, with_advice
 from sbcauth.monitoring.registered import Wanted as OfRegistered
 from sbcauth.monitoring.registered import drop, page_of_registered
-from sbcauth.monitoring.registrations import Place, Registration
+from sbcauth.monitoring.registrations import Place, ShownRegistration, shown_registration
 from sbcauth.monitoring.why import Search
 
 
 class Registered(NamedTuple):
-    """Some of the registrations that fit; `next` is the address of the others, null for none.
+    """Some of the registrations that fit; `next` is the address of the others, null for none."""
 
-    Times are seconds since 1970.
-    """
-
-    registered: list[Registration]
+    registered: list[ShownRegistration]
     next: str | None
 
 
@@ -88,11 +85,12 @@ def registered(call: Call[RegisteredQuery, None]) -> Registered:
             *(console.config(), console.server(), call.now),
             *(wanted, after if after.user else None, asked.limit),
         )
+    shown = [shown_registration(each) for each in found]
     if last is None:
-        return Registered(found, None)
+        return Registered(shown, None)
     place = {f"after_{name}": value for name, value in last._asdict().items()}
     values = {**asked.model_dump(exclude_defaults=True), **place}
-    return Registered(found, f"{ROOT}/registered?{urlencode(values)}")
+    return Registered(shown, f"{ROOT}/registered?{urlencode(values)}")
 
 
 def drop_registered(call: Call[InIPGroup, None]) -> Dropped:

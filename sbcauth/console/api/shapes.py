@@ -8,9 +8,14 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, create_model
 
 from sbcauth.monitoring import counts
+from sbcauth.monitoring.registrations import ShownRegistration
 
-_NAMES: dict[Any, str] = {counts.Outcome: "OutcomeCount", counts.Lockouts: "LockoutCount"}
-"""Names that would be taken for others'."""
+_NAMES: dict[Any, str] = {
+    counts.Outcome: "OutcomeCount",
+    counts.Lockouts: "LockoutCount",
+    ShownRegistration: "Registration",
+}
+"""Names that would be taken for others', or say how we make them."""
 
 
 @cache

@@ -8,7 +8,7 @@ from sbcauth.console.api.call import Call
 from sbcauth.console.problems import ROOT
 from sbcauth.exceptions import UserExists, UserInfoError
 from sbcauth.monitoring.lockouts import public_lockout
-from sbcauth.monitoring.registrations import Registration
+from sbcauth.monitoring.registrations import ShownRegistration, shown_registration
 from sbcauth.monitoring.user_report import report
 from sbcauth.monitoring.why import Outcome
 from sbcauth.users.database import UserInfo
@@ -71,7 +71,7 @@ class Why(NamedTuple):
     """
 
     users: list[User]
-    registered: list[Registration]
+    registered: list[ShownRegistration]
     lockouts: list[Lockout] | None
     outcomes: list[Outcome]
     advice: list[str]
@@ -177,7 +177,7 @@ def why(call: Call[WhyQuery, None]) -> Why:
     locked_out = found.lockouts
     return Why(
         [_shown(each) for each in found.users],
-        found.registered,
+        [shown_registration(each) for each in found.registered],
         None if locked_out is None else shown_lockouts(locked_out, call.now),
         found.outcomes,
         found.advice,

@@ -18,7 +18,7 @@ from sbcauth.console.api.shapes import shape
 from sbcauth.console.console import Console
 from sbcauth.digest.ha1s import HA1s
 from sbcauth.monitoring.plain import plain
-from sbcauth.monitoring.registrations import Registration
+from sbcauth.monitoring.registrations import Registration, shown_registration
 from sbcauth.monitoring.why import Outcome
 from sbcauth.policy.classification import IPGroups
 from sbcauth.users.table import UserTable
@@ -300,5 +300,7 @@ def test_hostile_text_is_plain_ascii(looking: Program, console: Console) -> None
 
 def test_every_field_of_ours_is_told() -> None:
     registration = Registration("a", "b", "", "c", "d", "udp", "", 1, 2)
-    assert_fits("Registration", plain(registration))
+    shown = plain(shown_registration(registration))
+    assert_fits("Registration", shown)
+    assert (shown["local_user"], shown["since"]) == ("a", "1970-01-01T00:00:01Z")
     assert set(shape(Outcome).model_fields) == set(Outcome._fields)
