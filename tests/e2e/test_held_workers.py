@@ -25,7 +25,7 @@ HELD = 1.0
 def held(start_server: StartServer, tmp_path: Path) -> Server:
     """Start a server whose workers are held before save()."""
     cfg, text = tmp_path / "held.cfg", (REPOSITORY / "kamailio.cfg").read_text()
-    save, module = "\tif (!save(", 'loadmodule "registrar.so"\n'
+    save, module = "\twhile (!save(", 'loadmodule "registrar.so"\n'
     assert text.count(save) == text.count(module) == 1
     text = text.replace(save, f'\tusleep("{int(HELD * 1e6)}");\n{save}')
     cfg.write_text(text.replace(module, f'{module}loadmodule "cfgutils.so"\n'))
