@@ -49,7 +49,15 @@ def is_busy(engine: Engine) -> None:
         with suppress(redis.RedisError):
             engine.command("EVAL", "while true do end", 0)
 
+    def refuses() -> bool:
+        try:
+            engine.command("PING")
+        except redis.ResponseError:
+            return True
+        return False
+
     Thread(target=run).start()
+    assert wait_for(refuses)
 
 
 TROUBLES = {
